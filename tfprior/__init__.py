@@ -1,0 +1,24 @@
+"""Discrete generative priors with exact likelihoods in Keras.
+
+Submodules load on first use, so `import tfprior` stays light and `tfprior.export.client` runs where
+neither Keras nor TensorFlow is installed.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("data", "distributions", "export", "layers", "priors", "sampling")
+
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,66 @@
+"""The contract of an output distribution."""
+
+import abc
+from typing import Any, ClassVar
+
+Tensor = Any
+
+
+class OutputDistribution(abc.ABC):
+    """A distribution over the C integer channels of a pixel, given the network's parameters for it.
+
+    Likelihoods are computed in float32 whatever the parameters' type. Sampling is a pure function of
+    uniforms in [0, 1) (inverse CDF), so every runtime draws the same integers.
+
+    Attributes:
+        num_levels: values lie in [0, num_levels).
+        orders_channels: whether the distribution itself models how channels depend on each other. Where it
+            does not, the network does: it orders the channels by masks, parameters of channel c depend on
+            the channels before it, and they lie channel by channel along the last axis.
+    """
+
+    num_levels: int
+    orders_channels: ClassVar[bool]
+
+    @abc.abstractmethod
+    def num_params(self, channels: int) -> int:
+        """How many parameters P one pixel has."""
+
+    @abc.abstractmethod
+    def num_uniforms(self, channels: int) -> int:
+        """How many uniforms K the drawing of one pixel takes."""
+
+    @abc.abstractmethod
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        """Nats per pixel: params (…, P), values (…, C) → (…)."""
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        params: Tensor,
+        uniforms: Tensor,
+        temperature: Tensor | float = 1.0,
+        top_k: Tensor | int | None = None,
+        top_p: Tensor | float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draws a pixel: params (…, P), uniforms (…, K), temperature (…) → values (…, C), log_prob (…).
+
+        `log_prob` is the model's own, in nats: temperature and truncation change what is drawn, never the
+        likelihood that is reported.
+        """
+
+    @abc.abstractmethod
+    def mean(self, params: Tensor) -> Tensor:
+        """Expected value of each channel: (…, P) → (…, C) float32."""
+
+    @abc.abstractmethod
+    def mode(self, params: Tensor) -> Tensor:
+        """Most probable value of each channel: (…, P) → (…, C) int32."""
+
+    @abc.abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "OutputDistribution":
+        return cls(**config)

@@ -1,0 +1,99 @@
+"""Categorical output: one softmax a channel."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.distributions.base import OutputDistribution, Tensor
+
+BELOW_ONE = np.float32(1 - 2**-23)
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class Categorical(OutputDistribution):
+    """Independent softmax over `num_classes` values for every channel.
+
+    Parameters are logits (…, C · num_classes), channel by channel. Channels depend on each other through the
+    network's masks (R → G → B).
+
+    Raises:
+        ValueError: for fewer than two classes.
+    """
+
+    orders_channels = False
+
+    def __init__(self, num_classes: int) -> None:
+        if num_classes < 2:
+            raise ValueError(f"Categorical got num_classes={num_classes}; expected at least 2.")
+        self.num_classes = num_classes
+        self.num_levels = num_classes
+
+    def num_params(self, channels: int) -> int:
+        return channels * self.num_classes
+
+    def num_uniforms(self, channels: int) -> int:
+        return channels
+
+    def _logits(self, params: Tensor) -> Tensor:
+        channels = params.shape[-1] // self.num_classes
+        shape = (*ops.shape(params)[:-1], channels, self.num_classes)
+        return ops.reshape(ops.cast(params, "float32"), shape)  # (…, C, num_classes)
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        nats = ops.sparse_categorical_crossentropy(
+            ops.cast(values, "int32"), self._logits(params), from_logits=True
+        )
+        return -ops.sum(nats, axis=-1)
+
+    def sample(
+        self,
+        params: Tensor,
+        uniforms: Tensor,
+        temperature: Tensor | float = 1.0,
+        top_k: Tensor | int | None = None,
+        top_p: Tensor | float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        logits = self._logits(params)
+        tempered = logits / ops.expand_dims(
+            ops.expand_dims(ops.cast(temperature, "float32"), -1), -1
+        )
+        weights = ops.exp(tempered - ops.max(tempered, axis=-1, keepdims=True))
+        weights = truncate(weights, top_k, top_p)
+        cdf = ops.cumsum(weights, axis=-1)
+        # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.
+        total = cdf[..., -1:]
+        threshold = ops.minimum(ops.expand_dims(uniforms, -1) * total, total * BELOW_ONE)
+        values = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1)
+        return values, self.log_prob(params, values)
+
+    def mean(self, params: Tensor) -> Tensor:
+        probabilities = ops.softmax(self._logits(params), axis=-1)
+        return ops.matmul(probabilities, np.arange(self.num_classes, dtype="float32"))
+
+    def mode(self, params: Tensor) -> Tensor:
+        return ops.cast(ops.argmax(self._logits(params), axis=-1), "int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_classes": self.num_classes}
+
+
+def truncate(weights: Tensor, top_k: Tensor | int | None, top_p: Tensor | float | None) -> Tensor:
+    """Zeroes all but the `top_k` largest weights, then all but the fewest that hold a share `top_p`.
+
+    The most probable class always stays, and classes tied with the last one kept stay with it.
+    """
+    if top_k is None and top_p is None:
+        return weights
+    descending = -ops.sort(-weights, axis=-1)
+    rank = np.arange(weights.shape[-1], dtype="int32")
+    if top_k is not None:
+        descending = descending * ops.cast(rank < ops.cast(top_k, "int32"), "float32")
+    if top_p is not None:
+        mass = ops.cumsum(descending, axis=-1)
+        before = mass - descending
+        descending = descending * ops.cast(before < top_p * mass[..., -1:], "float32")
+    kept = ops.sum(ops.cast(descending > 0, "int32"), axis=-1, keepdims=True)
+    least = ops.min(ops.where(rank < kept, descending, np.float32(np.inf)), axis=-1, keepdims=True)
+    return weights * ops.cast(weights >= least, "float32")

@@ -1,0 +1,15 @@
+"""Causal layers on rasters: every one of them runs over a whole image or one step at a time."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "causal_conv": ["CausalConv2D"],
+        "gated": ["GatedActivation", "GatedBlock"],
+        "masked_conv": ["MaskedConv2D"],
+        "masked_dense": ["MaskedDense"],
+        "residual": ["ResidualBlock"],
+        "value_encoding": ["ValueEncoding"],
+    },
+)

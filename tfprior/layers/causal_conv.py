@@ -1,0 +1,123 @@
+"""Causal convolutions of the Gated PixelCNN: the two halves that see no blind spot between them."""
+
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
+from tfprior.layers.streaming import convolve_pixel, convolve_row, push
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class CausalConv2D(keras.layers.Layer):
+    """Half of a k×k masked convolution, stored without its zeros: the rows above, or the pixels to the left.
+
+    (B, H, W, C) → (B, H, W, filters). For k = 5, `o` being the output pixel:
+
+        axis="rows"                axis="columns"
+        type A      type B         type A      type B
+        x x x x x   x x x x x
+        x x x x x   x x x x x
+            o       x x o x x      x x o       x x ⊗
+
+    Type A excludes the output's own row (pixel). With channel groups a type A layer along columns does
+    see the earlier groups of its own pixel (R → G → B), so its centre tap is masked by group, like type B's.
+
+    Streaming: `step` takes one row (B, W, C), or one pixel (B, C), and the state of those before it. An
+    ungrouped type A layer is one step behind: fed row (pixel) i, it gives the output at i + 1.
+
+    Raises:
+        ValueError: for an even kernel size, an unknown axis or mask type, or channels that do not split
+            into the groups.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        axis: Literal["rows", "columns"],
+        mask_type: MaskType = "B",
+        groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        check_mask_options(mask_type, filters, groups, name)
+        if axis not in ("rows", "columns"):
+            raise ValueError(f"{name} got axis={axis!r}; expected 'rows' or 'columns'.")
+        if axis == "rows" and groups != 1:
+            raise ValueError(f"{name} got groups={groups} along rows; rows above are known whole: groups=1.")
+        if kernel_size % 2 == 0 or kernel_size < 3:
+            raise ValueError(f"{name} got kernel_size={kernel_size}; expected an odd number, 3 or more.")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.axis = axis
+        self.mask_type = mask_type
+        self.groups = groups
+        self.is_behind = mask_type == "A" and groups == 1
+        self.taps = kernel_size // 2 + (not self.is_behind)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1]
+        check_groups("input channels", channels, self.groups, type(self).__name__)
+        size = (self.taps, self.kernel_size) if self.axis == "rows" else (1, self.taps)
+        self.kernel = self.add_weight(
+            shape=(*size, channels, self.filters), initializer="glorot_uniform", name="kernel"
+        )
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self._mask = None
+        if self.axis == "columns" and not self.is_behind and self.groups > 1:
+            self._mask = self._centre_mask(channels)
+        self.built = True
+
+    def _centre_mask(self, channels: int) -> Any:
+        centre = channel_mask(self.mask_type, channels, self.filters, self.groups)
+        past = centre.repeat(self.taps, axis=0).reshape(channels, self.taps, self.filters)
+        mask = past.transpose(1, 0, 2) * 0 + 1
+        mask[-1] = centre
+        return mask[None]
+
+    def _masked_kernel(self) -> Any:
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        return kernel if self._mask is None else kernel * ops.cast(self._mask, self.compute_dtype)
+
+    def call(self, inputs: Any) -> Any:
+        before = self.taps - 1 + self.is_behind
+        half = self.kernel_size // 2
+        if self.axis == "rows":
+            x = inputs[:, :-1] if self.is_behind else inputs
+            x = ops.pad(x, ((0, 0), (before, 0), (half, half), (0, 0)))
+        else:
+            x = inputs[:, :, :-1] if self.is_behind else inputs
+            x = ops.pad(x, ((0, 0), (0, 0), (before, 0), (0, 0)))
+        y = ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last")
+        return y + ops.cast(self.bias, self.compute_dtype)
+
+    def initial_state(self, batch_size: Any, width: int) -> Any:
+        """Zeros: (B, taps − 1, W, C) along rows, (B, taps − 1, C) along columns, None for a single tap."""
+        if self.taps == 1:
+            return None
+        channels = self.kernel.shape[2]
+        inner = (width, channels) if self.axis == "rows" else (channels,)
+        return ops.zeros((batch_size, self.taps - 1, *inner), self.compute_dtype)
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One row (B, W, C) → (B, W, filters), or one pixel (B, C) → (B, filters), with the next state."""
+        window, state = push(state, x)
+        kernel = self._masked_kernel()
+        y = convolve_row(window, kernel) if self.axis == "rows" else convolve_pixel(window, kernel[0])
+        return y + ops.cast(self.bias, self.compute_dtype), state
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "axis": self.axis,
+            "mask_type": self.mask_type,
+            "groups": self.groups,
+        }

@@ -1,0 +1,132 @@
+"""The gated block of the Gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328, figure 2)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfprior.layers.causal_conv import CausalConv2D
+from tfprior.layers.masked_dense import MaskedDense
+from tfprior.layers.masks import check_groups
+from tfprior.layers.streaming import Apply, whole
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class GatedActivation(keras.layers.Layer):
+    """tanh(a) · σ(b), where each channel group holds its a and then its b: (…, 2F) → (…, F)."""
+
+    def __init__(self, groups: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def call(self, x: Any) -> Any:
+        if self.groups == 1:
+            a, b = ops.split(x, 2, axis=-1)
+            return ops.tanh(a) * ops.sigmoid(b)
+        *outer, channels = ops.shape(x)
+        a, b = ops.split(ops.reshape(x, (*outer, self.groups, channels // self.groups)), 2, axis=-1)
+        return ops.reshape(ops.tanh(a) * ops.sigmoid(b), (*outer, channels // 2))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], input_shape[-1] // 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class GatedBlock(keras.layers.Layer):
+    """Vertical and horizontal stack side by side; the vertical one feeds the horizontal one, never back.
+
+          v ── k×k rows ──┬── gate ──────────── v'
+                          │
+                         1×1 (link)
+                          │
+          h ── 1×k cols ──+── gate ──┬── 1×1 ──(+ h)── h'
+                                     └── 1×1 ───────── skip
+
+    [v (B, H, W, F), h (B, H, W, F), condition (B, 1 or H, 1 or W, D)] → [v', h', skip], each with `filters`
+    channels; leave the condition out for an unconditional block. The first block of a network has mask type
+    "A" and no residual connection.
+
+    Raises:
+        ValueError: if `filters` does not split into the channel groups.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        mask_type: str = "B",
+        groups: int = 1,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_groups("filters", filters, groups, type(self).__name__)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.mask_type = mask_type
+        self.groups = groups
+        self.dropout = dropout
+
+        def conv(axis: str, groups: int) -> CausalConv2D:
+            return CausalConv2D(
+                2 * filters, kernel_size, axis, mask_type, groups, name=f"{self.name}_{axis}", dtype=dtype
+            )
+
+        dtype = self.dtype_policy
+        self.rows_conv = conv("rows", 1)
+        self.columns_conv = conv("columns", groups)
+        self.link = keras.layers.Dense(2 * filters, dtype=dtype)
+        self.condition_gates = keras.layers.Dense(4 * filters, use_bias=False, dtype=dtype)
+        self.vertical_gate = GatedActivation(dtype=dtype)
+        self.horizontal_gate = GatedActivation(groups, dtype=dtype)
+        self.drop = keras.layers.Dropout(dropout, dtype=dtype)
+        self.residual = MaskedDense(filters, "B", groups, dtype=dtype)
+        self.skip = MaskedDense(filters, "B", groups, dtype=dtype)
+
+    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+        vertical, horizontal, *condition = input_shape
+        self.rows_conv.build(vertical)
+        self.columns_conv.build(horizontal)
+        self.link.build((None, None, None, 2 * self.filters))
+        if condition:
+            self.condition_gates.build(condition[0])
+        self.residual.build((None, None, None, self.filters))
+        self.skip.build((None, None, None, self.filters))
+        self.built = True
+
+    def vertical(self, v: Any, condition: Any, apply: Apply) -> tuple[Any, Any]:
+        """The vertical stack: v → (v', link to the horizontal stack (…, 2F))."""
+        v = apply(self.rows_conv, v)  # (…, 2F)
+        if condition is None:
+            return self.vertical_gate(v), self.link(v)
+        to_v, to_h = ops.split(self.condition_gates(condition), 2, axis=-1)
+        v = v + to_v
+        return self.vertical_gate(v), self.link(v) + to_h
+
+    def horizontal(self, h: Any, link: Any, apply: Apply, training: bool = False) -> tuple[Any, Any]:
+        """The horizontal stack: h and the link → (h', skip)."""
+        gated = self.horizontal_gate(apply(self.columns_conv, h) + link)
+        gated = self.drop(gated, training=training)
+        residual = self.residual(gated)
+        return residual if self.mask_type == "A" else residual + h, self.skip(gated)
+
+    def call(self, inputs: list[Any], training: bool = False) -> list[Any]:
+        v, h, *condition = inputs
+        v, link = self.vertical(v, condition[0] if condition else None, whole)
+        return [v, *self.horizontal(h, link, whole, training)]
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> list[Any]:
+        return [(*input_shape[0][:-1], self.filters)] * 3
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "mask_type": self.mask_type,
+            "groups": self.groups,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,75 @@
+"""The streaming rule: one topology, run over the whole image or one step at a time.
+
+A topology takes an argument `apply(layer, x)` and calls `apply(conv, x)` wherever a layer looks at other
+pixels. `whole` runs the layer over the image, whose border is zero padding; a `Stream` runs one step, whose
+border is the layer's state: the rows above, or the pixels to the left.
+
+Shapes: B batch · W width · C channels in · F filters · kh, kw kernel.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+Apply = Callable[[keras.layers.Layer, Any], Any]
+State = dict[str, Any]
+
+
+def whole(layer: keras.layers.Layer, x: Any) -> Any:
+    """Applies `layer` to the whole image."""
+    return layer(x)
+
+
+class Stream:
+    """Applies layers one step at a time, reading their states by name and collecting the new ones."""
+
+    def __init__(self, states: State, method: str = "step", prefix: str = "") -> None:
+        self.method = method
+        self.prefix = prefix
+        self.before = states
+        self.after: State = {}
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        step = getattr(layer, self.method)
+        name = self.prefix + layer.name
+        y, state = step(x, self.before.get(name))
+        if state is not None:
+            self.after[name] = state
+        return y
+
+
+def push(state: Any, x: Any) -> tuple[Any, Any]:
+    """Window and next state when `x` (B, …) joins the `state` (B, n, …) of what came before it.
+
+    A layer whose window is one step wide has no state (None).
+    """
+    newest = ops.expand_dims(x, 1)
+    if state is None:
+        return newest, None
+    window = ops.concatenate([state, newest], axis=1)
+    return window, window[:, 1:]
+
+
+def convolve_row(window: Any, kernel: Any) -> Any:
+    """One row of a convolution: (B, kh, W, C) by (kh, kw, C, F) → (B, W, F), columns padded with zeros.
+
+    A matrix product over gathered columns: the same graph converts to every runtime, inside branches too.
+    """
+    rows, columns, channels, filters = kernel.shape
+    width = window.shape[2]
+    half = columns // 2
+    padded = ops.pad(window, ((0, 0), (0, 0), (half, half), (0, 0)))
+    taps = [padded[:, row, column : column + width] for row in range(rows) for column in range(columns)]
+    return ops.matmul(
+        ops.concatenate(taps, axis=-1), ops.reshape(kernel, (rows * columns * channels, filters))
+    )
+
+
+def convolve_pixel(window: Any, kernel: Any) -> Any:
+    """One pixel of a convolution along a row: (B, kw, C) by (kw, C, F) → (B, F)."""
+    columns, channels, filters = kernel.shape
+    return ops.matmul(
+        ops.reshape(window, (-1, columns * channels)), ops.reshape(kernel, (columns * channels, filters))
+    )

@@ -1,0 +1,13 @@
+"""Priors: p(values | condition) over integer grids, defined once and run two ways."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Prior"],
+        "gated_pixel_cnn": ["GatedPixelCNN"],
+        "pixel_cnn": ["PixelCNN"],
+        "raster": ["RasterPrior"],
+    },
+)

@@ -1,0 +1,151 @@
+"""Gated PixelCNN (van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", 1606.05328).
+
+Shapes: B batch · H W C grid · E encoded channels · F filters · P parameters of a pixel.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.layers.gated import GatedBlock
+from tfprior.layers.masked_dense import MaskedDense
+from tfprior.layers.streaming import Apply, State, Stream, whole
+from tfprior.priors.raster import RasterPrior
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class GatedPixelCNN(RasterPrior):
+    """Two stacks of gated convolutions without a blind spot: one sees the rows above, one the pixels left.
+
+        values ── vertical:    A k×k ── B 3×3 ── … ── B 3×3
+             │                   │        │             │       links (1×1)
+             └─── horizontal:  A 1×k ── B 1×3 ── … ── B 1×3
+                                 └────────┴─ skips ─────┴─ relu ─ 1×1 ─ relu ─ 1×1 ─ parameters
+
+    Args:
+        grid_shape: (H, W, C) of the values.
+        distribution: the output distribution.
+        filters: features of each stack, F.
+        num_layers: gated blocks, the first one (type A) included.
+        kernel_size: of the blocks after the first.
+        first_kernel_size: of the first block.
+        dropout: rate, on the gated features of the horizontal stack.
+        num_classes: for class labels (B,) as the condition.
+        condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
+        embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        condition_dim: size of the class embedding.
+
+    Raises:
+        ValueError: for options out of range, or filters that do not split into the channels' groups.
+    """
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, int, int],
+        distribution: OutputDistribution,
+        filters: int = 64,
+        num_layers: int = 12,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        condition_shape: tuple[int, ...] | None = None,
+        embedding_dim: int | None = None,
+        condition_dim: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            grid_shape, distribution, num_classes, condition_shape, embedding_dim, condition_dim, **kwargs
+        )
+        if num_layers < 1:
+            raise ValueError(f"GatedPixelCNN got num_layers={num_layers}; expected at least 1.")
+        self.filters = filters
+        self.num_layers = num_layers
+        self.kernel_size = kernel_size
+        self.first_kernel_size = first_kernel_size
+        self.dropout = dropout
+        groups, dtype = self.channel_groups, self.dtype_policy
+        self.blocks = [
+            GatedBlock(
+                filters,
+                first_kernel_size if index == 0 else kernel_size,
+                "A" if index == 0 else "B",
+                groups,
+                dropout,
+                name=f"block_{index}",
+                dtype=dtype,
+            )
+            for index in range(num_layers)
+        ]
+        self.hidden = MaskedDense(filters, "B", groups, dtype=dtype)
+        self.head = MaskedDense(distribution.num_params(self.grid_shape[-1]), "B", groups, dtype=dtype)
+        self.build()
+
+    def build_network(self, features: int, condition: tuple[int | None, ...] | None) -> None:
+        inner = (None, *self.grid_shape[:2], self.filters)
+        x = (*inner[:-1], features)
+        for index, block in enumerate(self.blocks):
+            stacks = [x, x] if index == 0 else [inner, inner]
+            block.build(stacks if condition is None else [*stacks, condition])
+        self.hidden.build(inner)
+        self.head.build(inner)
+
+    def vertical_stack(self, v: Tensor, condition: Tensor | None, apply: Apply) -> list[Tensor]:
+        """Encoded values (…, E) → each block's link (…, 2F)."""
+        links = []
+        for block in self.blocks:
+            v, link = block.vertical(v, condition, apply)
+            links.append(link)
+        return links
+
+    def horizontal_stack(self, h: Tensor, links: list[Tensor], apply: Apply, training: bool = False) -> Tensor:
+        """Encoded values (…, E) and the links → parameters (…, P)."""
+        skips: Any = 0.0
+        for block, link in zip(self.blocks, links, strict=True):
+            h, skip = block.horizontal(h, link, apply, training)
+            skips = skips + skip
+        return self.head(ops.relu(self.hidden(ops.relu(skips))))
+
+    def call(self, inputs: Any, training: bool = False) -> Tensor:
+        values, condition = self.unpack(inputs)
+        x = self.encode(values)  # (B, H, W, E)
+        links = self.vertical_stack(x, self.encode_condition(condition), whole)
+        return self.horizontal_stack(x, links, whole, training)
+
+    def row(self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> tuple[State, Tensor]:
+        stream = Stream(state)
+        links = self.vertical_stack(self.encode(finished), self.condition_row(condition, y), stream)
+        return stream.after, ops.concatenate(links, axis=-1)
+
+    def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
+        stream = Stream(state)
+        params = self.horizontal_stack(
+            self.encode(values), ops.split(features, self.num_layers, axis=-1), stream
+        )
+        return params, stream.after
+
+    def row_state(self, batch_size: Any) -> State:
+        return self._states([block.rows_conv for block in self.blocks], batch_size)
+
+    def pixel_state(self, batch_size: Any) -> State:
+        return self._states([block.columns_conv for block in self.blocks], batch_size)
+
+    def _states(self, layers: list[Any], batch_size: Any) -> State:
+        states = {layer.name: layer.initial_state(batch_size, self.grid_shape[1]) for layer in layers}
+        return {name: state for name, state in states.items() if state is not None}
+
+    @property
+    def num_features(self) -> int:
+        return 2 * self.filters * self.num_layers
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "num_layers": self.num_layers,
+            "kernel_size": self.kernel_size,
+            "first_kernel_size": self.first_kernel_size,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,248 @@
+"""Sampling a prior: every method draws the same integers from the same uniforms.
+
+Shapes: B batch · H W C grid · K uniforms a pixel.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from keras import ops
+
+from tfprior.compilation import compiled
+from tfprior.distributions.base import Tensor
+from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.priors.base import Prior
+from tfprior.priors.inputs import check_condition, check_values
+from tfprior.priors.raster import RasterPrior
+
+
+def sample(
+    prior: Prior,
+    num_samples: int,
+    condition: Any = None,
+    uniforms: Any = None,
+    seed: int | None = None,
+    method: Literal["cached", "full"] = "cached",
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    observed: Any = None,
+    mask: Any = None,
+) -> np.ndarray:
+    """Draws grids from the prior: (num_samples, H, W, C) int32.
+
+    Args:
+        prior: any prior.
+        num_samples: how many grids, B.
+        condition: one row for each sample, for a conditional prior.
+        uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out.
+        seed: of the noise, for samples that repeat.
+        method: "cached" streams in one compiled graph and costs a few forward passes in all; "full" runs
+            the network anew for every pixel, the definition that "cached" is tested against.
+        temperature: below 1 sharpens, above 1 flattens every distribution.
+        top_k: draws from the `top_k` most probable values of a channel only.
+        top_p: draws from the fewest values that hold a probability `top_p` only.
+        observed: known grids (B, H, W, C) to complete.
+        mask: True where a pixel of `observed` is hidden and is to be drawn: (H, W) or (B, H, W).
+
+    Raises:
+        ValueError: for arguments of the wrong shape, type or range, and unknown methods.
+    """
+    uniforms = check_uniforms(prior, num_samples, uniforms, seed)
+    check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
+    check_sampling_options(temperature, top_k, top_p, prior.distribution.num_levels)
+    known, hidden = _completion(prior, num_samples, observed, mask)
+    loops = {"cached": cached if isinstance(prior, RasterPrior) else stepwise, "full": full}
+    if method not in loops:
+        raise ValueError(f"Unknown sampling method {method!r}; expected 'cached' or 'full'.")
+    options = [np.float32(temperature), _optional(top_k, "int32"), _optional(top_p, "float32")]
+    condition = None if condition is None else ops.convert_to_tensor(condition)
+    run = compiled(loops[method], prior)
+    return ops.convert_to_numpy(run(uniforms, condition, *options, known, hidden))
+
+
+def cached(
+    prior: RasterPrior,
+    uniforms: Tensor,
+    condition: Tensor | None = None,
+    temperature: Tensor | float = 1.0,
+    top_k: Tensor | None = None,
+    top_p: Tensor | None = None,
+    observed: Tensor | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """Rows outside, pixels inside: uniforms (B, H, W, K) → values (B, H, W, C)."""
+    height, width, channels = prior.grid_shape
+    batch_size = ops.shape(uniforms)[0]
+    features_of_condition = prior.encode_condition(condition)
+    outside = ops.full((batch_size, width, channels), OUTSIDE, "int32")
+
+    def sample_row(y: Tensor, carry: Any) -> Any:
+        image, finished, states = carry
+        states, features = prior.row(
+            states, finished, features_of_condition, ops.full((batch_size,), 1, "int32") * y
+        )
+        noise = ops.take(uniforms, y, axis=1)
+
+        def sample_pixel(x: Tensor, carry: Any) -> Any:
+            row, previous, caches = carry
+            at_x = ops.take(features, x, axis=1)
+            if prior.channel_groups > 1:
+                # The caches take in the previous pixel once all its channels are known; at the left end of a
+                # row there is none.
+                _, absorbed = prior.pixel(caches, ops.take(features, ops.maximum(x - 1, 0), axis=1), previous)
+                caches = {name: ops.where(x > 0, absorbed[name], caches[name]) for name in caches}
+
+            def predict(current: Tensor | None) -> tuple[Tensor, Any]:
+                if current is None:
+                    return prior.pixel(caches, at_x, previous)
+                return prior.pixel(caches, at_x, current)[0], caches
+
+            value, _, caches = prior.draw(predict, ops.take(noise, x, axis=1), temperature, top_k, top_p)
+            if observed is not None:
+                here = ops.take(ops.take(hidden, y, axis=1), x, axis=1)[:, None]
+                value = ops.where(here, value, ops.take(ops.take(observed, y, axis=1), x, axis=1))
+            return ops.where(one_hot(x, width)[:, None], value[:, None], row), value, caches
+
+        row, _, _ = ops.fori_loop(0, width, sample_pixel, (outside, outside[:, 0], prior.pixel_state(batch_size)))
+        return ops.where(one_hot(y, height)[:, None, None], row[:, None], image), row, states
+
+    image = ops.full((batch_size, height, width, channels), OUTSIDE, "int32")
+    image, _, _ = ops.fori_loop(0, height, sample_row, (image, outside, prior.row_state(batch_size)))
+    return image
+
+
+def stepwise(
+    prior: Prior,
+    uniforms: Tensor,
+    condition: Tensor | None = None,
+    temperature: Tensor | float = 1.0,
+    top_k: Tensor | None = None,
+    top_p: Tensor | None = None,
+    observed: Tensor | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """One `sample_step` a position, for any prior: uniforms (B, H, W, K) → values (B, H, W, C)."""
+    height, width, channels = prior.grid_shape
+    batch_size = ops.shape(uniforms)[0]
+    noise = ops.reshape(uniforms, (-1, height * width, uniforms.shape[-1]))
+
+    def sample_position(position: Tensor, carry: Any) -> Any:
+        image, previous, state = carry
+        value, _, state = prior.sample_step(
+            state,
+            previous,
+            ops.full((batch_size,), 1, "int32") * position,
+            ops.take(noise, position, axis=1),
+            temperature,
+            top_k,
+            top_p,
+        )
+        if observed is not None:
+            here = ops.take(ops.reshape(hidden, (-1, height * width)), position, axis=1)[:, None]
+            value = ops.where(here, value, ops.take(ops.reshape(observed, (-1, height * width, channels)), position, axis=1))
+        return ops.where(one_hot(position, height * width)[:, None], value[:, None], image), value, state
+
+    image = ops.full((batch_size, height * width, channels), OUTSIDE, "int32")
+    start = (image, image[:, 0], prior.initial_state(batch_size, condition))
+    image, _, _ = ops.fori_loop(0, height * width, sample_position, start)
+    return ops.reshape(image, (-1, height, width, channels))
+
+
+def full(
+    prior: Prior,
+    uniforms: Tensor,
+    condition: Tensor | None = None,
+    temperature: Tensor | float = 1.0,
+    top_k: Tensor | None = None,
+    top_p: Tensor | None = None,
+    observed: Tensor | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """The definition: the whole network for every channel of every pixel, (B, H, W, K) → (B, H, W, C)."""
+    height, width, channels = prior.grid_shape
+    num_params = prior.distribution.num_params(channels)
+    num_uniforms = uniforms.shape[-1]
+
+    def sample_position(position: Tensor, image: Tensor) -> Tensor:
+        here = ops.reshape(one_hot(position, height * width), (height, width, 1))
+
+        def predict(current: Tensor | None) -> tuple[Tensor, None]:
+            grid = image if current is None else ops.where(here, current[:, None, None], image)
+            params = prior(grid if condition is None else {"values": grid, "condition": condition})
+            return ops.take(ops.reshape(params, (-1, height * width, num_params)), position, axis=1), None
+
+        noise = ops.take(ops.reshape(uniforms, (-1, height * width, num_uniforms)), position, axis=1)
+        value, _, _ = prior.draw(predict, noise, temperature, top_k, top_p)
+        drawn = here if observed is None else here & hidden[..., None]
+        return ops.where(drawn, value[:, None, None], image)
+
+    # Values to come are zeros: the network cannot see them.
+    blank = ops.zeros((ops.shape(uniforms)[0], height, width, channels), "int32")
+    image = blank if observed is None else ops.where(hidden[..., None], blank, observed)
+    return ops.fori_loop(0, height * width, sample_position, image)
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """(size,) bool, True at `index`."""
+    return ops.equal(np.arange(size, dtype="int32"), index)
+
+
+def check_uniforms(prior: Prior, num_samples: int, uniforms: Any, seed: int | None) -> np.ndarray:
+    """The noise (B, H, W, K) in float32, drawn from `seed` when not given.
+
+    Raises:
+        ValueError: for a number of samples below one, or uniforms of the wrong shape or range.
+    """
+    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
+        raise ValueError(f"num_samples={num_samples!r}; expected a positive integer.")
+    height, width, channels = prior.grid_shape
+    shape = (num_samples, height, width, prior.distribution.num_uniforms(channels))
+    if uniforms is None:
+        return np.random.default_rng(seed).random(shape, "float32")
+    if seed is not None:
+        raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
+    uniforms = np.asarray(uniforms, "float32")
+    if uniforms.shape != shape:
+        raise ValueError(f"The uniforms have shape {uniforms.shape}; expected {shape}.")
+    if not (uniforms.min() >= 0 and uniforms.max() < 1):
+        raise ValueError("The uniforms leave [0, 1) or hold NaN; expected numbers from 0 up to below 1.")
+    return uniforms
+
+
+def check_sampling_options(
+    temperature: float, top_k: int | None, top_p: float | None, num_levels: int
+) -> None:
+    """Raises ValueError for options out of range."""
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(
+            f"temperature={temperature}; expected a positive number (top_k=1 draws the most probable value)."
+        )
+    if top_k is not None and not 1 <= top_k <= num_levels:
+        raise ValueError(f"top_k={top_k}; expected a number of values in [1, {num_levels}].")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p}; expected a probability in (0, 1].")
+
+
+def _completion(
+    prior: Prior, num_samples: int, observed: Any, mask: Any
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    if observed is None and mask is None:
+        return None, None
+    if observed is None or mask is None:
+        raise ValueError("Completion takes both `observed` values and a `mask` that is True where hidden.")
+    observed, mask = np.asarray(observed), np.asarray(mask)
+    check_values(observed, prior.grid_shape, prior.distribution.num_levels, "observed values")
+    height, width, _ = prior.grid_shape
+    if len(observed) != num_samples:
+        raise ValueError(f"Got {len(observed)} observed grids for {num_samples} samples; expected one each.")
+    if mask.dtype != bool or mask.shape not in ((height, width), (num_samples, height, width)):
+        raise ValueError(
+            f"The mask is {mask.dtype} of shape {mask.shape}; expected bool of shape ({height}, {width}) or "
+            f"({num_samples}, {height}, {width}), True where a pixel is hidden."
+        )
+    return observed.astype("int32"), np.broadcast_to(mask, (num_samples, height, width))
+
+
+def _optional(value: float | None, dtype: str) -> Any:
+    return None if value is None else np.asarray(value, dtype)
