@@ -58,7 +58,8 @@ def sample(
     options = [np.float32(temperature), _optional(top_k, "int32"), _optional(top_p, "float32")]
     condition = None if condition is None else ops.convert_to_tensor(condition)
     run = compiled(loops[method], prior)
-    return ops.convert_to_numpy(run(uniforms, condition, *options, known, hidden))
+    values, _ = run(uniforms, condition, *options, known, hidden)
+    return ops.convert_to_numpy(values)
 
 
 def cached(
@@ -70,22 +71,22 @@ def cached(
     top_p: Tensor | None = None,
     observed: Tensor | None = None,
     hidden: Tensor | None = None,
-) -> Tensor:
-    """Rows outside, pixels inside: uniforms (B, H, W, K) → values (B, H, W, C)."""
+) -> tuple[Tensor, Tensor]:
+    """Rows outside, pixels inside: uniforms (B, H, W, K) → values (B, H, W, C), nats of what was drawn (B,)."""
     height, width, channels = prior.grid_shape
     batch_size = ops.shape(uniforms)[0]
     features_of_condition = prior.encode_condition(condition)
     outside = ops.full((batch_size, width, channels), OUTSIDE, "int32")
 
     def sample_row(y: Tensor, carry: Any) -> Any:
-        image, finished, states = carry
+        image, nats, finished, states = carry
         states, features = prior.row(
             states, finished, features_of_condition, ops.full((batch_size,), 1, "int32") * y
         )
         noise = ops.take(uniforms, y, axis=1)
 
         def sample_pixel(x: Tensor, carry: Any) -> Any:
-            row, previous, caches = carry
+            row, nats, previous, caches = carry
             at_x = ops.take(features, x, axis=1)
             if prior.channel_groups > 1:
                 # The caches take in the previous pixel once all its channels are known; at the left end of a
@@ -98,18 +99,24 @@ def cached(
                     return prior.pixel(caches, at_x, previous)
                 return prior.pixel(caches, at_x, current)[0], caches
 
-            value, _, caches = prior.draw(predict, ops.take(noise, x, axis=1), temperature, top_k, top_p)
+            value, log_prob, caches = prior.draw(
+                predict, ops.take(noise, x, axis=1), temperature, top_k, top_p
+            )
             if observed is not None:
-                here = ops.take(ops.take(hidden, y, axis=1), x, axis=1)[:, None]
-                value = ops.where(here, value, ops.take(ops.take(observed, y, axis=1), x, axis=1))
-            return ops.where(one_hot(x, width)[:, None], value[:, None], row), value, caches
+                here = ops.take(ops.take(hidden, y, axis=1), x, axis=1)
+                known = ops.take(ops.take(observed, y, axis=1), x, axis=1)
+                value, log_prob = complete(value, log_prob, here, known)
+            return ops.where(one_hot(x, width)[:, None], value[:, None], row), nats + log_prob, value, caches
 
-        row, _, _ = ops.fori_loop(0, width, sample_pixel, (outside, outside[:, 0], prior.pixel_state(batch_size)))
-        return ops.where(one_hot(y, height)[:, None, None], row[:, None], image), row, states
+        row, nats, _, _ = ops.fori_loop(
+            0, width, sample_pixel, (outside, nats, outside[:, 0], prior.pixel_state(batch_size))
+        )
+        return ops.where(one_hot(y, height)[:, None, None], row[:, None], image), nats, row, states
 
     image = ops.full((batch_size, height, width, channels), OUTSIDE, "int32")
-    image, _, _ = ops.fori_loop(0, height, sample_row, (image, outside, prior.row_state(batch_size)))
-    return image
+    start = (image, ops.zeros((batch_size,)), outside, prior.row_state(batch_size))
+    image, nats, _, _ = ops.fori_loop(0, height, sample_row, start)
+    return image, nats
 
 
 def stepwise(
@@ -121,15 +128,15 @@ def stepwise(
     top_p: Tensor | None = None,
     observed: Tensor | None = None,
     hidden: Tensor | None = None,
-) -> Tensor:
-    """One `sample_step` a position, for any prior: uniforms (B, H, W, K) → values (B, H, W, C)."""
+) -> tuple[Tensor, Tensor]:
+    """One `sample_step` a position, for any prior; arguments and results as in `cached`."""
     height, width, channels = prior.grid_shape
     batch_size = ops.shape(uniforms)[0]
     noise = ops.reshape(uniforms, (-1, height * width, uniforms.shape[-1]))
 
     def sample_position(position: Tensor, carry: Any) -> Any:
-        image, previous, state = carry
-        value, _, state = prior.sample_step(
+        image, nats, previous, state = carry
+        value, log_prob, state = prior.sample_step(
             state,
             previous,
             ops.full((batch_size,), 1, "int32") * position,
@@ -139,14 +146,16 @@ def stepwise(
             top_p,
         )
         if observed is not None:
-            here = ops.take(ops.reshape(hidden, (-1, height * width)), position, axis=1)[:, None]
-            value = ops.where(here, value, ops.take(ops.reshape(observed, (-1, height * width, channels)), position, axis=1))
-        return ops.where(one_hot(position, height * width)[:, None], value[:, None], image), value, state
+            here = ops.take(ops.reshape(hidden, (-1, height * width)), position, axis=1)
+            known = ops.take(ops.reshape(observed, (-1, height * width, channels)), position, axis=1)
+            value, log_prob = complete(value, log_prob, here, known)
+        image = ops.where(one_hot(position, height * width)[:, None], value[:, None], image)
+        return image, nats + log_prob, value, state
 
     image = ops.full((batch_size, height * width, channels), OUTSIDE, "int32")
-    start = (image, image[:, 0], prior.initial_state(batch_size, condition))
-    image, _, _ = ops.fori_loop(0, height * width, sample_position, start)
-    return ops.reshape(image, (-1, height, width, channels))
+    start = (image, ops.zeros((batch_size,)), image[:, 0], prior.initial_state(batch_size, condition))
+    image, nats, _, _ = ops.fori_loop(0, height * width, sample_position, start)
+    return ops.reshape(image, (-1, height, width, channels)), nats
 
 
 def full(
@@ -158,13 +167,14 @@ def full(
     top_p: Tensor | None = None,
     observed: Tensor | None = None,
     hidden: Tensor | None = None,
-) -> Tensor:
-    """The definition: the whole network for every channel of every pixel, (B, H, W, K) → (B, H, W, C)."""
+) -> tuple[Tensor, Tensor]:
+    """The definition: the whole network for every channel of every pixel; as in `cached`."""
     height, width, channels = prior.grid_shape
     num_params = prior.distribution.num_params(channels)
     num_uniforms = uniforms.shape[-1]
 
-    def sample_position(position: Tensor, image: Tensor) -> Tensor:
+    def sample_position(position: Tensor, carry: Any) -> Any:
+        image, nats = carry
         here = ops.reshape(one_hot(position, height * width), (height, width, 1))
 
         def predict(current: Tensor | None) -> tuple[Tensor, None]:
@@ -173,14 +183,22 @@ def full(
             return ops.take(ops.reshape(params, (-1, height * width, num_params)), position, axis=1), None
 
         noise = ops.take(ops.reshape(uniforms, (-1, height * width, num_uniforms)), position, axis=1)
-        value, _, _ = prior.draw(predict, noise, temperature, top_k, top_p)
-        drawn = here if observed is None else here & hidden[..., None]
-        return ops.where(drawn, value[:, None, None], image)
+        value, log_prob, _ = prior.draw(predict, noise, temperature, top_k, top_p)
+        if observed is not None:
+            is_hidden = ops.take(ops.reshape(hidden, (-1, height * width)), position, axis=1)
+            known = ops.take(ops.reshape(observed, (-1, height * width, channels)), position, axis=1)
+            value, log_prob = complete(value, log_prob, is_hidden, known)
+        return ops.where(here, value[:, None, None], image), nats + log_prob
 
-    # Values to come are zeros: the network cannot see them.
-    blank = ops.zeros((ops.shape(uniforms)[0], height, width, channels), "int32")
-    image = blank if observed is None else ops.where(hidden[..., None], blank, observed)
-    return ops.fori_loop(0, height * width, sample_position, image)
+    # What the image holds at positions to come does not matter: the network cannot see them.
+    batch_size = ops.shape(uniforms)[0]
+    start = ops.zeros((batch_size, height, width, channels), "int32"), ops.zeros((batch_size,))
+    return ops.fori_loop(0, height * width, sample_position, start)
+
+
+def complete(value: Tensor, log_prob: Tensor, hidden: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """What was drawn where the pixel is hidden (B,), what was observed (B, C) elsewhere."""
+    return ops.where(hidden[:, None], value, observed), ops.where(hidden, log_prob, 0.0)
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:

@@ -126,17 +126,22 @@ class RasterPrior(Prior):
         """Takes in the value at `position` − 1, and a new row's features where `position` begins a row."""
         width = self.grid_shape[1]
         previous, position = ops.cast(previous, "int32"), ops.cast(position, "int32")
-        x, y = position % width, position // width
+        state = self.advance_pixel(state, previous, position)
         before = (position + width - 1) % width
-        if self.channel_groups > 1:
-            _, caches = self.pixel(state, select(state["features"], before), previous)
-            state = {**state, **caches}
         written = (np.arange(width) == before[:, None]) & (position > 0)[:, None]
         state = {**state, "row": ops.where(written[..., None], previous[:, None], state["row"])}
-        starts = x == 0
-        state = self._begin_rows(state, y, starts)
-        fresh = {**self.pixel_state(ops.shape(position)[0]), "previous": ops.full_like(previous, OUTSIDE)}
-        return {**state, **where_starts(starts, fresh, {**state, "previous": previous})}
+        return self._begin_rows(state, position // width, position % width == 0)
+
+    def advance_pixel(self, state: State, previous: Tensor, position: Tensor) -> State:
+        """`advance` within a row, whose features stand in the state: moves the pixel state past `previous`."""
+        x = ops.cast(position, "int32") % self.grid_shape[1]
+        previous = ops.cast(previous, "int32")
+        if self.channel_groups > 1:
+            # Only now that all its channels are known can the pixel before join the caches.
+            _, caches = self.pixel(state, select(state["features"], ops.maximum(x - 1, 0)), previous)
+            state = {**state, **caches}
+        left_end = {**self.pixel_state(ops.shape(x)[0]), "previous": ops.full_like(previous, OUTSIDE)}
+        return {**state, **where_starts(x == 0, left_end, {**state, "previous": previous})}
 
     def _begin_rows(self, state: State, y: Tensor, starts: Tensor) -> State:
         """Runs `row` if any example stands at the beginning of one, and keeps it for those that do."""
