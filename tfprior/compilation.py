@@ -31,7 +31,7 @@ def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(call, jit_compile=jit_compile)
+        return tf.function(call, jit_compile=jit_compile, autograph=False)
     if backend == "jax":
         import jax
 

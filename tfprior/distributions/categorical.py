@@ -38,7 +38,7 @@ class Categorical(OutputDistribution):
 
     def _logits(self, params: Tensor) -> Tensor:
         channels = params.shape[-1] // self.num_classes
-        shape = (*ops.shape(params)[:-1], channels, self.num_classes)
+        shape = (-1, *params.shape[1:-1], channels, self.num_classes)
         return ops.reshape(ops.cast(params, "float32"), shape)  # (…, C, num_classes)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ class GatedActivation(keras.layers.Layer):
         if self.groups == 1:
             a, b = ops.split(x, 2, axis=-1)
             return ops.tanh(a) * ops.sigmoid(b)
-        *outer, channels = ops.shape(x)
-        a, b = ops.split(ops.reshape(x, (*outer, self.groups, channels // self.groups)), 2, axis=-1)
-        return ops.reshape(ops.tanh(a) * ops.sigmoid(b), (*outer, channels // 2))
+        *outer, channels = x.shape[1:]
+        a, b = ops.split(ops.reshape(x, (-1, *outer, self.groups, channels // self.groups)), 2, axis=-1)
+        return ops.reshape(ops.tanh(a) * ops.sigmoid(b), (-1, *outer, channels // 2))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], input_shape[-1] // 2)

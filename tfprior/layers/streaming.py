@@ -63,7 +63,7 @@ def convolve_row(window: Any, kernel: Any) -> Any:
     padded = ops.pad(window, ((0, 0), (0, 0), (half, half), (0, 0)))
     taps = [padded[:, row, column : column + width] for row in range(rows) for column in range(columns)]
     return ops.matmul(
-        ops.concatenate(taps, axis=-1), ops.reshape(kernel, (rows * columns * channels, filters))
+        ops.concatenate(taps, axis=2), ops.reshape(kernel, (rows * columns * channels, filters))
     )
 
 

@@ -36,11 +36,11 @@ class ValueEncoding(keras.layers.Layer):
             # The product of two floats rounds once everywhere; a division may be rewritten by a compiler.
             scale = np.float32(2 / (self.num_levels - 1))
             scaled = ops.expand_dims(ops.cast(values, "float32"), -1) * scale - 1
-            features = ops.concatenate([ops.cast(scaled, self.compute_dtype) * known, known], axis=-1)
+            features = ops.concatenate([ops.cast(scaled, self.compute_dtype) * known, known], len(values.shape))
         else:
             table = ops.cast(self.table, self.compute_dtype)
             features = ops.take(table, ops.maximum(ops.cast(values, "int32"), 0), axis=0) * known
-        return ops.reshape(features, (*ops.shape(values)[:-1], self.num_features(values.shape[-1])))
+        return ops.reshape(features, (-1, *values.shape[1:-1], self.num_features(values.shape[-1])))
 
     def num_features(self, channels: int) -> int:
         return channels * (self.embedding_dim or 2)

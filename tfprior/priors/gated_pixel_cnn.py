@@ -117,7 +117,7 @@ class GatedPixelCNN(RasterPrior):
     def row(self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> tuple[State, Tensor]:
         stream = Stream(state)
         links = self.vertical_stack(self.encode(finished), self.condition_row(condition, y), stream)
-        return stream.after, ops.concatenate(links, axis=-1)
+        return stream.after, ops.concatenate(links, axis=2)
 
     def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
         stream = Stream(state)

@@ -119,7 +119,7 @@ class PixelCNN(RasterPrior):
         }
         links = self.condition_links(self.condition_row(condition, y))
         above = [layer.above(state[f"above_{layer.name}"]) for layer in self.masked_convs]
-        return state, ops.concatenate([a + link for a, link in zip(above, links, strict=True)], axis=-1)
+        return state, ops.concatenate([a + link for a, link in zip(above, links, strict=True)], axis=2)
 
     def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
         stream = Stream(state, "pixel_step", "left_")

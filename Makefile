@@ -1,0 +1,39 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := $(wildcard tfprior export tests examples)
+
+.PHONY: help demo test check bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## train, sample and export a prior of handwritten digits
+	$(BIN)/python examples/digits.py
+
+test: $(READY) ## lint, format check, types and all tests; changes no file
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+check: $(READY) ## format, fix what the linter can fix, check types
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/mypy
+
+bench: $(READY) ## run every benchmark, one after the other
+	@set -e; for script in $(filter-out %/__init__.py,$(wildcard tests/benchmarks/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script; \
+	done
+
+clean: ## remove .venv, caches and build outputs
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted installation is done again.
+$(READY): setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,229 @@
+"""Sampling a bundle with numpy and ONNX Runtime alone: no Keras, no TensorFlow.
+
+    sampler = OnnxSampler("my_prior")
+    images = sampler.sample(16, seed=0)                    # (16, H, W, C) int32
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from tfprior.export.manifest import checked_file, load_manifest
+
+METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
+
+
+class OnnxSampler:
+    """Draws from the ONNX functions of a bundle; every method draws the same integers from the same noise.
+
+    Args:
+        path: the bundle.
+        threads: of ONNX Runtime for each call; None leaves the choice to it.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        methods: those the bundle can sample by: "pair" runs `row` once a row and `pixel` once a pixel (the
+            fastest from outside), "step" the general single step, "loop" the whole loop in one call.
+
+    Raises:
+        BundleError: for a bundle that is missing, damaged, newer, or without ONNX functions.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.path = Path(path)
+        self.manifest = load_manifest(path)
+        self.grid_shape = tuple(self.manifest["grid_shape"])
+        self.num_levels = self.manifest["num_levels"]
+        self._options = onnxruntime.SessionOptions()
+        if threads is not None:
+            self._options.intra_op_num_threads = threads
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        functions = self.manifest["functions"]
+        self.methods = [name for name, needs in METHODS.items() if all(need in functions for need in needs)]
+        checked_file(self.path, self.manifest, "onnx/step.onnx")
+
+    def sample(
+        self,
+        num_samples: int,
+        condition: Any = None,
+        uniforms: Any = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        observed: Any = None,
+        mask: Any = None,
+        method: str | None = None,
+    ) -> np.ndarray:
+        """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`.
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range, and unknown methods.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples={num_samples}; expected a positive integer.")
+        height, width, _ = self.grid_shape
+        shape = (num_samples, height, width, self.manifest["noise"]["per_step"])
+        if uniforms is None:
+            uniforms = np.random.default_rng(seed).random(shape, "float32")
+        uniforms = np.ascontiguousarray(uniforms, "float32")
+        if uniforms.shape != shape or not (uniforms.min() >= 0 and uniforms.max() < 1):
+            raise ValueError(f"Got uniforms of shape {uniforms.shape}; expected {shape} in [0, 1).")
+        return self.rollout(
+            uniforms, self._checked(condition, num_samples), temperature, method, observed, mask
+        )[0]
+
+    def rollout(
+        self,
+        uniforms: np.ndarray,
+        condition: np.ndarray | None = None,
+        temperature: float = 1.0,
+        method: str | None = None,
+        observed: Any = None,
+        mask: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,)."""
+        if not (np.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"temperature={temperature}; expected a positive number.")
+        known = self._completion(len(uniforms), observed, mask)
+        method = method or self.methods[0]
+        if method not in self.methods or (method == "loop" and known is not None):
+            able = self.methods if known is None else [name for name in self.methods if name != "loop"]
+            raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
+        given = {"temperature": np.full(len(uniforms), temperature, "float32")}
+        if condition is not None:
+            given["condition"] = condition
+        return getattr(self, f"_by_{method}")(uniforms, given, known)
+
+    def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:
+        """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
+
+        Raises:
+            ValueError: for values that are no integer grids of the bundle's levels.
+        """
+        values = np.asarray(values)
+        if values.dtype.kind not in "iu" or values.shape[1:] != self.grid_shape:
+            raise ValueError(
+                f"Got values {values.dtype} of shape {values.shape}; expected integers (batch, "
+                f"{', '.join(map(str, self.grid_shape))})."
+            )
+        if values.size and (values.min() < 0 or values.max() >= self.num_levels):
+            raise ValueError(f"Values leave [0, {self.num_levels - 1}]; expected the levels of the bundle.")
+        given = {"values": values.astype("int32")}
+        condition = self._checked(condition, len(values))
+        if condition is not None:
+            given["condition"] = condition
+        return self.run("log_prob", given)["log_prob"]
+
+    def run(self, function: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs one function of the bundle on named tensors; those it does not take are left out."""
+        names = [port["name"] for port in self.manifest["functions"][function]["outputs"]]
+        return dict(zip(names, self._session(function).run(names, self._feeds(function, tensors)), strict=True))
+
+    def _session(self, function: str) -> onnxruntime.InferenceSession:
+        if function not in self._sessions:
+            file = checked_file(self.path, self.manifest, f"onnx/{function}.onnx")
+            self._sessions[function] = onnxruntime.InferenceSession(
+                str(file), self._options, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[function]
+
+    def _feeds(self, function: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = self.manifest["functions"][function]["inputs"]
+        return {port["name"]: tensors[port["name"]] for port in inputs if port["name"] in tensors}
+
+    def _zeros(self, function: str, port: str, batch: int) -> np.ndarray:
+        inputs = self.manifest["functions"][function]["inputs"]
+        shape = next(entry["shape"] for entry in inputs if entry["name"] == port)
+        return np.zeros((batch, *shape[1:]), "float32")
+
+    # The loops: each a few lines in any language --------------------------------------------------------------
+
+    def _by_loop(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+        out = self.run("sample", {"uniforms": uniforms, **given})
+        return out["values"], out["log_prob"]
+
+    def _by_step(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+        batch, height, width, channels = len(uniforms), *self.grid_shape
+        values = np.zeros((batch, height, width, channels), "int32")
+        nats = np.zeros(batch, "float64")
+        position = np.zeros(batch, "int32")
+        state = self.run("initial_state", {"position": position})["state"]
+        previous = values[:, 0, 0]
+        for y, x in np.ndindex(height, width):
+            tensors = {"state": state, "previous": previous, "uniforms": uniforms[:, y, x], **given}
+            out = self.run("step", {"position": position + np.int32(y * width + x), **tensors})
+            state = out["state_out"]
+            previous, drawn = _complete(out["value"], out["log_prob"], known, y, x)
+            values[:, y, x] = previous
+            nats += drawn
+        return values, nats
+
+    def _by_pair(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+        batch, height, width, channels = len(uniforms), *self.grid_shape
+        values = np.zeros((batch, height, width, channels), "int32")
+        nats = np.zeros(batch, "float64")
+        noise = np.ascontiguousarray(uniforms.transpose(1, 2, 0, 3))
+        positions = np.repeat(np.arange(height * width, dtype="int32")[:, None], batch, axis=1)
+        finished = previous = None
+        finished, previous = values[:, 0], values[:, 0, 0]
+        row_state, pixel_state = self._zeros("row", "row_state", batch), self._zeros("pixel", "pixel_state", batch)
+        pixel, outputs = self._session("pixel"), ["value", "log_prob", "pixel_state_out"]
+        feeds = {"temperature": given["temperature"]}
+        for y in range(height):
+            tensors = {"row_state": row_state, "finished_row": finished, "position": positions[y * width], **given}
+            out = self.run("row", tensors)
+            row_state, feeds["row_features"] = out["row_state_out"], out["row_features"]
+            finished = np.empty((batch, width, channels), "int32")
+            for x in range(width):
+                feeds["pixel_state"], feeds["previous"] = pixel_state, previous
+                feeds["position"], feeds["uniforms"] = positions[y * width + x], noise[y, x]
+                value, log_prob, pixel_state = pixel.run(outputs, feeds)
+                previous, drawn = _complete(value, log_prob, known, y, x)
+                finished[:, x] = previous
+                nats += drawn
+            values[:, y] = finished
+        return values, nats
+
+    # What callers hand in ------------------------------------------------------------------------------------
+
+    def _checked(self, condition: Any, batch: int) -> np.ndarray | None:
+        expected = self.manifest["condition"]
+        if (condition is None) != (expected is None):
+            kind = "no condition" if expected is None else f"a condition of kind {expected['kind']!r}"
+            raise ValueError(f"Got condition={condition!r}; the bundle takes {kind}.")
+        if condition is None or expected is None:
+            return None
+        condition = np.asarray(condition)
+        is_label = expected["kind"] == "label"
+        shape = (batch,) if is_label else (batch, *expected["shape"])
+        if condition.shape != shape or (is_label and condition.dtype.kind not in "iu"):
+            raise ValueError(
+                f"Got a condition {condition.dtype} of shape {condition.shape}; expected "
+                f"{'integers' if is_label else 'floats'} of shape {shape}."
+            )
+        if is_label and (condition.min() < 0 or condition.max() >= expected["num_classes"]):
+            raise ValueError(f"Labels leave [0, {expected['num_classes'] - 1}]; expected the bundle's classes.")
+        return np.ascontiguousarray(condition, "int32" if is_label else "float32")
+
+    def _completion(self, batch: int, observed: Any, mask: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        if observed is None and mask is None:
+            return None
+        if observed is None or mask is None:
+            raise ValueError("Completion takes both `observed` values and a `mask` that is True where hidden.")
+        observed, mask = np.asarray(observed, "int32"), np.asarray(mask)
+        if observed.shape != (batch, *self.grid_shape) or mask.dtype != bool or mask.ndim not in (2, 3):
+            raise ValueError(
+                f"Got observed values of shape {observed.shape} and a {mask.dtype} mask of shape {mask.shape}; "
+                f"expected {(batch, *self.grid_shape)} and bool (H, W) or (B, H, W), True where hidden."
+            )
+        return observed, np.broadcast_to(mask, (batch, *self.grid_shape[:2]))
+
+
+def _complete(value: np.ndarray, log_prob: np.ndarray, known: Any, y: int, x: int) -> Any:
+    """What was drawn where the pixel is hidden, what was observed elsewhere."""
+    if known is None:
+        return value, log_prob
+    observed, hidden = known
+    hidden = hidden[:, y, x]
+    return np.where(hidden[:, None], value, observed[:, y, x]), np.where(hidden, log_prob, 0)

@@ -1,0 +1,120 @@
+"""The bundle's manifest: what it holds, checked before anything is opened. Standard library only."""
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+FORMAT = "tfprior.bundle"
+SCHEMA_VERSION = 1
+FILE_NAME = "manifest.json"
+MODELS = ("GatedPixelCNN", "PixelCNN")
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "model": dict,
+    "grid_shape": list,
+    "num_levels": int,
+    "num_steps": int,
+    "condition": (dict, type(None)),
+    "noise": dict,
+    "functions": dict,
+    "files": list,
+    "versions": dict,
+    "golden": dict,
+}
+
+
+class BundleError(ValueError):
+    """A bundle that is missing, damaged, or not of a kind this version reads."""
+
+
+def load_manifest(path: str | Path) -> dict[str, Any]:
+    """Reads and checks the manifest of the bundle at `path`; its files are checked by `checked_file`.
+
+    Raises:
+        BundleError: for a missing, unreadable or newer manifest, or one with fields missing.
+    """
+    file = Path(path) / FILE_NAME
+    if not file.is_file():
+        raise BundleError(f"{path} is no bundle: it has no {FILE_NAME}; expected a folder made by export.save.")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{file} is unreadable ({error}); export the bundle again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleError(f"{file} is not the manifest of a {FORMAT}; expected a folder made by export.save.")
+    version = manifest.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION or version < 1:
+        raise BundleError(
+            f"{file} has schema version {version!r} and this tfprior reads up to {SCHEMA_VERSION}: "
+            "upgrade tfprior, or export the bundle with this version."
+        )
+    for name, kind in _REQUIRED.items():
+        if not isinstance(manifest.get(name), kind):
+            raise BundleError(f"{file} lacks a valid field {name!r}; export the bundle again.")
+    if manifest["model"].get("class") not in MODELS:
+        raise BundleError(
+            f"{file} names the model {manifest['model'].get('class')!r}; expected one of {', '.join(MODELS)}."
+        )
+    for entry in manifest["files"]:
+        _check_entry(file, entry)
+    return manifest
+
+
+def _check_entry(file: Path, entry: Any) -> None:
+    fields = {"path": str, "bytes": int, "sha256": str}
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(n), k) for n, k in fields.items()):
+        raise BundleError(f"{file} lists a file without path, bytes and sha256; export the bundle again.")
+    relative = PurePosixPath(entry["path"])
+    if relative.is_absolute() or ".." in relative.parts or "\\" in entry["path"]:
+        raise BundleError(f"{file} lists {entry['path']!r}, which lies outside the bundle; do not use it.")
+
+
+def checked_file(path: str | Path, manifest: dict[str, Any], name: str) -> Path:
+    """The file `name` of the bundle, once its size and SHA-256 are the manifest's.
+
+    Raises:
+        BundleError: for a file that is not listed, missing, no regular file, or changed.
+    """
+    entry = next((entry for entry in manifest["files"] if entry["path"] == name), None)
+    if entry is None:
+        raise BundleError(f"The bundle {path} holds no {name}; export it again with the format you need.")
+    file = Path(path) / name
+    if file.is_symlink() or not file.is_file():
+        raise BundleError(f"{file} is missing or no regular file; copy the whole bundle again.")
+    size = file.stat().st_size
+    if size != entry["bytes"]:
+        raise BundleError(
+            f"{file} has {size} bytes and the manifest says {entry['bytes']}: it is truncated or changed; "
+            "copy the bundle again."
+        )
+    if digest(file) != entry["sha256"]:
+        raise BundleError(f"{file} does not have the SHA-256 of the manifest: it was changed; copy it again.")
+    return file
+
+
+def checked_files(path: str | Path, manifest: dict[str, Any], folder: str) -> Path:
+    """The `folder` of the bundle, once every file the manifest lists below it is checked."""
+    names = [entry["path"] for entry in manifest["files"] if entry["path"].startswith(f"{folder}/")]
+    if not names:
+        raise BundleError(f"The bundle {path} holds no {folder}; export it again with the format you need.")
+    for name in names:
+        checked_file(path, manifest, name)
+    return Path(path) / folder
+
+
+def describe_files(root: Path) -> list[dict[str, Any]]:
+    """path, bytes and sha256 of every file below `root`, in order of path."""
+    files = sorted(file for file in root.rglob("*") if file.is_file())
+    return [
+        {
+            "path": file.relative_to(root).as_posix(),
+            "bytes": file.stat().st_size,
+            "sha256": digest(file),
+        }
+        for file in files
+    ]
+
+
+def digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

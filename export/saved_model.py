@@ -1,0 +1,32 @@
+"""Functions as a SavedModel, in TensorFlow Serving's layout."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfprior.export.functions import Function
+from tfprior.priors import Prior
+
+
+def concrete_function(function: Function) -> Any:
+    """The function as a TensorFlow graph with named inputs and outputs and a dynamic batch."""
+    signature = [
+        tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs
+    ]
+    names = [port.name for port in function.inputs]
+
+    def call(*tensors: Any) -> dict[str, Any]:
+        outputs = function.call(dict(zip(names, tensors, strict=True)))
+        return {port.name: tf.identity(outputs[port.name], name=port.name) for port in function.outputs}
+
+    return tf.function(call, input_signature=signature, autograph=False).get_concrete_function()
+
+
+def write_saved_model(prior: Prior, graphs: dict[str, Any], path: Path) -> None:
+    """Writes every graph as a signature; `step` is also the default one."""
+    module = tf.Module()
+    # The graphs read these variables; tracking them alone keeps each weight in the file once.
+    module.weights = [weight.value for weight in prior.weights]
+    signatures = {**graphs, "serving_default": graphs["step"]}
+    tf.saved_model.save(module, str(path), signatures=signatures)

@@ -1,0 +1,11 @@
+"""Integer images to train on: embedded ones, well-known ones, your own arrays and folders."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "images": ["Images"],
+        "loading": ["load"],
+    },
+)

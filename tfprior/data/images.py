@@ -1,0 +1,119 @@
+"""A data set of integer images. Legend: N images, B batch, H height, W width, C channels."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .levels import as_labels, as_values, check_num_levels, fit_levels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Images:
+    """Images (N, H, W, C) with levels in [0, num_levels), split into train and test, with or without labels.
+
+    Values are stored as uint8 up to 256 levels and as int32 beyond, labels as int32 (N,). Images (N, H, W)
+    get a channel axis.
+
+    Raises:
+        ValueError: for values that are not integers in [0, num_levels), an empty split, splits of different
+            grids, and labels that do not number the images' classes.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray | None
+    x_test: np.ndarray
+    y_test: np.ndarray | None
+    num_levels: int
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        num_levels = check_num_levels(self.num_levels, self.name)
+        checked: dict[str, object] = {"num_levels": num_levels}
+        for split in ("train", "test"):
+            x, y = f"x_{split}", f"y_{split}"
+            values = as_values(getattr(self, x), f"{x} of {self.name}")
+            checked[x] = fit_levels(values, num_levels, f"{x} of {self.name}")
+            checked[y] = as_labels(getattr(self, y), len(values), f"{y} of {self.name}")
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)
+        self._check_grids()
+        self._check_class_names()
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        height, width, channels = self.x_train.shape[1:]
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes: as many as are named, else as the labels reach; None without labels."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        tops = [int(labels.max()) for labels in (self.y_train, self.y_test) if labels is not None]
+        return max(tops) + 1 if tops else None
+
+    def pipeline(
+        self,
+        split: Literal["train", "test"],
+        batch_size: int,
+        *,
+        shuffle: bool | None = None,
+        seed: int = 0,
+        conditional: bool = False,
+        flip: bool = False,
+        repeat: bool = False,
+        drop_remainder: bool = False,
+    ) -> "tf.data.Dataset":
+        """Batches of values (B, H, W, C), or of {"values": (B, H, W, C), "condition": (B,)} if `conditional`.
+
+        Each epoch holds every example once; the last batch may be smaller unless `drop_remainder`. `shuffle`
+        (by default on the train split only) draws a new order each epoch, `flip` mirrors half of the images
+        left to right, and both follow `seed`.
+
+        Raises:
+            ValueError: for an unknown split, a batch size below 1, or `conditional` without labels.
+        """
+        from .pipeline import batches
+
+        if split not in ("train", "test"):
+            raise ValueError(f"split={split!r} is unknown; expected one of 'train', 'test'.")
+        labels = self.y_train if split == "train" else self.y_test
+        if conditional and labels is None:
+            raise ValueError(
+                f"{self.name} has no labels for its {split} split; expected y_{split}: add the labels or "
+                "pass conditional=False."
+            )
+        return batches(
+            self.x_train if split == "train" else self.x_test,
+            labels if conditional else None,
+            batch_size,
+            shuffle=split == "train" if shuffle is None else shuffle,
+            seed=seed,
+            flip=flip,
+            repeat=repeat,
+            drop_remainder=drop_remainder,
+        )
+
+    def _check_grids(self) -> None:
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"{self.name} has train images of shape {self.x_train.shape[1:]} and test images of shape "
+                f"{self.x_test.shape[1:]}; expected one (H, W, C): bring both splits to the same size."
+            )
+
+    def _check_class_names(self) -> None:
+        if self.class_names is None:
+            return
+        for field in ("y_train", "y_test"):
+            labels = getattr(self, field)
+            if labels is not None and labels.max() >= len(self.class_names):
+                raise ValueError(
+                    f"{field} of {self.name} reaches up to {labels.max()}; expected indices of the "
+                    f"{len(self.class_names)} class names: name every class."
+                )
