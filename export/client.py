@@ -165,16 +165,15 @@ class OnnxSampler:
         nats = np.zeros(batch, "float64")
         noise = np.ascontiguousarray(uniforms.transpose(1, 2, 0, 3))
         positions = np.repeat(np.arange(height * width, dtype="int32")[:, None], batch, axis=1)
-        finished = previous = None
         finished, previous = values[:, 0], values[:, 0, 0]
-        row_state, pixel_state = self._zeros("row", "row_state", batch), self._zeros("pixel", "pixel_state", batch)
+        row_state, left_end = self._zeros("row", "row_state", batch), self._zeros("pixel", "pixel_state", batch)
         pixel, outputs = self._session("pixel"), ["value", "log_prob", "pixel_state_out"]
         feeds = {"temperature": given["temperature"]}
         for y in range(height):
             tensors = {"row_state": row_state, "finished_row": finished, "position": positions[y * width], **given}
             out = self.run("row", tensors)
             row_state, feeds["row_features"] = out["row_state_out"], out["row_features"]
-            finished = np.empty((batch, width, channels), "int32")
+            finished, pixel_state = np.empty((batch, width, channels), "int32"), left_end
             for x in range(width):
                 feeds["pixel_state"], feeds["previous"] = pixel_state, previous
                 feeds["position"], feeds["uniforms"] = positions[y * width + x], noise[y, x]

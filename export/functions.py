@@ -188,7 +188,7 @@ def _pixel(prior: RasterPrior, ports: Ports) -> Function:
         )
         return {"value": value, "log_prob": log_prob, "pixel_state_out": packing.pack(state)}
 
-    state = Port("pixel_state", "float32", (packing.size,), "zeros at first, then the pixel before's")
+    state = Port("pixel_state", "float32", (packing.size,), "zeros at the left end of each row, then the pixel before's")
     previous = ports.previous._replace(meaning="value at position − 1; ignored at the left end of a row")
     return Function(
         "pixel",

@@ -1,5 +1,6 @@
 """A state of many tensors as one: what a caller in any language hands from step to step."""
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -27,17 +28,17 @@ class Packing:
 
     def pack(self, state: dict[str, Any]) -> Any:
         """dict of (B, …) → (B, S) float32."""
-        flat = [
-            ops.reshape(ops.cast(state[entry.name], "float32"), (-1, math.prod(entry.shape)))
-            for entry in self.entries
-        ]
-        return ops.concatenate(flat, axis=-1)
+        flat = []
+        for name, shape, _ in self.entries:
+            part = ops.cast(state[name], "float32")
+            flat.append(part if len(shape) == 1 else ops.reshape(part, (-1, math.prod(shape))))
+        return ops.concatenate(flat, axis=1)
 
     def unpack(self, packed: Any) -> dict[str, Any]:
         """(B, S) float32 → dict of (B, …) in their own types."""
-        state, start = {}, 0
-        for name, shape, dtype in self.entries:
-            end = start + math.prod(shape)
-            state[name] = ops.cast(ops.reshape(packed[:, start:end], (-1, *shape)), dtype)
-            start = end
-        return state
+        sizes = [math.prod(entry.shape) for entry in self.entries]
+        parts = ops.split(packed, list(itertools.accumulate(sizes))[:-1], axis=1)
+        return {
+            name: ops.cast(part if len(shape) == 1 else ops.reshape(part, (-1, *shape)), dtype)
+            for (name, shape, dtype), part in zip(self.entries, parts, strict=True)
+        }

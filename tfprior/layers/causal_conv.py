@@ -3,10 +3,11 @@
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
-from tfprior.layers.streaming import convolve_pixel, convolve_row, push
+from tfprior.layers.streaming import convolve_pixel, convolve_row, push_pixel, push_row
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -39,6 +40,7 @@ class CausalConv2D(keras.layers.Layer):
         axis: Literal["rows", "columns"],
         mask_type: MaskType = "B",
         groups: int = 1,
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,6 +57,7 @@ class CausalConv2D(keras.layers.Layer):
         self.axis = axis
         self.mask_type = mask_type
         self.groups = groups
+        self.use_bias = use_bias
         self.is_behind = mask_type == "A" and groups == 1
         self.taps = kernel_size // 2 + (not self.is_behind)
 
@@ -65,18 +68,17 @@ class CausalConv2D(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(*size, channels, self.filters), initializer="glorot_uniform", name="kernel"
         )
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         self._mask = None
         if self.axis == "columns" and not self.is_behind and self.groups > 1:
             self._mask = self._centre_mask(channels)
         self.built = True
 
-    def _centre_mask(self, channels: int) -> Any:
-        centre = channel_mask(self.mask_type, channels, self.filters, self.groups)
-        past = centre.repeat(self.taps, axis=0).reshape(channels, self.taps, self.filters)
-        mask = past.transpose(1, 0, 2) * 0 + 1
-        mask[-1] = centre
-        return mask[None]
+    def _centre_mask(self, channels: int) -> np.ndarray:
+        mask = np.ones((1, self.taps, channels, self.filters), "float32")
+        mask[0, -1] = channel_mask(self.mask_type, channels, self.filters, self.groups)
+        return mask
 
     def _masked_kernel(self) -> Any:
         kernel = ops.cast(self.kernel, self.compute_dtype)
@@ -91,23 +93,27 @@ class CausalConv2D(keras.layers.Layer):
         else:
             x = inputs[:, :, :-1] if self.is_behind else inputs
             x = ops.pad(x, ((0, 0), (0, 0), (before, 0), (0, 0)))
-        y = ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last")
-        return y + ops.cast(self.bias, self.compute_dtype)
+        return self._biased(ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last"))
+
+    def _biased(self, y: Any) -> Any:
+        return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def initial_state(self, batch_size: Any, width: int) -> Any:
-        """Zeros: (B, taps − 1, W, C) along rows, (B, taps − 1, C) along columns, None for a single tap."""
+        """Zeros: (B, taps − 1, W, C) along rows, (B, (taps − 1) · C) along columns, None for a single tap."""
         if self.taps == 1:
             return None
         channels = self.kernel.shape[2]
-        inner = (width, channels) if self.axis == "rows" else (channels,)
-        return ops.zeros((batch_size, self.taps - 1, *inner), self.compute_dtype)
+        before = (self.taps - 1, width, channels) if self.axis == "rows" else ((self.taps - 1) * channels,)
+        return ops.zeros((batch_size, *before), self.compute_dtype)
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One row (B, W, C) → (B, W, filters), or one pixel (B, C) → (B, filters), with the next state."""
-        window, state = push(state, x)
         kernel = self._masked_kernel()
-        y = convolve_row(window, kernel) if self.axis == "rows" else convolve_pixel(window, kernel[0])
-        return y + ops.cast(self.bias, self.compute_dtype), state
+        if self.axis == "rows":
+            window, state = push_row(state, x)
+            return self._biased(convolve_row(window, kernel)), state
+        window, state = push_pixel(state, x)
+        return self._biased(convolve_pixel(window, kernel[0])), state
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.filters)
@@ -120,4 +126,5 @@ class CausalConv2D(keras.layers.Layer):
             "axis": self.axis,
             "mask_type": self.mask_type,
             "groups": self.groups,
+            "use_bias": self.use_bias,
         }

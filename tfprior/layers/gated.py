@@ -11,6 +11,15 @@ from tfprior.layers.masks import check_groups
 from tfprior.layers.streaming import Apply, whole
 
 
+def split_groups(x: Any, groups: int) -> tuple[Any, Any]:
+    """The two halves of every channel group: (…, 2F) → (…, F), (…, F), each in the order of the groups."""
+    if groups == 1:
+        return ops.split(x, 2, axis=-1)
+    *outer, channels = x.shape[1:]
+    halves = ops.split(ops.reshape(x, (-1, *outer, groups, channels // groups)), 2, axis=-1)
+    return tuple(ops.reshape(half, (-1, *outer, channels // 2)) for half in halves)
+
+
 @keras.saving.register_keras_serializable("tfprior")
 class GatedActivation(keras.layers.Layer):
     """tanh(a) · σ(b), where each channel group holds its a and then its b: (…, 2F) → (…, F)."""
@@ -20,12 +29,8 @@ class GatedActivation(keras.layers.Layer):
         self.groups = groups
 
     def call(self, x: Any) -> Any:
-        if self.groups == 1:
-            a, b = ops.split(x, 2, axis=-1)
-            return ops.tanh(a) * ops.sigmoid(b)
-        *outer, channels = x.shape[1:]
-        a, b = ops.split(ops.reshape(x, (-1, *outer, self.groups, channels // self.groups)), 2, axis=-1)
-        return ops.reshape(ops.tanh(a) * ops.sigmoid(b), (-1, *outer, channels // 2))
+        a, b = split_groups(x, self.groups)
+        return ops.tanh(a) * ops.sigmoid(b)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], input_shape[-1] // 2)
@@ -42,8 +47,8 @@ class GatedBlock(keras.layers.Layer):
                           │
                          1×1 (link)
                           │
-          h ── 1×k cols ──+── gate ──┬── 1×1 ──(+ h)── h'
-                                     └── 1×1 ───────── skip
+          h ── 1×k cols ──+── gate ── 1×1 ──┬──(+ h)── h'
+                                            └───────── skip
 
     [v (B, H, W, F), h (B, H, W, F), condition (B, 1 or H, 1 or W, D)] → [v', h', skip], each with `filters`
     channels; leave the condition out for an unconditional block. The first block of a network has mask type
@@ -70,21 +75,27 @@ class GatedBlock(keras.layers.Layer):
         self.groups = groups
         self.dropout = dropout
 
-        def conv(axis: str, groups: int) -> CausalConv2D:
-            return CausalConv2D(
-                2 * filters, kernel_size, axis, mask_type, groups, name=f"{self.name}_{axis}", dtype=dtype
-            )
-
         dtype = self.dtype_policy
-        self.rows_conv = conv("rows", 1)
-        self.columns_conv = conv("columns", groups)
+        self.rows_conv = CausalConv2D(
+            2 * filters, kernel_size, "rows", mask_type, name=f"{self.name}_rows", dtype=dtype
+        )
+        # The link that joins it has a bias already.
+        self.columns_conv = CausalConv2D(
+            2 * filters,
+            kernel_size,
+            "columns",
+            mask_type,
+            groups,
+            use_bias=False,
+            name=f"{self.name}_columns",
+            dtype=dtype,
+        )
         self.link = keras.layers.Dense(2 * filters, dtype=dtype)
         self.condition_gates = keras.layers.Dense(4 * filters, use_bias=False, dtype=dtype)
         self.vertical_gate = GatedActivation(dtype=dtype)
         self.horizontal_gate = GatedActivation(groups, dtype=dtype)
         self.drop = keras.layers.Dropout(dropout, dtype=dtype)
-        self.residual = MaskedDense(filters, "B", groups, dtype=dtype)
-        self.skip = MaskedDense(filters, "B", groups, dtype=dtype)
+        self.outputs = MaskedDense(2 * filters, "B", groups, dtype=dtype)
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
         vertical, horizontal, *condition = input_shape
@@ -93,8 +104,7 @@ class GatedBlock(keras.layers.Layer):
         self.link.build((None, None, None, 2 * self.filters))
         if condition:
             self.condition_gates.build(condition[0])
-        self.residual.build((None, None, None, self.filters))
-        self.skip.build((None, None, None, self.filters))
+        self.outputs.build((None, None, None, self.filters))
         self.built = True
 
     def vertical(self, v: Any, condition: Any, apply: Apply) -> tuple[Any, Any]:
@@ -110,8 +120,8 @@ class GatedBlock(keras.layers.Layer):
         """The horizontal stack: h and the link → (h', skip)."""
         gated = self.horizontal_gate(apply(self.columns_conv, h) + link)
         gated = self.drop(gated, training=training)
-        residual = self.residual(gated)
-        return residual if self.mask_type == "A" else residual + h, self.skip(gated)
+        residual, skip = split_groups(self.outputs(gated), self.groups)
+        return residual if self.mask_type == "A" else residual + h, skip
 
     def call(self, inputs: list[Any], training: bool = False) -> list[Any]:
         v, h, *condition = inputs

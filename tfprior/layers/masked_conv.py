@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
-from tfprior.layers.streaming import convolve_pixel, convolve_row, push
+from tfprior.layers.streaming import convolve_pixel, convolve_row, push_pixel, push_row
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -76,7 +76,7 @@ class MaskedConv2D(keras.layers.Layer):
 
     def row_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One whole row: (B, W, C) → (B, W, filters), with the next state."""
-        window, state = push(state, x)
+        window, state = push_row(state, x)
         y = convolve_row(window, self._masked_kernel()[: self.kernel_size // 2 + 1])
         return y + ops.cast(self.bias, self.compute_dtype), state
 
@@ -85,14 +85,14 @@ class MaskedConv2D(keras.layers.Layer):
         return convolve_row(state, self._masked_kernel()[: self.kernel_size // 2])
 
     def pixel_state(self, batch_size: Any) -> Any:
-        """Zeros (B, taps − 1, C): the pixels to the left; None for a single tap."""
+        """Zeros (B, (taps − 1) · C): the pixels to the left; None for a single tap."""
         if self.taps == 1:
             return None
-        return ops.zeros((batch_size, self.taps - 1, self.kernel.shape[2]), self.compute_dtype)
+        return ops.zeros((batch_size, (self.taps - 1) * self.kernel.shape[2]), self.compute_dtype)
 
     def pixel_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """What the current row contributes at one pixel: (B, C) → (B, filters), with the next state."""
-        window, state = push(state, x)
+        window, state = push_pixel(state, x)
         y = convolve_pixel(window, self._masked_kernel()[self.kernel_size // 2, : self.taps])
         return y + ops.cast(self.bias, self.compute_dtype), state
 

@@ -40,16 +40,28 @@ class Stream:
         return y
 
 
-def push(state: Any, x: Any) -> tuple[Any, Any]:
-    """Window and next state when `x` (B, …) joins the `state` (B, n, …) of what came before it.
+def push_row(state: Any, x: Any) -> tuple[Any, Any]:
+    """Window (B, kh, W, C) and next state when row `x` (B, W, C) joins the `state` (B, kh − 1, W, C) above it.
 
-    A layer whose window is one step wide has no state (None).
+    A layer whose window is one row high has no state (None).
     """
     newest = ops.expand_dims(x, 1)
     if state is None:
         return newest, None
     window = ops.concatenate([state, newest], axis=1)
     return window, window[:, 1:]
+
+
+def push_pixel(state: Any, x: Any) -> tuple[Any, Any]:
+    """Window (B, kw · C) and next state when pixel `x` (B, C) joins the `state` (B, (kw − 1) · C) left of it.
+
+    A layer whose window is one pixel wide has no state (None).
+    """
+    if state is None:
+        return x, None
+    window = ops.concatenate([state, x], axis=1)
+    channels = x.shape[-1]
+    return window, x if state.shape[-1] == channels else window[:, channels:]
 
 
 def convolve_row(window: Any, kernel: Any) -> Any:
@@ -68,8 +80,6 @@ def convolve_row(window: Any, kernel: Any) -> Any:
 
 
 def convolve_pixel(window: Any, kernel: Any) -> Any:
-    """One pixel of a convolution along a row: (B, kw, C) by (kw, C, F) → (B, F)."""
+    """One pixel of a convolution along a row: (B, kw · C) by (kw, C, F) → (B, F)."""
     columns, channels, filters = kernel.shape
-    return ops.matmul(
-        ops.reshape(window, (-1, columns * channels)), ops.reshape(kernel, (columns * channels, filters))
-    )
+    return ops.matmul(window, ops.reshape(kernel, (columns * channels, filters)))

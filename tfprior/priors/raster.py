@@ -126,22 +126,24 @@ class RasterPrior(Prior):
         """Takes in the value at `position` − 1, and a new row's features where `position` begins a row."""
         width = self.grid_shape[1]
         previous, position = ops.cast(previous, "int32"), ops.cast(position, "int32")
+        starts = position % width == 0
+        state = {**state, **where(starts, self.pixel_state(ops.shape(position)[0]), state)}
         state = self.advance_pixel(state, previous, position)
         before = (position + width - 1) % width
         written = (np.arange(width) == before[:, None]) & (position > 0)[:, None]
         state = {**state, "row": ops.where(written[..., None], previous[:, None], state["row"])}
-        return self._begin_rows(state, position // width, position % width == 0)
+        return self._begin_rows(state, position // width, starts)
 
     def advance_pixel(self, state: State, previous: Tensor, position: Tensor) -> State:
-        """`advance` within a row, whose features stand in the state: moves the pixel state past `previous`."""
+        """`advance` within a row: its features stand in the state, its left end began with `pixel_state`."""
         x = ops.cast(position, "int32") % self.grid_shape[1]
-        previous = ops.cast(previous, "int32")
+        starts = x == 0
+        previous = ops.where(starts[:, None], OUTSIDE, ops.cast(previous, "int32"))
         if self.channel_groups > 1:
             # Only now that all its channels are known can the pixel before join the caches.
             _, caches = self.pixel(state, select(state["features"], ops.maximum(x - 1, 0)), previous)
-            state = {**state, **caches}
-        left_end = {**self.pixel_state(ops.shape(x)[0]), "previous": ops.full_like(previous, OUTSIDE)}
-        return {**state, **where_starts(x == 0, left_end, {**state, "previous": previous})}
+            state = {**state, **where(starts, {name: state[name] for name in caches}, caches)}
+        return {**state, "previous": previous}
 
     def _begin_rows(self, state: State, y: Tensor, starts: Tensor) -> State:
         """Runs `row` if any example stands at the beginning of one, and keeps it for those that do."""
@@ -149,7 +151,7 @@ class RasterPrior(Prior):
 
         def begin() -> list[Tensor]:
             rows, features = self.row(state, state["row"], state.get("condition"), y)
-            begun = where_starts(starts, {**rows, "features": features}, state)
+            begun = where(starts, {**rows, "features": features}, state)
             return [begun[name] for name in names]
 
         def keep() -> list[Tensor]:
@@ -184,9 +186,9 @@ def select(x: Tensor, index: Tensor) -> Tensor:
     return ops.take(flat, ops.arange(ops.shape(index)[0], dtype="int32") * size + index, axis=0)
 
 
-def where_starts(starts: Tensor, fresh: State, old: State) -> State:
-    """The fresh entries for examples that begin a row, the old ones for the others."""
+def where(chosen: Tensor, these: State, others: State) -> State:
+    """The entries of `these`, for examples not `chosen` (B,) replaced by those of `others`."""
     return {
-        name: ops.where(ops.reshape(starts, (-1, *[1] * (len(value.shape) - 1))), value, old[name])
-        for name, value in fresh.items()
+        name: ops.where(ops.reshape(chosen, (-1, *[1] * (len(value.shape) - 1))), value, others[name])
+        for name, value in these.items()
     }
