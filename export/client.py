@@ -1,7 +1,7 @@
 """Sampling a bundle with numpy and ONNX Runtime alone: no Keras, no TensorFlow.
 
-    sampler = OnnxSampler("my_prior")
-    images = sampler.sample(16, seed=0)                    # (16, H, W, C) int32
+sampler = OnnxSampler("my_prior")
+images = sampler.sample(16, seed=0)                    # (16, H, W, C) int32
 """
 
 from pathlib import Path
@@ -118,7 +118,9 @@ class OnnxSampler:
     def run(self, function: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs one function of the bundle on named tensors; those it does not take are left out."""
         names = [port["name"] for port in self.manifest["functions"][function]["outputs"]]
-        return dict(zip(names, self._session(function).run(names, self._feeds(function, tensors)), strict=True))
+        return dict(
+            zip(names, self._session(function).run(names, self._feeds(function, tensors)), strict=True)
+        )
 
     def _session(self, function: str) -> onnxruntime.InferenceSession:
         if function not in self._sessions:
@@ -137,7 +139,7 @@ class OnnxSampler:
         shape = next(entry["shape"] for entry in inputs if entry["name"] == port)
         return np.zeros((batch, *shape[1:]), "float32")
 
-    # The loops: each a few lines in any language --------------------------------------------------------------
+    # The loops: each a few lines in any language
 
     def _by_loop(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
         out = self.run("sample", {"uniforms": uniforms, **given})
@@ -166,11 +168,19 @@ class OnnxSampler:
         noise = np.ascontiguousarray(uniforms.transpose(1, 2, 0, 3))
         positions = np.repeat(np.arange(height * width, dtype="int32")[:, None], batch, axis=1)
         finished, previous = values[:, 0], values[:, 0, 0]
-        row_state, left_end = self._zeros("row", "row_state", batch), self._zeros("pixel", "pixel_state", batch)
+        row_state, left_end = (
+            self._zeros("row", "row_state", batch),
+            self._zeros("pixel", "pixel_state", batch),
+        )
         pixel, outputs = self._session("pixel"), ["value", "log_prob", "pixel_state_out"]
         feeds = {"temperature": given["temperature"]}
         for y in range(height):
-            tensors = {"row_state": row_state, "finished_row": finished, "position": positions[y * width], **given}
+            tensors = {
+                "row_state": row_state,
+                "finished_row": finished,
+                "position": positions[y * width],
+                **given,
+            }
             out = self.run("row", tensors)
             row_state, feeds["row_features"] = out["row_state_out"], out["row_features"]
             finished, pixel_state = np.empty((batch, width, channels), "int32"), left_end
@@ -184,7 +194,7 @@ class OnnxSampler:
             values[:, y] = finished
         return values, nats
 
-    # What callers hand in ------------------------------------------------------------------------------------
+    # What callers hand in
 
     def _checked(self, condition: Any, batch: int) -> np.ndarray | None:
         expected = self.manifest["condition"]
@@ -202,18 +212,22 @@ class OnnxSampler:
                 f"{'integers' if is_label else 'floats'} of shape {shape}."
             )
         if is_label and (condition.min() < 0 or condition.max() >= expected["num_classes"]):
-            raise ValueError(f"Labels leave [0, {expected['num_classes'] - 1}]; expected the bundle's classes.")
+            raise ValueError(
+                f"Labels leave [0, {expected['num_classes'] - 1}]; expected the bundle's classes."
+            )
         return np.ascontiguousarray(condition, "int32" if is_label else "float32")
 
     def _completion(self, batch: int, observed: Any, mask: Any) -> tuple[np.ndarray, np.ndarray] | None:
         if observed is None and mask is None:
             return None
         if observed is None or mask is None:
-            raise ValueError("Completion takes both `observed` values and a `mask` that is True where hidden.")
+            raise ValueError(
+                "Completion takes both `observed` values and a `mask` that is True where hidden."
+            )
         observed, mask = np.asarray(observed, "int32"), np.asarray(mask)
         if observed.shape != (batch, *self.grid_shape) or mask.dtype != bool or mask.ndim not in (2, 3):
             raise ValueError(
-                f"Got observed values of shape {observed.shape} and a {mask.dtype} mask of shape {mask.shape}; "
+                f"Got observed values of shape {observed.shape} and a {mask.dtype} mask {mask.shape}; "
                 f"expected {(batch, *self.grid_shape)} and bool (H, W) or (B, H, W), True where hidden."
             )
         return observed, np.broadcast_to(mask, (batch, *self.grid_shape[:2]))

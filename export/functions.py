@@ -49,9 +49,7 @@ class Ports:
         height, width, channels = prior.grid_shape
         levels = prior.distribution.num_levels
         uniforms = prior.distribution.num_uniforms(channels)
-        self.previous = Port(
-            "previous", "int32", (channels,), "value at position − 1; ignored at position 0"
-        )
+        self.previous = Port("previous", "int32", (channels,), "value at position − 1; ignored at position 0")
         self.position = Port("position", "int32", (), f"y · {width} + x, in [0, {prior.num_steps})")
         self.uniforms = Port("uniforms", "float32", (uniforms,), "noise in [0, 1), fresh for every position")
         self.noise = Port("uniforms", "float32", (height, width, uniforms), "noise in [0, 1)")
@@ -61,9 +59,7 @@ class Ports:
         self.log_prob = Port("log_prob", "float32", (), "nats, of the model at temperature 1")
         self.condition: tuple[Port, ...] = ()
         if prior.num_classes is not None:
-            self.condition = (
-                Port("condition", "int32", (), f"class label in [0, {prior.num_classes})"),
-            )
+            self.condition = (Port("condition", "int32", (), f"class label in [0, {prior.num_classes})"),)
         elif prior.condition_shape is not None:
             self.condition = (Port("condition", "float32", prior.condition_shape, "condition"),)
 
@@ -126,9 +122,7 @@ def _sample(prior: Prior, ports: Ports) -> Function:
     loop = cached if isinstance(prior, RasterPrior) else stepwise
 
     def call(tensors: Tensors) -> Tensors:
-        values, log_prob = loop(
-            prior, tensors["uniforms"], tensors.get("condition"), tensors["temperature"]
-        )
+        values, log_prob = loop(prior, tensors["uniforms"], tensors.get("condition"), tensors["temperature"])
         return {"values": values, "log_prob": log_prob}
 
     return Function(
@@ -188,7 +182,12 @@ def _pixel(prior: RasterPrior, ports: Ports) -> Function:
         )
         return {"value": value, "log_prob": log_prob, "pixel_state_out": packing.pack(state)}
 
-    state = Port("pixel_state", "float32", (packing.size,), "zeros at the left end of each row, then the pixel before's")
+    state = Port(
+        "pixel_state",
+        "float32",
+        (packing.size,),
+        "zeros at the left end of each row, then the pixel before's",
+    )
     previous = ports.previous._replace(meaning="value at position − 1; ignored at the left end of a row")
     return Function(
         "pixel",
@@ -212,7 +211,10 @@ def condition_kind(prior: Prior) -> dict[str, Any] | None:
     if prior.num_classes is not None:
         return {"kind": "label", "num_classes": prior.num_classes}
     if prior.condition_shape is not None:
-        return {"kind": "vector" if len(prior.condition_shape) == 1 else "map", "shape": list(prior.condition_shape)}
+        return {
+            "kind": "vector" if len(prior.condition_shape) == 1 else "map",
+            "shape": list(prior.condition_shape),
+        }
     return None
 
 

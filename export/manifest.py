@@ -35,7 +35,9 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / FILE_NAME
     if not file.is_file():
-        raise BundleError(f"{path} is no bundle: it has no {FILE_NAME}; expected a folder made by export.save.")
+        raise BundleError(
+            f"{path} is no bundle: it has no {FILE_NAME}; expected a folder made by export.save."
+        )
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

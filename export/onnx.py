@@ -3,8 +3,8 @@
 import logging
 import os
 import warnings
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,16 +38,16 @@ def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, s
     try:
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ConversionError(f"ONNX Runtime does not load the graph of {function.name!r}: {error}") from error
+        raise ConversionError(
+            f"ONNX Runtime does not load the graph of {function.name!r}: {error}"
+        ) from error
 
 
 def _convert(function: Function, graph: Any) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
 
-    signature = [
-        tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs
-    ]
+    signature = [tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs]
     names = [port.name for port in function.inputs]
 
     def call(*tensors: Any) -> dict[str, Any]:

@@ -11,9 +11,7 @@ from tfprior.priors import Prior
 
 def concrete_function(function: Function) -> Any:
     """The function as a TensorFlow graph with named inputs and outputs and a dynamic batch."""
-    signature = [
-        tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs
-    ]
+    signature = [tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs]
     names = [port.name for port in function.inputs]
 
     def call(*tensors: Any) -> dict[str, Any]:

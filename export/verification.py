@@ -44,7 +44,9 @@ def _check_files(path: Path, manifest: dict[str, Any]) -> None:
     found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
     unknown = sorted(found - listed - {FILE_NAME})
     if unknown:
-        raise BundleError(f"The bundle {path} holds {unknown[0]}, which its manifest does not list: remove it.")
+        raise BundleError(
+            f"The bundle {path} holds {unknown[0]}, which its manifest does not list: remove it."
+        )
     for name in sorted(listed):
         checked_file(path, manifest, name)
 
@@ -56,7 +58,7 @@ def _replay(manifest: dict[str, Any], name: str, rollout: Any, *arguments: Any) 
     differing = int((values != np.asarray(golden["values"], "int32")).sum())
     if differing:
         raise BundleError(
-            f"{name} drew {differing} of {values.size} integers of the golden rollout differently: the bundle "
+            f"{name} drew {differing} of {values.size} golden integers differently: the bundle "
             "does not reproduce its prior here; do not use it."
         )
     return f"{values.size} of {values.size} integers, {_compare(golden, name, log_prob)}"

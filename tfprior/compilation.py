@@ -12,7 +12,9 @@ _COMPILED: weakref.WeakKeyDictionary[keras.Model, dict[Hashable, Callable[..., A
 )
 
 
-def compiled(function: Callable[..., Any], model: keras.Model, jit_compile: bool = True) -> Callable[..., Any]:
+def compiled(
+    function: Callable[..., Any], model: keras.Model, jit_compile: bool = True
+) -> Callable[..., Any]:
     """`function(model, *tensors)` as a compiled function of the tensors alone.
 
     One trace serves every call with the same shapes, and the model's weights are read anew in each call. XLA

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfprior.compilation import compiled
 from tfprior.distributions.base import Tensor
+from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.base import Prior
 from tfprior.priors.inputs import check_condition, check_values
@@ -72,7 +73,7 @@ def cached(
     observed: Tensor | None = None,
     hidden: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Rows outside, pixels inside: uniforms (B, H, W, K) → values (B, H, W, C), nats of what was drawn (B,)."""
+    """Rows outside, pixels inside: uniforms (B, H, W, K) → values (B, H, W, C) and their nats (B,)."""
     height, width, channels = prior.grid_shape
     batch_size = ops.shape(uniforms)[0]
     features_of_condition = prior.encode_condition(condition)
@@ -177,10 +178,10 @@ def full(
         image, nats = carry
         here = ops.reshape(one_hot(position, height * width), (height, width, 1))
 
-        def predict(current: Tensor | None) -> tuple[Tensor, None]:
+        def predict(current: Tensor | None) -> tuple[Tensor, State]:
             grid = image if current is None else ops.where(here, current[:, None, None], image)
             params = prior(grid if condition is None else {"values": grid, "condition": condition})
-            return ops.take(ops.reshape(params, (-1, height * width, num_params)), position, axis=1), None
+            return ops.take(ops.reshape(params, (-1, height * width, num_params)), position, axis=1), {}
 
         noise = ops.take(ops.reshape(uniforms, (-1, height * width, num_uniforms)), position, axis=1)
         value, log_prob, _ = prior.draw(predict, noise, temperature, top_k, top_p)

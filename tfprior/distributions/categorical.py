@@ -56,9 +56,7 @@ class Categorical(OutputDistribution):
         top_p: Tensor | float | None = None,
     ) -> tuple[Tensor, Tensor]:
         logits = self._logits(params)
-        tempered = logits / ops.expand_dims(
-            ops.expand_dims(ops.cast(temperature, "float32"), -1), -1
-        )
+        tempered = logits / ops.expand_dims(ops.expand_dims(ops.cast(temperature, "float32"), -1), -1)
         weights = ops.exp(tempered - ops.max(tempered, axis=-1, keepdims=True))
         weights = truncate(weights, top_k, top_p)
         cdf = ops.cumsum(weights, axis=-1)

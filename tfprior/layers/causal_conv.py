@@ -40,7 +40,6 @@ class CausalConv2D(keras.layers.Layer):
         axis: Literal["rows", "columns"],
         mask_type: MaskType = "B",
         groups: int = 1,
-        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,19 +56,17 @@ class CausalConv2D(keras.layers.Layer):
         self.axis = axis
         self.mask_type = mask_type
         self.groups = groups
-        self.use_bias = use_bias
         self.is_behind = mask_type == "A" and groups == 1
         self.taps = kernel_size // 2 + (not self.is_behind)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
         check_groups("input channels", channels, self.groups, type(self).__name__)
         size = (self.taps, self.kernel_size) if self.axis == "rows" else (1, self.taps)
         self.kernel = self.add_weight(
             shape=(*size, channels, self.filters), initializer="glorot_uniform", name="kernel"
         )
-        if self.use_bias:
-            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         self._mask = None
         if self.axis == "columns" and not self.is_behind and self.groups > 1:
             self._mask = self._centre_mask(channels)
@@ -93,10 +90,8 @@ class CausalConv2D(keras.layers.Layer):
         else:
             x = inputs[:, :, :-1] if self.is_behind else inputs
             x = ops.pad(x, ((0, 0), (0, 0), (before, 0), (0, 0)))
-        return self._biased(ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last"))
-
-    def _biased(self, y: Any) -> Any:
-        return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
+        y = ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last")
+        return y + ops.cast(self.bias, self.compute_dtype)
 
     def initial_state(self, batch_size: Any, width: int) -> Any:
         """Zeros: (B, taps − 1, W, C) along rows, (B, (taps − 1) · C) along columns, None for a single tap."""
@@ -111,11 +106,13 @@ class CausalConv2D(keras.layers.Layer):
         kernel = self._masked_kernel()
         if self.axis == "rows":
             window, state = push_row(state, x)
-            return self._biased(convolve_row(window, kernel)), state
-        window, state = push_pixel(state, x)
-        return self._biased(convolve_pixel(window, kernel[0])), state
+            y = convolve_row(window, kernel)
+        else:
+            window, state = push_pixel(state, x)
+            y = convolve_pixel(window, kernel[0])
+        return y + ops.cast(self.bias, self.compute_dtype), state
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
@@ -126,5 +123,4 @@ class CausalConv2D(keras.layers.Layer):
             "axis": self.axis,
             "mask_type": self.mask_type,
             "groups": self.groups,
-            "use_bias": self.use_bias,
         }

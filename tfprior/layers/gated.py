@@ -7,7 +7,7 @@ from keras import ops
 
 from tfprior.layers.causal_conv import CausalConv2D
 from tfprior.layers.masked_dense import MaskedDense
-from tfprior.layers.masks import check_groups
+from tfprior.layers.masks import MaskType, check_groups
 from tfprior.layers.streaming import Apply, whole
 
 
@@ -32,7 +32,7 @@ class GatedActivation(keras.layers.Layer):
         a, b = split_groups(x, self.groups)
         return ops.tanh(a) * ops.sigmoid(b)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], input_shape[-1] // 2)
 
     def get_config(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class GatedBlock(keras.layers.Layer):
         self,
         filters: int,
         kernel_size: int = 3,
-        mask_type: str = "B",
+        mask_type: MaskType = "B",
         groups: int = 1,
         dropout: float = 0.0,
         **kwargs: Any,
@@ -79,25 +79,24 @@ class GatedBlock(keras.layers.Layer):
         self.rows_conv = CausalConv2D(
             2 * filters, kernel_size, "rows", mask_type, name=f"{self.name}_rows", dtype=dtype
         )
-        # The link that joins it has a bias already.
         self.columns_conv = CausalConv2D(
             2 * filters,
             kernel_size,
             "columns",
             mask_type,
             groups,
-            use_bias=False,
             name=f"{self.name}_columns",
             dtype=dtype,
         )
-        self.link = keras.layers.Dense(2 * filters, dtype=dtype)
+        # The horizontal convolution that it joins has a bias already.
+        self.link = keras.layers.Dense(2 * filters, use_bias=False, dtype=dtype)
         self.condition_gates = keras.layers.Dense(4 * filters, use_bias=False, dtype=dtype)
         self.vertical_gate = GatedActivation(dtype=dtype)
         self.horizontal_gate = GatedActivation(groups, dtype=dtype)
         self.drop = keras.layers.Dropout(dropout, dtype=dtype)
         self.outputs = MaskedDense(2 * filters, "B", groups, dtype=dtype)
 
-    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+    def build(self, input_shape: list[tuple[Any, ...]]) -> None:
         vertical, horizontal, *condition = input_shape
         self.rows_conv.build(vertical)
         self.columns_conv.build(horizontal)
@@ -128,7 +127,7 @@ class GatedBlock(keras.layers.Layer):
         v, link = self.vertical(v, condition[0] if condition else None, whole)
         return [v, *self.horizontal(h, link, whole, training)]
 
-    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> list[Any]:
+    def compute_output_shape(self, input_shape: list[tuple[Any, ...]]) -> list[Any]:
         return [(*input_shape[0][:-1], self.filters)] * 3
 
     def get_config(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class MaskedConv2D(keras.layers.Layer):
         self.is_behind = mask_type == "A" and groups == 1
         self.taps = kernel_size // 2 + (not self.is_behind)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
         check_groups("input channels", channels, self.groups, type(self).__name__)
         size, half = self.kernel_size, self.kernel_size // 2
@@ -96,7 +96,7 @@ class MaskedConv2D(keras.layers.Layer):
         y = convolve_pixel(window, self._masked_kernel()[self.kernel_size // 2, : self.taps])
         return y + ops.cast(self.bias, self.compute_dtype), state
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class MaskedDense(keras.layers.Layer):
         self.mask_type = mask_type
         self.groups = groups
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
         check_groups("input channels", channels, self.groups, type(self).__name__)
         self.kernel = self.add_weight(
@@ -43,7 +43,7 @@ class MaskedDense(keras.layers.Layer):
             kernel = kernel * ops.cast(self._mask, self.compute_dtype)
         return ops.matmul(inputs, kernel) + ops.cast(self.bias, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:

@@ -26,12 +26,12 @@ def check_groups(name: str, size: int, groups: int, layer: str) -> None:
 def channel_mask(mask_type: MaskType, inputs: int, outputs: int, groups: int) -> np.ndarray:
     """(inputs, outputs) mask of the RGB order: channels lie in `groups` consecutive groups.
 
-            type A          type B
-           R  G  B         R  G  B    output group
-        R  .  x  x      R  x  x  x
-        G  .  .  x      G  .  x  x
-        B  .  .  .      B  .  .  x
-        input group
+    type A         type B
+      R  G  B        R  G  B    output group
+    R .  x  x      R x  x  x
+    G .  .  x      G .  x  x
+    B .  .  .      B .  .  x
+    input group
     """
     source = np.arange(inputs)[:, None] * groups // inputs
     target = np.arange(outputs)[None, :] * groups // outputs

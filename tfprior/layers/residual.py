@@ -39,7 +39,7 @@ class ResidualBlock(keras.layers.Layer):
         self.drop = keras.layers.Dropout(dropout, dtype=dtype)
         self.expand = MaskedDense(filters, "B", groups, dtype=dtype)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         half = (None, None, None, self.filters // 2)
         self.reduce.build(input_shape)
         self.conv.build(half)
@@ -50,13 +50,13 @@ class ResidualBlock(keras.layers.Layer):
         return self.run(h, 0.0, whole, training)
 
     def run(self, h: Any, link: Any, apply: Apply, training: bool = False) -> Any:
-        """The block with its masked convolution applied by `apply`, and `link` (…, filters / 2) added to it."""
+        """The block, its masked convolution run by `apply` and joined by `link` (…, filters / 2)."""
         x = self.reduce(ops.relu(h))
         x = apply(self.conv, ops.relu(x)) + link
         x = self.drop(ops.relu(x), training=training)
         return h + self.expand(x)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> Any:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

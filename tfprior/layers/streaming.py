@@ -41,7 +41,7 @@ class Stream:
 
 
 def push_row(state: Any, x: Any) -> tuple[Any, Any]:
-    """Window (B, kh, W, C) and next state when row `x` (B, W, C) joins the `state` (B, kh − 1, W, C) above it.
+    """Window (B, kh, W, C) and next state when row `x` (B, W, C) joins the `state` (B, kh − 1, W, C).
 
     A layer whose window is one row high has no state (None).
     """
@@ -53,7 +53,7 @@ def push_row(state: Any, x: Any) -> tuple[Any, Any]:
 
 
 def push_pixel(state: Any, x: Any) -> tuple[Any, Any]:
-    """Window (B, kw · C) and next state when pixel `x` (B, C) joins the `state` (B, (kw − 1) · C) left of it.
+    """Window (B, kw · C) and next state when pixel `x` (B, C) joins the `state` (B, (kw − 1) · C).
 
     A layer whose window is one pixel wide has no state (None).
     """

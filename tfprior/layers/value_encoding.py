@@ -23,7 +23,7 @@ class ValueEncoding(keras.layers.Layer):
         self.num_levels = num_levels
         self.embedding_dim = embedding_dim
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         if self.embedding_dim is not None:
             self.table = self.add_weight(
                 shape=(self.num_levels, self.embedding_dim), initializer="uniform", name="table"
@@ -36,7 +36,9 @@ class ValueEncoding(keras.layers.Layer):
             # The product of two floats rounds once everywhere; a division may be rewritten by a compiler.
             scale = np.float32(2 / (self.num_levels - 1))
             scaled = ops.expand_dims(ops.cast(values, "float32"), -1) * scale - 1
-            features = ops.concatenate([ops.cast(scaled, self.compute_dtype) * known, known], len(values.shape))
+            features = ops.concatenate(
+                [ops.cast(scaled, self.compute_dtype) * known, known], len(values.shape)
+            )
         else:
             table = ops.cast(self.table, self.compute_dtype)
             features = ops.take(table, ops.maximum(ops.cast(values, "int32"), 0), axis=0) * known
@@ -45,7 +47,7 @@ class ValueEncoding(keras.layers.Layer):
     def num_features(self, channels: int) -> int:
         return channels * (self.embedding_dim or 2)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.num_features(input_shape[-1]))
 
     def get_config(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Prior(keras.Model, abc.ABC):
         self.channel_groups = channels if ordered_by_network else 1
         self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
 
-    # One position at a time ---------------------------------------------------------------------------------
+    # One position at a time
 
     @abc.abstractmethod
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
@@ -85,7 +85,7 @@ class Prior(keras.Model, abc.ABC):
     def step(
         self, state: State, previous: Tensor, position: Tensor, current: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """One step: state, the value before (B, C), position (B,) in raster order → (parameters (B, P), state).
+        """State, the value before (B, C), position (B,) in raster order → parameters (B, P), state.
 
         Examples may stand at different positions. Where the network orders the channels, the parameters of
         channel c hold given the channels before it in `current` (B, C).
@@ -140,7 +140,7 @@ class Prior(keras.Model, abc.ABC):
             log_prob = log_prob + nats
         return value, log_prob, state
 
-    # Whole grids --------------------------------------------------------------------------------------------
+    # Whole grids
 
     def log_prob(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
@@ -175,7 +175,7 @@ class Prior(keras.Model, abc.ABC):
             raise ValueError(f"Got a batch with keys {sorted(inputs)}; expected 'values' and 'condition'.")
         return inputs["values"], inputs.get("condition")
 
-    # Training -----------------------------------------------------------------------------------------------
+    # Training
 
     def compute_loss(
         self,

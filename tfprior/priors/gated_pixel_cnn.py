@@ -1,4 +1,4 @@
-"""Gated PixelCNN (van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", 1606.05328).
+"""Gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328).
 
 Shapes: B batch · H W C grid · E encoded channels · F filters · P parameters of a pixel.
 """
@@ -83,7 +83,7 @@ class GatedPixelCNN(RasterPrior):
         self.head = MaskedDense(distribution.num_params(self.grid_shape[-1]), "B", groups, dtype=dtype)
         self.build()
 
-    def build_network(self, features: int, condition: tuple[int | None, ...] | None) -> None:
+    def build_network(self, features: int, condition: tuple[Any, ...] | None) -> None:
         inner = (None, *self.grid_shape[:2], self.filters)
         x = (*inner[:-1], features)
         for index, block in enumerate(self.blocks):
@@ -100,7 +100,9 @@ class GatedPixelCNN(RasterPrior):
             links.append(link)
         return links
 
-    def horizontal_stack(self, h: Tensor, links: list[Tensor], apply: Apply, training: bool = False) -> Tensor:
+    def horizontal_stack(
+        self, h: Tensor, links: list[Tensor], apply: Apply, training: bool = False
+    ) -> Tensor:
         """Encoded values (…, E) and the links → parameters (…, P)."""
         skips: Any = 0.0
         for block, link in zip(self.blocks, links, strict=True):
@@ -114,7 +116,9 @@ class GatedPixelCNN(RasterPrior):
         links = self.vertical_stack(x, self.encode_condition(condition), whole)
         return self.horizontal_stack(x, links, whole, training)
 
-    def row(self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> tuple[State, Tensor]:
+    def row(
+        self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
+    ) -> tuple[State, Tensor]:
         stream = Stream(state)
         links = self.vertical_stack(self.encode(finished), self.condition_row(condition, y), stream)
         return stream.after, ops.concatenate(links, axis=2)

@@ -76,7 +76,7 @@ class PixelCNN(RasterPrior):
         self.head = MaskedDense(distribution.num_params(self.grid_shape[-1]), "B", groups, dtype=dtype)
         self.build()
 
-    def build_network(self, features: int, condition: tuple[int | None, ...] | None) -> None:
+    def build_network(self, features: int, condition: tuple[Any, ...] | None) -> None:
         inner = (None, *self.grid_shape[:2], self.filters)
         self.first.build((*inner[:-1], features))
         for block in self.blocks:
@@ -108,7 +108,9 @@ class PixelCNN(RasterPrior):
             return [0.0] * len(self.masked_convs)
         return self._split(self.condition_link(condition))
 
-    def row(self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> tuple[State, Tensor]:
+    def row(
+        self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
+    ) -> tuple[State, Tensor]:
         finished_links = self.condition_links(self.condition_row(condition, ops.maximum(y - 1, 0)))
         stream = Stream(state, "row_step", "above_")
         self.network(self.encode(finished), finished_links, stream)

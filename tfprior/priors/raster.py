@@ -22,7 +22,8 @@ class RasterPrior(Prior):
         row    rows above  ─────────────▶ features of the whole row (B, W, R)
         pixel  pixels to the left + features at the pixel ─────────────▶ parameters (B, P)
 
-    `step` is composed of the two. Values outside the image, or not known yet, are `OUTSIDE` and read as zeros.
+    `step` is composed of the two. Values outside the image, or not known yet, are `OUTSIDE`
+    and read as zeros.
     """
 
     def __init__(
@@ -52,16 +53,18 @@ class RasterPrior(Prior):
         self.built = True
 
     @abc.abstractmethod
-    def build_network(self, features: int, condition: tuple[int | None, ...] | None) -> None:
+    def build_network(self, features: int, condition: tuple[Any, ...] | None) -> None:
         """Builds the layers for `features` input channels and a condition (None, 1 or H, 1 or W, D)."""
 
-    def _condition_features(self) -> tuple[int | None, ...] | None:
+    def _condition_features(self) -> tuple[Any, ...] | None:
         if self.num_classes is not None:
             return (None, 1, 1, self.condition_dim)
         if self.condition_shape is None:
             return None
-        return (None, *self.condition_shape) if len(self.condition_shape) == 3 else (
-            None, 1, 1, *self.condition_shape
+        return (
+            (None, *self.condition_shape)
+            if len(self.condition_shape) == 3
+            else (None, 1, 1, *self.condition_shape)
         )
 
     def encode_condition(self, condition: Tensor | None) -> Tensor | None:
@@ -80,7 +83,7 @@ class RasterPrior(Prior):
             return None
         return condition[:, 0] if condition.shape[1] == 1 else select(condition, y)
 
-    # The two parts ------------------------------------------------------------------------------------------
+    # The two parts
 
     @abc.abstractmethod
     def row_state(self, batch_size: Any) -> State:
@@ -91,7 +94,9 @@ class RasterPrior(Prior):
         """What `pixel` carries from pixel to pixel, at the left end of a row."""
 
     @abc.abstractmethod
-    def row(self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> tuple[State, Tensor]:
+    def row(
+        self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
+    ) -> tuple[State, Tensor]:
         """Takes in the `finished` row (B, W, C) above row y (B,) → (row state, features (B, W, R))."""
 
     @abc.abstractmethod
@@ -106,7 +111,7 @@ class RasterPrior(Prior):
     def num_features(self) -> int:
         """R, the features that a row hands to each of its pixels."""
 
-    # One position at a time, composed of the two --------------------------------------------------------------
+    # One position at a time, composed of the two
 
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
         """Zeros, nothing known yet, and the condition's features: flat dict name → tensor (B, …)."""
