@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-import tfprior
+from tfprior import __version__
 from tfprior.export import manifest as bundle_manifest
 from tfprior.export.functions import Function, Port, condition_kind, functions, model_description
 from tfprior.priors import Prior
@@ -76,7 +76,7 @@ def _write(prior: Prior, root: Path, formats: tuple[str, ...]) -> None:
         (root / "onnx").mkdir()
         for function in made:
             file = root / "onnx" / f"{function.name}.onnx"
-            write_onnx(function, graphs[function.name], file, {"tfprior": tfprior.__version__})
+            write_onnx(function, graphs[function.name], file, {"tfprior": __version__})
     if "saved_model" in formats:
         write_saved_model(prior, graphs, root / "saved_model" / "1")
     content = {
@@ -123,7 +123,7 @@ def _versions() -> dict[str, str]:
     import tf2onnx
 
     return {
-        "tfprior": tfprior.__version__,
+        "tfprior": __version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "tf2onnx": tf2onnx.__version__,

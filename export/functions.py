@@ -10,7 +10,6 @@ import keras
 from keras import ops
 
 from tfprior.export.packing import Packing
-from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors import Prior, RasterPrior
 from tfprior.sampling import cached, stepwise
 
@@ -75,10 +74,14 @@ def recurrent_state(prior: Prior) -> Tensors:
     return {name: value for name, value in state.items() if name != "condition"}
 
 
+def batch_size(tensors: Tensors) -> Any:
+    return ops.shape(tensors["position"])[0]
+
+
 def _condition_features(prior: Prior, tensors: Tensors) -> Tensors:
     if "condition" not in tensors:
         return {}
-    state = prior.initial_state(ops.shape(tensors["position"])[0], tensors["condition"])
+    state = prior.initial_state(batch_size(tensors), tensors["condition"])
     return {"condition": state["condition"]}
 
 
@@ -86,8 +89,8 @@ def _initial_state(prior: Prior, ports: Ports) -> Function:
     packing = Packing(recurrent_state(prior))
 
     def call(tensors: Tensors) -> Tensors:
-        state = prior.initial_state(ops.shape(tensors["position"])[0])
-        return {"state": packing.pack(state)}
+        state = prior.initial_state(batch_size(tensors))
+        return {"state": packing.pack(state, batch_size(tensors))}
 
     position = ports.position._replace(meaning="any; gives the batch size only")
     state = Port("state", "float32", (packing.size,), "opaque; for the first `step`")
@@ -106,7 +109,7 @@ def _step(prior: Prior, ports: Ports) -> Function:
             tensors["uniforms"],
             tensors["temperature"],
         )
-        return {"value": value, "log_prob": log_prob, "state_out": packing.pack(state)}
+        return {"value": value, "log_prob": log_prob, "state_out": packing.pack(state, batch_size(tensors))}
 
     state = Port("state", "float32", (packing.size,), "from `initial_state` or the step before")
     state_out = Port("state_out", "float32", (packing.size,), "for the next step")
@@ -146,12 +149,13 @@ def _row(prior: RasterPrior, ports: Ports) -> Function:
 
     def call(tensors: Tensors) -> Tensors:
         y = tensors["position"] // width
-        finished = ops.where(ops.reshape(y > 0, (-1, 1, 1)), tensors["finished_row"], OUTSIDE)
+        outside = prior.initial_state(batch_size(tensors))["row"]
+        finished = ops.where(ops.reshape(y > 0, (-1, 1, 1)), tensors["finished_row"], outside)
         condition = _condition_features(prior, tensors).get("condition")
         state, features = prior.row(packing.unpack(tensors["row_state"]), finished, condition, y)
         return {
             "row_features": ops.cast(features, "float32"),
-            "row_state_out": packing.pack(state),
+            "row_state_out": packing.pack(state, batch_size(tensors)),
         }
 
     state = Port("row_state", "float32", (packing.size,), "zeros at the first row, then the row before's")
@@ -180,7 +184,7 @@ def _pixel(prior: RasterPrior, ports: Ports) -> Function:
             tensors["uniforms"],
             tensors["temperature"],
         )
-        return {"value": value, "log_prob": log_prob, "pixel_state_out": packing.pack(state)}
+        return {"value": value, "log_prob": log_prob, "pixel_state_out": packing.pack(state, batch_size(tensors))}
 
     state = Port(
         "pixel_state",

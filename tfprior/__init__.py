@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "distributions", "export", "layers", "priors", "sampling")
+_SUBMODULES = ("data", "distributions", "export", "layers", "priors", "sampling", "training")
 
 __all__ = ["__version__", *_SUBMODULES]
 

@@ -204,6 +204,8 @@ class Prior(keras.Model, abc.ABC):
             self._check_training_data(
                 validation_data[0] if isinstance(validation_data, tuple) else validation_data, None
             )
+        if hasattr(x, "element_spec"):
+            kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
         return super().fit(x, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:

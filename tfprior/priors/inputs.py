@@ -102,6 +102,7 @@ def concrete(values: Any) -> np.ndarray | None:
     if isinstance(values, np.ndarray):
         return values
     try:
-        return ops.convert_to_numpy(values)
+        array = ops.convert_to_numpy(values)
     except Exception:  # each backend refuses a tracer with an error of its own
         return None
+    return None if array.dtype == object else array  # a specification, not a tensor

@@ -6,6 +6,7 @@ Shapes: B batch · H W C grid · E encoded channels · F filters · P parameters
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
@@ -144,9 +145,8 @@ class PixelCNN(RasterPrior):
         return sum(layer.filters for layer in self.masked_convs)
 
     def _split(self, features: Tensor) -> list[Tensor]:
-        sizes = [layer.filters for layer in self.masked_convs]
-        ends = [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)]
-        return ops.split(features, ends, axis=-1)
+        ends = np.cumsum([layer.filters for layer in self.masked_convs])
+        return ops.split(features, ends[:-1], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,210 @@
+"""Bundles as files: written whole or not at all, refused when anything in them is not as it was."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tfprior.export
+from tfprior.distributions import Categorical
+from tfprior.export import onnx as onnx_export
+from tfprior.export.bundle import golden_rollout
+from tfprior.export.client import OnnxSampler
+from tfprior.export.manifest import BundleError
+from tfprior.priors import GatedPixelCNN
+
+
+@pytest.fixture(scope="module")
+def prior() -> GatedPixelCNN:
+    keras.utils.set_random_seed(0)
+    return GatedPixelCNN(
+        (3, 4, 1), Categorical(4), filters=4, num_layers=1, first_kernel_size=3, num_classes=2
+    )
+
+
+@pytest.fixture(scope="module")
+def written(prior: GatedPixelCNN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tfprior.export.save(prior, tmp_path_factory.mktemp("bundles") / "prior")
+
+
+@pytest.fixture
+def bundle(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "prior"))
+
+
+def edit_manifest(bundle: Path, edit: Callable[[dict], object]) -> None:
+    file = bundle / "manifest.json"
+    manifest = json.loads(file.read_text())
+    edit(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+def flip_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "changed byte": (lambda b: flip_byte(b / "onnx/step.onnx"), "SHA-256"),
+    "changed byte of the SavedModel": (lambda b: flip_byte(b / "saved_model/1/saved_model.pb"), "SHA-256"),
+    "truncated": (lambda b: truncate(b / "onnx/step.onnx"), "truncated or changed"),
+    "missing file": (lambda b: (b / "onnx/step.onnx").unlink(), "missing or no regular file"),
+    "link": (
+        lambda b: ((b / "onnx/step.onnx").rename(b / "x"), (b / "onnx/step.onnx").symlink_to(b / "x")),
+        "no regular file|does not list",
+    ),
+    "unlisted file": (lambda b: (b / "onnx/more.onnx").write_text("?"), "does not list"),
+    "no manifest": (lambda b: (b / "manifest.json").unlink(), "has no manifest.json"),
+    "truncated manifest": (lambda b: truncate(b / "manifest.json"), "unreadable"),
+    "newer schema": (
+        lambda b: edit_manifest(b, lambda m: m.update(schema_version=2)),
+        "schema version 2 .* upgrade tfprior",
+    ),
+    "other format": (lambda b: edit_manifest(b, lambda m: m.update(format="?")), "not the manifest"),
+    "missing field": (lambda b: edit_manifest(b, lambda m: m.pop("noise")), "lacks a valid field 'noise'"),
+    "unknown model": (
+        lambda b: edit_manifest(b, lambda m: m["model"].update({"class": "os.system"})),
+        "expected one of GatedPixelCNN",
+    ),
+    "path outside": (
+        lambda b: edit_manifest(b, lambda m: m["files"][0].update(path="../secret")),
+        "outside the bundle",
+    ),
+    "other golden values": (
+        lambda b: edit_manifest(b, lambda m: m["golden"].update(values=(1 - np.asarray(m["golden"]["values"]) // 2).tolist())),
+        "golden integers differently",
+    ),
+    "other golden likelihood": (
+        lambda b: edit_manifest(b, lambda m: m["golden"].update(log_prob=[-1.0, -1.0])),
+        "log-likelihoods of the golden rollout that differ",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_bundle_is_refused_in_one_sentence(bundle: Path, damage: str) -> None:
+    apply, message = DAMAGE[damage]
+    apply(bundle)
+    with pytest.raises(BundleError, match=message) as error:
+        tfprior.export.verify(bundle)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["changed byte", "truncated", "missing file", "newer schema", "no manifest"])
+def test_the_client_checks_before_it_opens(bundle: Path, damage: str) -> None:
+    DAMAGE[damage][0](bundle)
+    with pytest.raises(BundleError):
+        OnnxSampler(bundle)
+
+
+def test_a_bundle_may_hold_one_format(prior: GatedPixelCNN, tmp_path: Path) -> None:
+    path = tfprior.export.save(prior, tmp_path / "prior", formats=("saved_model",))
+    assert not (path / "onnx").exists()
+    assert {name.split()[0] for name in tfprior.export.verify(path)} == {"files", "saved_model"}
+    with pytest.raises(BundleError, match=r"holds no onnx/step.onnx; export it again"):
+        OnnxSampler(path)
+
+
+def test_nothing_is_left_of_an_export_that_fails(
+    prior: GatedPixelCNN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise onnx_export.ConversionError("no")
+
+    monkeypatch.setattr(onnx_export, "write_onnx", fail)
+    with pytest.raises(onnx_export.ConversionError):
+        tfprior.export.save(prior, tmp_path / "prior")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_without_converter_stops_the_export(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from tfprior.export.functions import Function, Port
+    from tfprior.export.saved_model import concrete_function
+
+    x = Port("x", "float32", (3,), "any")
+    function = Function("erfc", lambda tensors: {"y": tf.math.erfc(tensors["x"])}, (x,), (x._replace(name="y"),))
+    with pytest.raises(onnx_export.ConversionError, match="Erfc"):
+        onnx_export.write_onnx(function, concrete_function(function), tmp_path / "x.onnx", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_path_is_replaced_only_on_request(prior: GatedPixelCNN, tmp_path: Path) -> None:
+    path = tmp_path / "prior"
+    path.mkdir()
+    (path / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match="exists; choose another path, or pass overwrite=True"):
+        tfprior.export.save(prior, path)
+    assert (path / "mine.txt").read_text() == "keep"
+    tfprior.export.save(prior, path, formats=("saved_model",), overwrite=True)
+    assert sorted(file.name for file in path.iterdir()) == ["manifest.json", "saved_model"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("formats", [("torch",), ()])
+def test_unknown_formats_are_named(prior: GatedPixelCNN, tmp_path: Path, formats: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="expected some of saved_model, onnx"):
+        tfprior.export.save(prior, tmp_path / "prior", formats=formats)
+
+
+def test_the_golden_rollout_keeps_its_distance_from_the_steps(prior: GatedPixelCNN) -> None:
+    from tfprior.sampling import sample
+
+    golden = golden_rollout(prior)
+    noise = np.asarray(golden["uniforms"], "float32")
+    for offset in (-5e-6, 5e-6):
+        nudged = np.clip(noise + np.float32(offset), 0, 1 - 2**-23)
+        values = sample(prior, len(noise), np.asarray(golden["condition"], "int32"), nudged)
+        np.testing.assert_array_equal(values, np.asarray(golden["values"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_samples": 0}, "expected a positive integer"),
+        ({"condition": None}, "takes a condition of kind 'label'"),
+        ({"condition": np.asarray([0, 2])}, r"Labels leave \[0, 1\]"),
+        ({"condition": np.asarray([0.0, 1.0])}, "expected integers of shape"),
+        ({"condition": np.asarray([0])}, r"of shape \(2,\)"),
+        ({"temperature": 0.0}, "expected a positive number"),
+        ({"method": "magic"}, "expected one of pair, step, loop"),
+        ({"uniforms": np.zeros((2, 3, 4, 2), "float32")}, r"expected \(2, 3, 4, 1\)"),
+        ({"uniforms": np.ones((2, 3, 4, 1), "float32")}, r"in \[0, 1\)"),
+        ({"observed": np.zeros((2, 3, 4, 1), "int32")}, "both `observed` values and a `mask`"),
+        (
+            {"observed": np.zeros((2, 3, 4, 1), "int32"), "mask": np.ones((3, 4))},
+            "True where hidden",
+        ),
+        (
+            {"observed": np.zeros((2, 3, 4, 1), "int32"), "mask": np.ones((3, 4), bool), "method": "loop"},
+            "expected one of pair, step",
+        ),
+    ],
+)
+def test_the_client_names_what_is_wrong(written: Path, arguments: dict, message: str) -> None:
+    given = {"num_samples": 2, "condition": np.asarray([0, 1]), **arguments}
+    with pytest.raises(ValueError, match=message):
+        OnnxSampler(written).sample(**given)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3, 4, 1), "float32"), "expected integers"),
+        (np.zeros((2, 4, 3, 1), "int32"), "expected integers"),
+        (np.full((2, 3, 4, 1), 4), r"leave \[0, 3\]"),
+    ],
+)
+def test_the_client_scores_integer_grids_only(written: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OnnxSampler(written).log_prob(values, np.asarray([0, 1]))

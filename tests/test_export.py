@@ -1,0 +1,283 @@
+"""Exported graphs: Keras = SavedModel = ONNX Runtime = client over whole rollouts that carry state."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+
+import tfprior.export
+from tfprior.distributions import Categorical
+from tfprior.export.client import OnnxSampler
+from tfprior.export.functions import recurrent_state
+from tfprior.export.packing import Packing
+from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.sampling import sample
+
+HEIGHT, WIDTH, LEVELS = 4, 5, 5
+BATCHES = (1, 5)
+
+
+class Exported(NamedTuple):
+    prior: Prior
+    path: Path
+    client: OnnxSampler
+    signatures: dict
+
+    def noise(self, batch: int, seed: int = 0) -> np.ndarray:
+        shape = (batch, HEIGHT, WIDTH, self.prior.grid_shape[-1])
+        return np.random.default_rng(seed).random(shape, "float32")
+
+    def condition(self, batch: int) -> np.ndarray | None:
+        generator = np.random.default_rng(batch)
+        if self.prior.num_classes is not None:
+            return generator.integers(0, self.prior.num_classes, batch, "int32")
+        if self.prior.condition_shape is not None:
+            return generator.standard_normal((batch, *self.prior.condition_shape), "float32")
+        return None
+
+    def given(self, batch: int, temperature: float = 1.0) -> dict:
+        condition = self.condition(batch)
+        known = {} if condition is None else {"condition": condition}
+        return {"temperature": np.full(batch, temperature, "float32"), **known}
+
+
+MODELS = {
+    "gated grey label": (GatedPixelCNN, 1, {"num_classes": 3}),
+    "gated rgb map": (GatedPixelCNN, 3, {"condition_shape": (HEIGHT, WIDTH, 2)}),
+    "pixelcnn grey": (PixelCNN, 1, {}),
+    "pixelcnn rgb vector": (PixelCNN, 3, {"condition_shape": (4,)}),
+}
+
+
+def build(name: str) -> Prior:
+    kind, channels, options = MODELS[name]
+    prior = kind(
+        (HEIGHT, WIDTH, channels),
+        Categorical(LEVELS),
+        filters=6,
+        num_layers=1 if channels == 3 else 2,
+        first_kernel_size=5,
+        condition_dim=3,
+        **options,
+    )
+    generator = np.random.default_rng(7)
+    for weight in prior.weights:
+        weight.assign(weight.numpy() + 0.3 * generator.standard_normal(weight.shape))
+    return prior
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    prior = build(request.param)
+    path = tfprior.export.save(prior, tmp_path_factory.mktemp("bundle") / "prior")
+    signatures = dict(tf.saved_model.load(str(path / "saved_model" / "1")).signatures)
+    return Exported(prior, path, OnnxSampler(path, threads=1), signatures)
+
+
+def saved_model_rollout(signatures: dict, noise: np.ndarray, given: dict) -> tuple[np.ndarray, np.ndarray]:
+    batch = len(noise)
+    flat = noise.reshape(batch, HEIGHT * WIDTH, -1)
+    given = {name: tf.constant(value) for name, value in given.items()}
+    state = signatures["initial_state"](position=tf.zeros((batch,), tf.int32))["state"]
+    previous = tf.zeros((batch, flat.shape[-1]), tf.int32)
+    values, nats = [], 0.0
+    for position in range(HEIGHT * WIDTH):
+        out = signatures["step"](
+            state=state,
+            previous=previous,
+            position=tf.fill((batch,), position),
+            uniforms=tf.constant(flat[:, position]),
+            **given,
+        )
+        state, previous = out["state_out"], out["value"]
+        values.append(previous.numpy())
+        nats = nats + out["log_prob"].numpy()
+    return np.stack(values, axis=1).reshape(batch, HEIGHT, WIDTH, -1), nats
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_runtime_draws_the_same_integers(exported: Exported, batch: int) -> None:
+    condition = exported.condition(batch)
+    for seed in (0, 1):  # two rollouts one after the other
+        noise = exported.noise(batch, seed)
+        expected = sample(exported.prior, batch, condition, noise)
+        nats = exported.prior.log_prob(expected, condition).numpy()
+        rollouts = {method: exported.client.rollout(noise, condition, 1.0, method) for method in exported.client.methods}
+        rollouts["SavedModel step"] = saved_model_rollout(exported.signatures, noise, exported.given(batch))
+        tensors = {"uniforms": noise, **exported.given(batch)}
+        out = exported.signatures["sample"](**{name: tf.constant(value) for name, value in tensors.items()})
+        rollouts["SavedModel sample"] = (out["values"].numpy(), out["log_prob"].numpy())
+        assert set(rollouts) == {"pair", "step", "loop", "SavedModel step", "SavedModel sample"}
+        for name, (values, log_prob) in rollouts.items():
+            np.testing.assert_array_equal(values, expected, err_msg=name)
+            np.testing.assert_allclose(log_prob, nats, rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_temperature_changes_the_draw_but_not_the_likelihood_reported(exported: Exported) -> None:
+    noise, condition = exported.noise(5), exported.condition(5)
+    cold = sample(exported.prior, 5, condition, noise, temperature=0.5)
+    assert (cold != sample(exported.prior, 5, condition, noise)).any()
+    for method in exported.client.methods:
+        values, log_prob = exported.client.rollout(noise, condition, 0.5, method)
+        np.testing.assert_array_equal(values, cold)
+        nats = exported.prior.log_prob(cold, condition).numpy()
+        np.testing.assert_allclose(log_prob, nats, rtol=1e-5, atol=1e-4)
+
+
+def test_log_prob_is_the_priors(exported: Exported) -> None:
+    generator = np.random.default_rng(3)
+    values = generator.integers(0, LEVELS, (5, *exported.prior.grid_shape), "int32")
+    condition = exported.condition(5)
+    expected = exported.prior.log_prob(values, condition).numpy()
+    np.testing.assert_allclose(exported.client.log_prob(values, condition), expected, rtol=1e-5)
+    given = {} if condition is None else {"condition": tf.constant(condition)}
+    out = exported.signatures["log_prob"](values=tf.constant(values), **given)
+    np.testing.assert_allclose(out["log_prob"].numpy(), expected, rtol=1e-5)
+
+
+def test_a_batch_may_stand_at_different_pixels(exported: Exported) -> None:
+    positions = np.asarray([0, 3, WIDTH, 2 * WIDTH - 1, 3 * WIDTH + 2], "int32")
+    batch = len(positions)
+    noise = exported.noise(batch).reshape(batch, HEIGHT * WIDTH, -1)
+    given = exported.given(batch)
+    separate, tensors = [], {"state": [], "previous": []}
+    for row, position in enumerate(positions):
+        alone = {name: value[row : row + 1] for name, value in given.items()}
+        state = exported.client.run("initial_state", {"position": np.zeros(1, "int32")})["state"]
+        out = {"value": np.zeros((1, noise.shape[-1]), "int32"), "state_out": state}
+        for now in range(position + 1):
+            before = out
+            out = exported.client.run(
+                "step",
+                {
+                    "state": before["state_out"],
+                    "previous": before["value"],
+                    "position": np.asarray([now], "int32"),
+                    "uniforms": noise[row : row + 1, now],
+                    **alone,
+                },
+            )
+        tensors["state"].append(before["state_out"])
+        tensors["previous"].append(before["value"])
+        separate.append(out)
+    together = {
+        "state": np.concatenate(tensors["state"]),
+        "previous": np.concatenate(tensors["previous"]),
+        "position": positions,
+        "uniforms": noise[np.arange(batch), positions],
+        **given,
+    }
+    by_tf = exported.signatures["step"](**{name: tf.constant(value) for name, value in together.items()})
+    for out in (exported.client.run("step", together), {name: value.numpy() for name, value in by_tf.items()}):
+        np.testing.assert_array_equal(out["value"], np.concatenate([one["value"] for one in separate]))
+        for name in ("log_prob", "state_out"):
+            expected = np.concatenate([one[name] for one in separate])
+            np.testing.assert_allclose(out[name], expected, atol=1e-5)
+
+
+def test_the_client_completes_as_keras_does(exported: Exported) -> None:
+    generator = np.random.default_rng(5)
+    observed = generator.integers(0, LEVELS, (5, *exported.prior.grid_shape), "int32")
+    mask = generator.random((5, HEIGHT, WIDTH)) < 0.5
+    noise, condition = exported.noise(5), exported.condition(5)
+    expected = sample(exported.prior, 5, condition, noise, observed=observed, mask=mask)
+    np.testing.assert_array_equal(expected[~mask], observed[~mask])
+    for method in ("pair", "step"):
+        values = exported.client.sample(
+            5, condition, noise, observed=observed, mask=mask, method=method
+        )
+        np.testing.assert_array_equal(values, expected)
+
+
+def test_graphs_have_the_manifests_names_shapes_and_no_noise_of_their_own(exported: Exported) -> None:
+    manifest = tfprior.export.load_manifest(exported.path)
+    size = Packing(recurrent_state(exported.prior)).size
+    assert set(manifest["functions"]) == {"initial_state", "step", "sample", "log_prob", "row", "pixel"}
+    step = manifest["functions"]["step"]
+    has_condition = ["condition"] if exported.condition(1) is not None else []
+    assert [port["name"] for port in step["inputs"]] == [
+        *("state", "previous", "position", "uniforms", "temperature"),
+        *has_condition,
+    ]
+    assert [port["name"] for port in step["outputs"]] == ["value", "log_prob", "state_out"]
+    assert step["inputs"][0]["shape"] == ["batch", size]
+    for name, function in manifest["functions"].items():
+        file = exported.path / "onnx" / f"{name}.onnx"
+        graph = onnx.load(str(file))
+        assert {opset.domain: opset.version for opset in graph.opset_import}[""] == 18
+        assert not [op for op in _operators(graph.graph) if "Random" in op or op == "Multinomial"]
+        session = onnxruntime.InferenceSession(str(file))
+        signature = exported.signatures[name]
+        for ports, found, structured in (
+            (function["inputs"], session.get_inputs(), signature.structured_input_signature[1]),
+            (function["outputs"], session.get_outputs(), signature.structured_outputs),
+        ):
+            assert {port["name"] for port in ports} == {value.name for value in found} == set(structured)
+            types = {"tensor(float)": "float32", "tensor(int32)": "int32"}
+            for value in found:
+                port = next(port for port in ports if port["name"] == value.name)
+                assert types[value.type] == port["dtype"] == structured[value.name].dtype.name
+                assert value.shape[0] == "batch"
+                assert list(structured[value.name].shape)[1:] == port["shape"][1:]
+
+
+def _operators(graph: onnx.GraphProto) -> set[str]:
+    found = {node.op_type for node in graph.node}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found |= _operators(attribute.g)
+    return found
+
+
+def test_the_saved_model_is_servable_and_holds_each_weight_once(exported: Exported) -> None:
+    assert set(exported.signatures) == {
+        *("serving_default", "step", "initial_state", "sample", "log_prob", "row", "pixel")
+    }
+    data = sum(file.stat().st_size for file in (exported.path / "saved_model/1/variables").glob("*.data*"))
+    weights = 4 * exported.prior.count_params()
+    assert weights <= data < 1.2 * weights + 5_000
+
+
+def test_verify_replays_every_format(exported: Exported) -> None:
+    assert set(tfprior.export.verify(exported.path)) == {
+        *("files", "onnx pair", "onnx step", "onnx loop", "onnx log_prob"),
+        *("saved_model step", "saved_model sample", "saved_model log_prob"),
+    }
+
+
+BLOCKED = (
+    "tensorflow keras tf_keras tensorflow_probability jax torch onnx tf2onnx rich typer PIL sklearn lazy_loader"
+)
+CLIENT = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED.split()!r}:
+            raise ImportError(f"{{name}} is not here")
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+from tfprior.export.client import OnnxSampler
+path, arrays, out = sys.argv[1:]
+given = np.load(arrays)
+condition = given["condition"] if "condition" in given else None
+sampler = OnnxSampler(path)
+np.save(out, sampler.sample(len(given["noise"]), condition, given["noise"]))
+assert not set(sys.modules) & {set(BLOCKED.split())!r}
+"""
+
+
+def test_a_process_without_tensorflow_and_keras_draws_the_same(exported: Exported, tmp_path: Path) -> None:
+    noise, condition = exported.noise(3), exported.condition(3)
+    arrays = {"noise": noise} if condition is None else {"noise": noise, "condition": condition}
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    command = [sys.executable, "-c", CLIENT, str(exported.path), str(tmp_path / "arrays.npz"), str(tmp_path / "out.npy")]
+    subprocess.run(command, check=True, timeout=60)
+    expected = sample(exported.prior, 3, condition, noise)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)

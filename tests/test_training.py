@@ -1,0 +1,449 @@
+"""tfprior.training: baselines by hand, pictures, the run folder, and what a run leaves on disk."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tfprior.data import Images
+from tfprior.priors import PixelCNN
+from tfprior.training import (
+    TrainingOptions,
+    baseline_bits,
+    bits_per_dim,
+    build_prior,
+    load_prior,
+    load_run,
+    save_completions,
+    save_curve,
+    save_grid,
+    train,
+)
+from tfprior.training.atomic import atomic_path, write_text
+from tfprior.training.baselines import png_sizes
+from tfprior.training.callbacks import Clock, Schedule, clock_face
+from tfprior.training.completion import hidden_part, spread
+from tfprior.training.curve import epoch_ticks, nice_ticks
+from tfprior.training.evaluation import hold_out, split_of
+from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
+from tfprior.training.run_folder import COLUMNS, RunFolder
+from tfprior.training.trainer import differences
+
+MODEL = {"name": "pixel_cnn", "filters": 4, "num_layers": 1, "first_kernel_size": 3}
+QUIET = Console(file=io.StringIO())
+
+
+def made(count: int = 40, levels: int = 4) -> Images:
+    rng = np.random.default_rng(0)
+
+    def part(size: int) -> np.ndarray:
+        return rng.integers(levels, size=(size, 4, 5, 1)).astype("uint8")
+
+    return Images("made", part(count), np.arange(count) % 3, part(9), np.arange(9) % 3, levels)
+
+
+def options(**changes: Any) -> TrainingOptions:
+    return TrainingOptions(**{"epochs": 3, "batch_size": 8, "xla": False, **changes})
+
+
+# Baselines ------------------------------------------------------------------------------------------
+
+
+def test_uniform_and_histogram_are_what_a_hand_computes() -> None:
+    train_images = np.array([[0, 1], [0, 2], [0, 1]], "uint8").reshape(3, 1, 2, 1)
+    images = np.array([[0, 1], [2, 2]], "uint8").reshape(2, 1, 2, 1)
+    # Of four levels: the first position counts 3+1, 1, 1, 1 of 7 and the second 1, 2+1, 1+1, 1 of 7.
+    expected = -(math.log2(4 / 7) + math.log2(3 / 7) + math.log2(1 / 7) + math.log2(2 / 7)) / 4
+    found = baseline_bits(train_images, images, 4)
+    assert found["uniform"] == 2
+    assert found["histogram"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_png_is_the_smallest_of_its_forms() -> None:
+    images = np.zeros((9, 8, 8, 1), "uint8")
+    images[:, 2:6, 2:6] = 200
+    sizes = png_sizes(images, 256)
+    alone = io.BytesIO()
+    Image.fromarray(images[0, ..., 0]).save(alone, "PNG", optimize=True)
+    assert sizes["each image alone"] == 9 * alone.tell()
+    smallest = min(sizes, key=sizes.__getitem__)
+    found = baseline_bits(images, images, 256)
+    assert found[f"PNG ({smallest})"] == 8 * sizes[smallest] / images.size
+    assert smallest != "each image alone"  # nine headers cost more than one
+
+
+def test_png_packs_few_levels() -> None:
+    noise = np.random.default_rng(0).integers(2, size=(4, 32, 32, 1)).astype("uint8")
+    assert 8 * min(png_sizes(noise, 2).values()) / noise.size < 1.3
+
+
+def test_png_is_left_out_where_it_does_not_fit() -> None:
+    images = np.zeros((2, 2, 2, 1), "int32")
+    assert set(baseline_bits(images, images, 300)) == {"uniform", "histogram"}
+    many = np.zeros((2, 2, 2, 5), "uint8")
+    assert set(baseline_bits(many, many, 4)) == {"uniform", "histogram"}
+
+
+def test_baselines_refuse_other_grids() -> None:
+    with pytest.raises(ValueError, match="equal grids"):
+        baseline_bits(np.zeros((2, 2, 2, 1), int), np.zeros((2, 3, 2, 1), int), 4)
+
+
+# Splits ------------------------------------------------------------------------------------------
+
+
+def test_the_held_out_part_is_disjoint_and_repeats() -> None:
+    images = made(50)
+    seen, held_out = hold_out(images, 0.3, 2000, 4, seed=1)
+    assert len(held_out.x_train) == 12  # 15 in whole batches of 4
+    rows = {image.tobytes() for image in seen.x_train} | {image.tobytes() for image in held_out.x_train}
+    assert len(seen.x_train) + 12 == len(rows) == 50
+    settings = {"validation_fraction": 0.3, "validation_limit": 2000, "batch_size": 4, "seed": 1}
+    values, labels = split_of(images, "validation", settings)
+    np.testing.assert_array_equal(values, held_out.x_train)
+    np.testing.assert_array_equal(labels, held_out.y_train)
+    assert len(hold_out(images, 0.3, 5, 64, seed=1)[1].x_train) == 5
+
+
+def test_too_few_images_to_hold_some_out() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        hold_out(made(1), 0.1, 2000, 8, seed=0)
+
+
+# Pictures ------------------------------------------------------------------------------------------
+
+
+def opened(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_a_grid_shows_every_value_at_its_place(tmp_path: Path) -> None:
+    images = np.arange(3 * 2 * 2, dtype="int32").reshape(3, 2, 2, 1)
+    save_grid(images, 16, tmp_path / "new" / "grid.png", columns=2, scale=4)
+    pixels = opened(tmp_path / "new" / "grid.png")
+    tile = 2 * 4 + GAP
+    assert pixels.shape == (2 * tile + GAP, 2 * tile + GAP, 3)
+    assert tuple(pixels[0, 0]) == BACKDROP == tuple(pixels[-1, -1])  # the fourth place stays empty
+    for index, (y, x) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        for (row, column), value in np.ndenumerate(images[index, ..., 0]):
+            found = pixels[GAP + y * tile + 4 * row + 2, GAP + x * tile + 4 * column + 2]
+            assert tuple(found) == (value * 17,) * 3
+
+
+def test_colours_keep_their_order() -> None:
+    np.testing.assert_array_equal(to_rgb(np.array([[[[0, 1, 3]]]]), 4), [[[[0, 85, 255]]]])
+
+
+def test_completions_tint_what_was_hidden(tmp_path: Path) -> None:
+    originals = np.full((2, 4, 4, 1), 3, "int32")
+    mask = hidden_part("top", (4, 4, 1))
+    save_completions(originals, mask, np.zeros((2, 5, 4, 4, 1), "int32"), 4, tmp_path / "c.png", scale=4)
+    pixels = opened(tmp_path / "c.png")
+    header = pixels.shape[0] - 2 * (16 + GAP)
+    assert tuple(pixels[header + 2, GAP + 2]) == (255, 255, 255)
+    assert tuple(pixels[header + 10, GAP + 2]) == HIDDEN
+    assert (pixels == 0).all(axis=-1).sum() >= 2 * 5 * 16 * 16
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.zeros((2, 3, 3), int), "integers"),
+        (np.zeros((0, 3, 3, 1), int), "at least one"),
+        (np.zeros((1, 3, 3, 1)), "float64"),
+    ],
+)
+def test_pictures_refuse_what_is_no_grid(tmp_path: Path, images: np.ndarray, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        save_grid(images, 4, tmp_path / "grid.png")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("keep", "hidden"),
+    [
+        ("top", [0, 0, 0, 1, 1]),
+        ("bottom", [1, 1, 0, 0, 0]),
+        ("0.2", [0, 1, 1, 1, 1]),
+        ("0", [1, 1, 1, 1, 1]),
+    ],
+)
+def test_rows_that_are_hidden(keep: str, hidden: list[int]) -> None:
+    np.testing.assert_array_equal(hidden_part(keep, (5, 2, 1)), np.array([hidden, hidden], bool).T)
+    assert hidden_part("left", (2, 5, 1)).sum() == 4
+
+
+@pytest.mark.parametrize("keep", ["1", "-0.5", "nan", "inf", "middle"])
+def test_parts_that_cannot_be_kept(keep: str) -> None:
+    with pytest.raises(ValueError, match=r"expected top"):
+        hidden_part(keep, (5, 2, 1))
+
+
+def test_classes_take_turns() -> None:
+    labels = np.array([1, 1, 0, 2, 0, 1])
+    np.testing.assert_array_equal(labels[spread(labels, 6)], [0, 1, 2, 0, 1, 1])
+    np.testing.assert_array_equal(spread(None, 3), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(1.7, 4.1, [1.5, 2, 2.5, 3, 3.5, 4, 4.5]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (2, 2, None)],
+)
+def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float] | None) -> None:
+    found = nice_ticks(low, high)
+    assert found[0] <= low
+    assert high <= found[-1]
+    assert len(found) >= 2
+    assert ticks is None or found == ticks
+
+
+def test_epoch_ticks() -> None:
+    assert epoch_ticks(1) == [1]
+    assert epoch_ticks(3) == [1, 2, 3]
+    assert epoch_ticks(50) == [1, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 100])
+def test_a_curve_of_any_length(tmp_path: Path, epochs: int) -> None:
+    values = list(np.linspace(4, 2, epochs))
+    save_curve(values, values, tmp_path / "curve.png", {"uniform": 4.0, "PNG": 3.95})
+    pixels = opened(tmp_path / "curve.png")
+    assert pixels.shape == (520, 900, 3)
+    assert (pixels == 255).all(axis=-1).mean() > 0.8
+
+
+def test_a_curve_needs_epochs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        save_curve([], [], tmp_path / "curve.png")
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    write_text(file, "old")
+
+    def fail() -> None:
+        with atomic_path(file) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fail()
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+    write_text(file, "new")
+    assert file.read_text() == "new"
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        load_run(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+        load_run(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text('{"data":')
+    with pytest.raises(ValueError, match="is damaged"):
+        load_run(tmp_path)
+    config.write_text('{"data": {}, "model": {}, "options": 3}')
+    with pytest.raises(ValueError, match="lacks options, versions"):
+        load_run(tmp_path)
+    config.write_text("[]")
+    with pytest.raises(ValueError, match="lacks data"):
+        load_run(tmp_path)
+    config.write_text(json.dumps({"data": {}, "model": {}, "options": {}, "versions": {}}))
+    with pytest.raises(FileNotFoundError, match="first epoch has not ended"):
+        load_run(tmp_path).load()
+    (tmp_path / "metrics.csv").write_text("epoch,train\n1,nonsense\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv is damaged"):
+        load_run(tmp_path).history()
+
+
+def test_opening_what_is_no_prior(tmp_path: Path) -> None:
+    file = tmp_path / "prior.keras"
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        load_prior(file)
+    build_prior(made(), MODEL).save(file)
+    assert isinstance(load_prior(file), PixelCNN)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"no readable \.keras file"):
+        load_prior(file)
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(file)
+    with pytest.raises(ValueError, match="holds a Sequential"):
+        load_prior(file)
+
+
+def test_a_file_that_brings_code_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prior.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x + 1)]).save(file)
+    with pytest.raises(ValueError, match=r"no readable \.keras file"):
+        load_prior(file)
+
+
+def test_metrics_come_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, {})
+    rows = [dict(zip(COLUMNS, (1, 1e-3, 2.5, 2.25, 10.5), strict=True))]
+    run.write_history(rows)
+    assert run.history() == rows
+
+
+# Training ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
+    images, out = made(), tmp_path / "run"
+    run = train(images, MODEL, out, options(ema=ema), console=QUIET)
+    rows = run.history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    found = {path.name for path in out.iterdir()} - {"tensorboard"}
+    assert found == {
+        *("config.json", "metrics.csv", "best.keras", "last.keras"),
+        *("samples.png", "curve.png", "model_card.md"),
+    }
+    assert load_run(out) == run
+    assert run.result is not None
+    best = min(row["validation"] for row in rows)
+    assert run.result["best_bits_per_dim"] == pytest.approx(best, abs=1e-6)
+    # The best file holds the very weights, averaged or not, that were measured.
+    values, labels = split_of(images, "validation", run.config["options"])
+    assert bits_per_dim(run.load(), values) == pytest.approx(run.result["best_bits_per_dim"], abs=1e-5)
+    assert bits_per_dim(run.load("last.keras"), values) == pytest.approx(rows[-1]["validation"], abs=1e-5)
+    exact = float(np.mean(run.load().bits_per_dim(values)))
+    assert bits_per_dim(run.load(), values, labels, batch_size=3) == pytest.approx(exact, abs=1e-5)
+    with pytest.raises(ValueError, match=r"finished run \(3 epochs.*--overwrite"):
+        train(images, MODEL, out, options(ema=ema), console=QUIET)
+    again = train(images, MODEL, out, options(epochs=1), overwrite=True, console=QUIET)
+    assert len(again.history()) == 1
+
+
+def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, out, saved = made(), tmp_path / "run", []
+    save_weights = PixelCNN.save_weights
+
+    def save_twice(self: PixelCNN, path: Path) -> None:
+        if len(saved) == 2:
+            raise OSError("disk is gone")
+        saved.append(int(self.optimizer.iterations))
+        save_weights(self, path)
+
+    monkeypatch.setattr(PixelCNN, "save_weights", save_twice)
+    with pytest.raises(OSError, match="disk is gone"):
+        train(images, MODEL, out, options(), console=QUIET)
+    assert len(load_run(out).history()) == 3  # the third epoch was measured and never completed
+    assert load_run(out).result is None
+    monkeypatch.undo()
+    before = load_run(out).history()
+    (out / ".writing-1-best.keras").write_bytes(b"half")
+
+    with pytest.raises(ValueError, match=r"another batch_size \(8, now 4\)"):
+        train(images, MODEL, out, options(batch_size=4), console=QUIET)
+    log = io.StringIO()
+    run = train(images, MODEL, out, options(), console=Console(file=log, width=200))
+    assert "going on after epoch 2" in log.getvalue()
+    assert "epoch 3/3" in log.getvalue()
+    assert "epoch 2/3" not in log.getvalue()
+    assert [row["epoch"] for row in run.history()] == [1, 2, 3]
+    assert run.history()[:2] == before[:2]
+    assert run.history()[2]["seconds"] > before[1]["seconds"]
+    assert not [path for path in out.iterdir() if path.name.startswith(".") or path.name.startswith("resume")]
+
+
+def test_a_damaged_state_to_resume_from(tmp_path: Path) -> None:
+    images, out = made(), tmp_path / "run"
+    train(images, MODEL, out, options(epochs=1), console=QUIET)
+    run = load_run(out)
+    RunFolder(out, {name: run.config[name] for name in run.config if name != "result"}).write_config()
+    (out / "resume.weights.h5").write_bytes(b"not HDF5")
+    with pytest.raises(ValueError, match=r"resume\.weights\.h5 is damaged.*--overwrite"):
+        train(images, MODEL, out, options(epochs=1), console=QUIET)
+
+
+def test_the_clock_ends_a_run(tmp_path: Path) -> None:
+    run = train(made(), MODEL, tmp_path, options(epochs=None, minutes=1e-4), console=QUIET)
+    assert run.result is not None
+    assert len(run.history()) == 1
+
+
+def test_divergence_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ArithmeticError, match=r"diverged in epoch 1 .*--learning-rate"):
+        train(made(), MODEL, tmp_path, options(learning_rate=1e30, warmup_steps=0), console=QUIET)
+    assert not (tmp_path / "best.keras").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="holds files and no run"):
+            train(made(), MODEL, tmp_path, options(), overwrite=overwrite, console=QUIET)
+    with pytest.raises(FileExistsError, match="is a file"):
+        train(made(), MODEL, tmp_path / "thesis.txt", options(), console=QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"name": "pixel_rnn"}, "Unknown model 'pixel_rnn'; expected one of gated_pixel_cnn, pixel_cnn"),
+        ({**MODEL, "depth": 3}, "no option depth"),
+        ({**MODEL, "conditional": True}, "has no labels"),
+    ],
+)
+def test_models_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
+    images = made()
+    unlabelled = Images("made", images.x_train, None, images.x_test, None, 4)
+    with pytest.raises(ValueError, match=words):
+        build_prior(unlabelled, model)
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"minutes": -1.0}, {"learning_rate": math.nan}, {"batch_size": 0}, {"ema": 1.0}]
+)
+def test_options_out_of_range(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        TrainingOptions(**change)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    prior = build_prior(made(), MODEL)
+    prior.compile()
+    schedule = Schedule(1.0, 2, 4, Clock(0.0, None))
+    schedule.set_model(prior)
+    schedule.on_train_begin()
+    rates = []
+    for batch in range(4):
+        schedule.on_train_batch_begin(batch)
+        rates.append(float(prior.optimizer.learning_rate))
+    expected = [warmth * (1 + math.cos(math.pi * step / 4)) / 2 for step, warmth in enumerate((0.5, 1, 1, 1))]
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_learning_rate_follows_the_clock() -> None:
+    prior = build_prior(made(), MODEL)
+    prior.compile()
+    schedule = Schedule(1.0, 0, 10**9, Clock(1e9, 2e9))
+    schedule.set_model(prior)
+    schedule.on_train_begin()
+    schedule.on_train_batch_begin(0)
+    assert float(prior.optimizer.learning_rate) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_differences_are_named() -> None:
+    before = {"data": {"a": 1}, "model": {"filters": 4}, "options": {}}
+    now = {"data": {"a": 1}, "model": {"filters": 8}, "options": {"seed": 1}}
+    assert differences(before, now) == ["filters (4, now 8)", "seed (None, now 1)"]
+
+
+def test_a_clock_face() -> None:
+    assert [clock_face(seconds) for seconds in (0.2, 65, 3723)] == ["0:00", "1:05", "1:02:03"]

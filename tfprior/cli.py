@@ -1,0 +1,593 @@
+"""The command line: train, evaluate, sample, complete, export, verify, info.
+
+Everything heavy is imported inside the commands, so that help appears at once.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfprior.data import Images
+    from tfprior.priors import Prior
+    from tfprior.training import RunFolder
+
+DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file or a folder of images."
+MANIFEST = "manifest.json"
+
+
+class Model(StrEnum):
+    gated_pixel_cnn = "gated_pixel_cnn"
+    pixel_cnn = "pixel_cnn"
+
+
+class Split(StrEnum):
+    test = "test"
+    train = "train"
+    validation = "validation"
+
+
+class Method(StrEnum):
+    cached = "cached"
+    full = "full"
+
+
+class Format(StrEnum):
+    saved_model = "saved_model"
+    onnx = "onnx"
+
+
+class Commands(TyperGroup):
+    """Turns every error into one sentence on stderr: exit code 2 for wrong usage, 1 for what failed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            fail("Stopped; the same `tfprior train` command goes on after the last whole epoch.", 1)
+        except Exception as error:
+            usage = getattr(error, "format_message", None)  # of typer's own errors, in all its versions
+            if usage is not None:
+                fail(usage(), 2)
+            if ctx.params.get("debug"):
+                raise
+            fail(sentence(error), 1)
+
+
+def fail(message: str, code: int) -> None:
+    """Prints the message to stderr and ends with the code."""
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def sentence(error: Exception) -> str:
+    """An error in one line: its message where tfprior or the system wrote it, its kind too where not."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
+        package = (error.name or "").split(".")[0]
+        return f"{package} is not installed; get it with: pip install '{EXTRAS[package]}'"
+    words = " ".join(str(error).split())
+    if (
+        isinstance(error, FileNotFoundError | FileExistsError | PermissionError | IsADirectoryError)
+        and error.filename
+    ):
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, ValueError | OSError | ArithmeticError | ImportError) and words:
+        return words
+    return f"{type(error).__name__}: {words[:300]} (run again with --debug for the whole story)"
+
+
+EXTRAS = {
+    "onnxruntime": "onnxruntime",
+    "tensorflow": "tfprior",
+    "keras": "tfprior",
+    "tf2onnx": "tfprior",
+    "onnx": "tfprior",
+    "tensorboard": "tfprior[tensorboard]",
+}
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The `tfprior` command."""
+    app(prog_name="tfprior")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what TensorFlow's C++ side says of the machine while it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def import_keras() -> None:
+    """Imports Keras and its backend before anything else does."""
+    with quiet():
+        import keras  # noqa: F401
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from tfprior import __version__
+
+        typer.echo(f"tfprior {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def whole(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Discrete generative priors: train, measure in bits per dimension, sample, export.
+
+    The whole path, on data that comes with the package:
+
+    ```
+    tfprior train --data digits --conditional --out runs/digits
+    tfprior evaluate runs/digits
+    tfprior sample runs/digits --class 3 --out threes.png
+    tfprior export runs/digits bundles/digits
+    ```
+    """
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`.")]
+DataOption = Annotated[str | None, typer.Option("--data", help=f"Other data than the run's: {DATA_HELP}")]
+ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Side of the images of a folder.")]
+LevelsOption = Annotated[
+    int | None, typer.Option(min=2, help="Number of levels, where the data do not tell.")
+]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)] = "digits",
+    model: Annotated[Model, typer.Option(help="The network.")] = Model.gated_pixel_cnn,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; 20 without --minutes.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Train this long at most; the learning rate falls to zero by then.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
+    filters: Annotated[int, typer.Option(min=1, help="Features of each layer.")] = 64,
+    layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 8,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Rate of dropout.")] = 0.0,
+    learning_rate: Annotated[float, typer.Option(help="At its highest, after the warm-up.")] = 1e-3,
+    conditional: Annotated[
+        bool, typer.Option("--conditional/--unconditional", help="Learn images given their class.")
+    ] = False,
+    seed: SeedOption = 0,
+    ema: Annotated[
+        float | None, typer.Option(help="Momentum of averaged weights, for example 0.995; none by default.")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the training images.")] = False,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+    xla: Annotated[
+        bool, typer.Option("--xla/--no-xla", help="Compile the step: twice as fast, after some seconds.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")] = False,
+) -> None:
+    """Train a prior; the same command goes on after an interruption.
+
+    ```
+    tfprior train --data digits --conditional --ema 0.995 --out runs/digits
+    tfprior train --data photos --minutes 15 --flip --out runs/photos
+    tfprior train --data my_images/ --image-size 32 --out runs/mine
+    ```
+
+    One tenth of the training images is held out for validation (*: the best epoch so far). The folder gets
+    config.json, best.keras, last.keras, metrics.csv, curve.png, samples.png and model_card.md.
+    """
+    import_keras()
+    from tfprior.data import load
+    from tfprior.training import TrainingOptions
+    from tfprior.training import train as run_training
+
+    settings = TrainingOptions(
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        ema=ema,
+        flip=flip,
+        seed=seed,
+        xla=xla,
+    )
+    source = {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
+    images = load(**source)
+    description = {
+        "name": model.value,
+        "conditional": conditional,
+        "filters": filters,
+        "num_layers": layers,
+        "dropout": dropout,
+    }
+    console = Console()
+    run = run_training(images, description, out, settings, source, overwrite, console)
+    result = run.result or {}
+    scores = {
+        f"this prior (epoch {result['best_epoch']})": result["best_bits_per_dim"],
+        **result["baselines"],
+    }
+    console.print(score_table("held-out part of the training images", scores))
+    console.print(f"{out}: curve.png, samples.png, model_card.md", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+) -> None:
+    """Measure bits per dimension beside three baselines on the same images.
+
+    ```
+    tfprior evaluate runs/digits
+    tfprior evaluate runs/digits --split validation
+    ```
+    """
+    import_keras()
+    from tfprior.training import baseline_bits, bits_per_dim, load_run, split_of
+
+    folder = load_run(run)
+    prior = folder.load()
+    images = images_of(folder, data, image_size, levels)
+    values, labels = split_of(images, split.value, folder.config["options"])
+    bits = bits_per_dim(prior, values, None if prior.num_classes is None else labels)
+    scores = {"this prior": bits, **baseline_bits(images.x_train, values, images.num_levels)}
+    Console().print(score_table(f"{images.name}, {split.value} split, {len(values)} images", scores))
+
+
+@app.command()
+def sample(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE", help="A run, a .keras file or an exported bundle.")
+    ],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("samples.png"),
+    num: Annotated[int | None, typer.Option(min=1, help="How many; 64, or 8 of each class.")] = None,
+    classes: Annotated[
+        list[int] | None, typer.Option("--class", help="Class to draw, also several; all by default.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")] = None,
+    seed: SeedOption = 0,
+    method: Annotated[
+        Method, typer.Option(help="full is slow, and the definition of cached.")
+    ] = Method.cached,
+    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+    npz: Annotated[
+        Path | None, typer.Option(help="Also save the integers, as `values` and `labels`.")
+    ] = None,
+) -> None:
+    """Draw images into a PNG; a bundle needs neither TensorFlow nor Keras for it.
+
+    ```
+    tfprior sample runs/digits --out samples.png
+    tfprior sample runs/digits --class 3 --class 7 --num 16 --temperature 0.9
+    tfprior sample bundles/digits --npz samples.npz
+    ```
+    """
+    import numpy as np
+
+    from tfprior.training.pictures import save_grid
+
+    if (source / MANIFEST).exists():
+        refused = [
+            name
+            for name, given in (("--top-k", top_k), ("--top-p", top_p), ("--method", method != Method.cached))
+            if given
+        ]
+        if refused:
+            raise typer.BadParameter(
+                f"{', '.join(refused)}: a bundle samples by temperature alone; use the run."
+            )
+        from tfprior.export import load_manifest
+        from tfprior.export.client import OnnxSampler
+
+        manifest = load_manifest(source)
+        num_levels = manifest["num_levels"]
+        labels = labels_of(num, classes, (manifest["condition"] or {}).get("num_classes"))
+        sampler = OnnxSampler(source)
+        values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
+    else:
+        import_keras()
+        from tfprior import sampling
+
+        prior = open_prior(source)
+        num_levels = prior.distribution.num_levels
+        labels = labels_of(num, classes, prior.num_classes)
+        values = sampling.sample(
+            prior,
+            amount(num, labels),
+            labels,
+            seed=seed,
+            method=method.value,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+    save_grid(values, num_levels, out, columns)
+    if npz is not None:
+        from tfprior.training.atomic import atomic_path
+
+        with atomic_path(npz.with_suffix(".npz")) as temporary:
+            arrays: dict[str, Any] = (
+                {"values": values} if labels is None else {"values": values, "labels": labels}
+            )
+            np.savez_compressed(temporary, **arrays)
+    typer.echo(f"{out}: {len(values)} samples")
+
+
+@app.command()
+def complete(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("completion.png"),
+    keep: Annotated[
+        str, typer.Option(help="What is given: top, bottom, left, right, or a fraction from the top.")
+    ] = "top",
+    num: Annotated[int, typer.Option(min=1, help="How many test images.")] = 8,
+    completions: Annotated[int, typer.Option(min=1, help="Completions of each.")] = 6,
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
+    seed: SeedOption = 0,
+) -> None:
+    """Complete test images of which a part is given.
+
+    ```
+    tfprior complete runs/digits --keep top --out completion.png
+    tfprior complete runs/digits --keep 0.25 --num 4 --completions 8
+    ```
+    """
+    import_keras()
+    from tfprior.training import load_run
+    from tfprior.training.completion import complete_images, hidden_part
+    from tfprior.training.pictures import save_completions
+
+    folder = load_run(run)
+    prior = folder.load()
+    try:
+        mask = hidden_part(keep, prior.grid_shape)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    images = images_of(folder, data, image_size, levels)
+    originals, drawn = complete_images(prior, images, mask, num, completions, seed, temperature)
+    save_completions(originals, mask, drawn, images.num_levels, out)
+    typer.echo(f"{out}: {len(originals)} images, {completions} completions each")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a .keras file.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", help="Also several; both by default.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
+) -> None:
+    """Export a prior as a bundle of SavedModel and ONNX graphs, checked against Keras.
+
+    ```
+    tfprior export runs/digits bundles/digits
+    tfprior export runs/digits bundles/digits --format onnx
+    ```
+    """
+    import_keras()
+    from tfprior.export import save
+
+    if out.exists() and not overwrite:
+        raise typer.BadParameter(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
+    prior = open_prior(run)
+    save(
+        prior, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
+    )
+    Console().print(bundle_table(out))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `tfprior export`.")],
+) -> None:
+    """Check a bundle: sizes and hashes of its files, and its golden samples drawn again.
+
+    ```
+    tfprior verify bundles/digits
+    ```
+    """
+    import_keras()
+    from tfprior.export import verify as check
+
+    report = check(bundle)
+    Console().print(facts_table(f"{bundle}: verified", report))
+
+
+@app.command()
+def info(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE", help="A run, a .keras file or an exported bundle.")
+    ],
+) -> None:
+    """Show what a run or a bundle holds.
+
+    ```
+    tfprior info runs/digits
+    ```
+    """
+    console = Console()
+    if (source / MANIFEST).exists():
+        console.print(bundle_table(source))
+        return
+    import_keras()
+    if source.is_file():
+        console.print(prior_table(source, open_prior(source)))
+    else:
+        from tfprior.training import load_run
+
+        console.print(run_table(load_run(source)))
+
+
+def whole_path(data: str) -> str:
+    """A path independent of the working folder, a name as it is."""
+    return str(Path(data).resolve()) if "/" in data or data.endswith(".npz") or os.sep in data else data
+
+
+def images_of(run: "RunFolder", data: str | None, image_size: int | None, levels: int | None) -> "Images":
+    """The run's own data, or other data of the same grid.
+
+    Raises:
+        ValueError: for data that the run's prior does not fit.
+    """
+    from tfprior.data import load
+
+    own = run.config["data"]
+    images = load(
+        data if data is not None else own["name_or_path"],
+        image_size=image_size if data is not None else own.get("image_size"),
+        num_levels=levels if data is not None else own.get("num_levels"),
+    )
+    if list(images.grid_shape) != own["grid_shape"] or images.num_levels != own["levels"]:
+        raise ValueError(
+            f"{images.name} has grids {images.grid_shape} of {images.num_levels} levels; expected "
+            f"{tuple(own['grid_shape'])} of {own['levels']}, as {run.path} was trained on."
+        )
+    return images
+
+
+def open_prior(path: Path) -> "Prior":
+    """The best prior of a run, or the one in a .keras file."""
+    from tfprior.training import load_prior, load_run
+
+    return load_prior(path) if path.is_file() else load_run(path).load()
+
+
+def labels_of(num: int | None, classes: list[int] | None, num_classes: int | None) -> "np.ndarray | None":
+    """A label for each sample: the classes asked for (all by default), as evenly as `num` allows."""
+    import numpy as np
+
+    if num_classes is None:
+        if classes:
+            raise typer.BadParameter(
+                "--class: the prior is unconditional; leave it out, or train with --conditional."
+            )
+        return None
+    outside = [label for label in classes or () if not 0 <= label < num_classes]
+    if outside:
+        raise typer.BadParameter(f"--class {outside[0]}: expected a class in [0, {num_classes - 1}].")
+    chosen = np.asarray(classes or range(min(num_classes, 10) if num is None else num_classes), "int32")
+    count = 8 * len(chosen) if num is None else num
+    return chosen[np.arange(count) * len(chosen) // count]
+
+
+def amount(num: int | None, labels: "np.ndarray | None") -> int:
+    return len(labels) if labels is not None else num or 64
+
+
+def score_table(title: str, scores: dict[str, float]) -> Table:
+    """Bits per dimension, the best one first; the first score is the prior's."""
+    own = next(iter(scores))
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    table.add_column("bits/dim", justify="right")
+    for name, bits in sorted(scores.items(), key=lambda item: item[1]):
+        table.add_row(name, f"{bits:.4f}", style="bold green" if name == own else None)
+    return table
+
+
+def facts_table(title: str, facts: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in facts.items():
+        if value is not None:
+            table.add_row(name, str(value))
+    return table
+
+
+def run_table(run: "RunFolder") -> Table:
+    data, model, options, versions = (run.config[name] for name in ("data", "model", "options", "versions"))
+    history = run.history()
+    best = min((row["validation"] for row in history), default=None)
+    state = "finished" if run.result else "unfinished: the same `tfprior train` command goes on"
+    return facts_table(
+        str(run.path),
+        {
+            "state": state,
+            "epochs": len(history),
+            "best validation bits/dim": None if best is None else f"{best:.4f}",
+            "data": data["name_or_path"],
+            "grid": f"{' × '.join(map(str, data['grid_shape']))}, {data['levels']} levels",
+            **{"model" if name == "name" else name: value for name, value in model.items()},
+            **options,
+            "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        },
+    )
+
+
+def prior_table(path: Path, prior: "Prior") -> Table:
+    return facts_table(
+        str(path),
+        {
+            "model": type(prior).__name__,
+            "grid": f"{' × '.join(map(str, prior.grid_shape))}, {prior.distribution.num_levels} levels",
+            "classes": prior.num_classes,
+            "parameters": f"{prior.count_params():,}",
+        },
+    )
+
+
+def bundle_table(path: Path) -> Table:
+    from tfprior.export import load_manifest
+
+    manifest = load_manifest(path)
+    table = Table(title=f"{path}: {manifest['model']['class']}", title_justify="left", show_header=False)
+    table.add_row("grid", f"{' × '.join(map(str, manifest['grid_shape']))}, {manifest['num_levels']} levels")
+    table.add_row("steps", str(manifest["num_steps"]))
+    for name, function in manifest["functions"].items():
+        table.add_row(f"function {name}", "")
+        for side in ("inputs", "outputs"):
+            table.add_row(f"  {side}", "\n".join(tensor_line(one) for one in function[side]))
+    for file in manifest["files"]:
+        table.add_row(f"file {file['path']}", f"{file['bytes']:,} bytes")
+    table.add_row(
+        "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    )
+    return table
+
+
+def tensor_line(tensor: dict[str, Any]) -> str:
+    return f"{tensor['name']} {tensor['dtype']} {tuple(tensor['shape'])}"

@@ -1,0 +1,325 @@
+"""One training run, from a data set to a folder of results."""
+
+import dataclasses
+import importlib.metadata
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from tfprior import __version__, sampling
+from tfprior.data import Images
+from tfprior.distributions import Categorical
+from tfprior.priors import GatedPixelCNN, PixelCNN
+from tfprior.priors.base import Prior
+from tfprior.training.atomic import remove_unfinished, write_text
+from tfprior.training.baselines import baseline_bits
+from tfprior.training.callbacks import Checkpoints, Clock, Report, Schedule, tensorboard
+from tfprior.training.curve import save_curve
+from tfprior.training.evaluation import hold_out, inputs_of
+from tfprior.training.model_card import model_card
+from tfprior.training.pictures import save_grid
+from tfprior.training.run_folder import CARD, CONFIG, CURVE, RESUME, SAMPLES, RunFolder, load_run
+
+MODELS: dict[str, type[Prior]] = {"gated_pixel_cnn": GatedPixelCNN, "pixel_cnn": PixelCNN}
+DEFAULT_EPOCHS = 20
+MANY_EPOCHS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How a prior is trained; the model and the data are described apart.
+
+    Args:
+        epochs: passes over the training images; 20, or as many as fit where `minutes` is given.
+        minutes: of training at most; the learning rate falls to zero at their end.
+        batch_size: images a step.
+        learning_rate: at its highest, after the warm-up.
+        warmup_steps: over which the learning rate rises to it.
+        weight_decay: of AdamW.
+        clip_norm: the gradients' global norm is kept below it.
+        ema: momentum of the averaged weights that are evaluated and kept, for example 0.995; None for none.
+        flip: mirrors half of the training images left to right.
+        seed: of the weights, the order, the dropout and the part held out.
+        validation_fraction: of the training images, held out.
+        validation_limit: the most images held out.
+        xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
+
+    Raises:
+        ValueError: for options out of range.
+    """
+
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    ema: float | None = None
+    flip: bool = False
+    seed: int = 0
+    validation_fraction: float = 0.1
+    validation_limit: int = 2000
+    xla: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value}; expected a positive number.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema={self.ema}; expected a momentum between 0 and 1, for example 0.995.")
+
+    @property
+    def total_epochs(self) -> int:
+        return self.epochs or (DEFAULT_EPOCHS if self.minutes is None else MANY_EPOCHS)
+
+
+def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
+    """The prior that `model` describes, for the grid and levels of the data.
+
+    `model` has a "name" (gated_pixel_cnn or pixel_cnn), "conditional", and the constructor's own options.
+
+    Raises:
+        ValueError: for unknown names or options, and a conditional prior of data without labels.
+    """
+    options = dict(model)
+    name, conditional = options.pop("name", None), options.pop("conditional", False)
+    if name not in MODELS:
+        raise ValueError(f"Unknown model {name!r}; expected one of {', '.join(MODELS)}.")
+    unknown = sorted(set(options) - set(inspect.signature(MODELS[name]).parameters))
+    if unknown:
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; see help({MODELS[name].__name__}).")
+    if conditional and images.num_classes is None:
+        raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
+    classes = images.num_classes if conditional else None
+    return MODELS[name](images.grid_shape, Categorical(images.num_levels), num_classes=classes, **options)
+
+
+def train(
+    images: Images,
+    model: Mapping[str, Any],
+    out: str | os.PathLike[str],
+    options: TrainingOptions | None = None,
+    source: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> RunFolder:
+    """Trains a prior into the folder `out`; called again after an interruption, it goes on where it stopped.
+
+    Validation looks at a held-out part of the training images; the test part stays unseen. Keras's global
+    random seed is set.
+
+    Args:
+        images: the data set.
+        model: what `build_prior` takes.
+        out: the folder of the run.
+        options: how to train.
+        source: arguments of `tfprior.data.load` that give these images again, for `evaluate` later.
+        overwrite: starts anew where a run exists.
+        console: where progress goes; the terminal when left out.
+
+    Raises:
+        ValueError: for options that do not fit, and a folder that holds a finished or another run.
+        FileExistsError: for a folder that holds anything else.
+        ArithmeticError: when training diverges.
+    """
+    options = options or TrainingOptions()
+    console = console or Console()
+    keras.utils.set_random_seed(options.seed)
+    prior = build_prior(images, model)
+    run = open_folder(Path(out), describe(images, model, options, source, prior), overwrite)
+    part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
+    seen, held_out = hold_out(images, *part)
+    seconds, rows = fit(prior, run, seen, held_out, options, console)
+    best = min(rows, key=lambda row: row["validation"])
+    result = {
+        "epochs": len(rows),
+        "seconds": round(seconds, 1),
+        "best_epoch": int(best["epoch"]),
+        "best_bits_per_dim": best["validation"],
+        "baselines": baseline_bits(seen.x_train, held_out.x_train, images.num_levels),
+    }
+    illustrate(run, images, rows, result, options.seed)
+    write_text(run.file(CARD), model_card(run, result))
+    # The result marks the run as finished, so it is written after everything else.
+    run = run.write_config(result=result)
+    run.file(RESUME).unlink(missing_ok=True)
+    return run
+
+
+def fit(
+    prior: Prior, run: RunFolder, seen: Images, held_out: Images, options: TrainingOptions, console: Console
+) -> tuple[float, list[dict[str, float]]]:
+    """Trains from where the folder stands to the end; returns the seconds and the metrics of every epoch."""
+    conditional = prior.num_classes is not None
+    batch_size = min(options.batch_size, len(seen.x_train))
+    steps = len(seen.x_train) // batch_size
+    compile_prior(prior, options)
+    first, rows = resume(prior, run, steps)
+    clock = Clock(rows[-1]["seconds"] if rows else 0.0, options.minutes and 60 * options.minutes)
+    epochs = options.total_epochs
+    if first >= epochs or (rows and clock.share() >= 1):
+        return clock.spent, rows
+    if first:
+        console.print(f"{run.path}: going on after epoch {first}", highlight=False, soft_wrap=True)
+    average = keras.callbacks.SwapEMAWeights() if options.ema else None
+    checkpoints = Checkpoints(run, rows, clock, average)
+    report = Report(console, epochs, steps, clock, checkpoints.best)
+    try:
+        prior.fit(
+            # Another order after an interruption than at the beginning.
+            seen.pipeline(
+                "train",
+                batch_size,
+                seed=options.seed + first,
+                conditional=conditional,
+                flip=options.flip,
+                drop_remainder=True,
+            ),
+            validation_data=inputs_of(prior, held_out.x_train, held_out.y_train),
+            shuffle=False,  # the pipeline shuffles
+            validation_batch_size=min(options.batch_size, len(held_out.x_train)),
+            initial_epoch=first,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[
+                Schedule(
+                    options.learning_rate,
+                    min(options.warmup_steps, epochs * steps // 10),
+                    epochs * steps,
+                    clock,
+                ),
+                *([average] if average else []),
+                report,
+                checkpoints,
+                *tensorboard(run),
+            ],
+        )
+    finally:
+        report.close()
+    return rows[-1]["seconds"], rows
+
+
+def compile_prior(prior: Prior, options: TrainingOptions) -> None:
+    averaging = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
+    optimizer = keras.optimizers.AdamW(
+        options.learning_rate,
+        weight_decay=options.weight_decay,
+        global_clipnorm=options.clip_norm,
+        **averaging,
+    )
+    prior.compile(optimizer=optimizer, jit_compile=options.xla)
+
+
+def resume(prior: Prior, run: RunFolder, steps: int) -> tuple[int, list[dict[str, float]]]:
+    """Restores weights and optimizer of an interrupted run: (epochs done, their metrics).
+
+    The count of epochs is the optimizer's own count of steps, so that it can never disagree with the weights.
+
+    Raises:
+        ValueError: for a damaged file.
+    """
+    file = run.file(RESUME)
+    if not file.exists():
+        return 0, []
+    prior.optimizer.build(prior.trainable_variables)
+    try:
+        prior.load_weights(file)
+    except Exception as error:
+        raise ValueError(
+            f"{file} is damaged ({type(error).__name__}) and the run cannot go on; start it anew with "
+            "--overwrite."
+        ) from error
+    rows = run.history()
+    done = min(len(rows), -(-int(prior.optimizer.iterations) // steps))
+    return done, rows[:done]
+
+
+def open_folder(path: Path, config: dict[str, Any], overwrite: bool) -> RunFolder:
+    """A new run, or the unfinished one that `path` holds."""
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file; expected a folder for --out.")
+    if not path.exists() or not any(path.iterdir()):
+        return RunFolder(path, config).write_config()
+    if not (path / CONFIG).exists():
+        raise FileExistsError(f"{path} holds files and no run; choose another --out.")
+    if overwrite:
+        RunFolder(path, {}).clear()
+        return RunFolder(path, config).write_config()
+    run = load_run(path)
+    if run.result:
+        raise ValueError(
+            f"{path} holds a finished run ({run.result['epochs']} epochs, "
+            f"{run.result['best_bits_per_dim']:.4f} bits/dim); pass --overwrite to train anew."
+        )
+    changed = differences(run.config, config)
+    if changed:
+        raise ValueError(
+            f"{path} holds an unfinished run with another {', '.join(changed)}; give the same command to go "
+            "on, or --overwrite to train anew."
+        )
+    remove_unfinished(path)
+    return run
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of what differs in data, model and options, as "name (before, now after)"."""
+    return [
+        f"{name} ({before[section].get(name)}, now {now[section].get(name)})"
+        for section in ("data", "model", "options")
+        for name in sorted({*before[section], *now[section]})
+        if before[section].get(name) != now[section].get(name)
+    ]
+
+
+def describe(
+    images: Images,
+    model: Mapping[str, Any],
+    options: TrainingOptions,
+    source: Mapping[str, Any] | None,
+    prior: Prior,
+) -> dict[str, Any]:
+    """The configuration of a run, in JSON's types."""
+    return {
+        "data": {
+            **(source or {"name_or_path": images.name}),
+            "grid_shape": list(images.grid_shape),
+            "levels": images.num_levels,
+            "images": len(images.x_train),
+        },
+        "model": {**model, "parameters": prior.count_params()},
+        "options": dataclasses.asdict(options),
+        "versions": {
+            "tfprior": __version__,
+            "keras": keras.__version__,
+            keras.backend.backend(): importlib.metadata.version(keras.backend.backend()),
+            "numpy": np.__version__,
+            "python": sys.version.split()[0],
+        },
+    }
+
+
+def illustrate(
+    run: RunFolder, images: Images, rows: list[dict[str, float]], result: dict[str, Any], seed: int
+) -> None:
+    """Draws the curve, and samples of the best prior: a row for each of ten classes at most."""
+    save_curve(
+        [row["train"] for row in rows],
+        [row["validation"] for row in rows],
+        run.file(CURVE),
+        result["baselines"],
+        f"{images.name}: bits per dimension",
+    )
+    prior = run.load()
+    labels = None if prior.num_classes is None else np.repeat(np.arange(min(10, prior.num_classes)), 8)
+    count = 64 if labels is None else len(labels)
+    samples = sampling.sample(prior, count, labels, seed=seed)
+    save_grid(samples, images.num_levels, run.file(SAMPLES), columns=8)
