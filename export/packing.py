@@ -42,7 +42,8 @@ class Packing:
         if not self.entries:
             return {}
         sizes = [math.prod(entry.shape) for entry in self.entries]
-        parts = ops.split(packed, np.cumsum(sizes)[:-1], axis=1)
+        # Keras refuses a split without a split point.
+        parts = ops.split(packed, np.cumsum(sizes)[:-1], axis=1) if len(sizes) > 1 else [packed]
         return {
             name: ops.cast(part if len(shape) == 1 else ops.reshape(part, (-1, *shape)), dtype)
             for (name, shape, dtype), part in zip(self.entries, parts, strict=True)

@@ -145,6 +145,8 @@ class PixelCNN(RasterPrior):
         return sum(layer.filters for layer in self.masked_convs)
 
     def _split(self, features: Tensor) -> list[Tensor]:
+        if not self.blocks:
+            return [features]  # Keras refuses a split without a split point
         ends = np.cumsum([layer.filters for layer in self.masked_convs])
         return ops.split(features, ends[:-1], axis=-1)
 
