@@ -69,6 +69,7 @@ def save(
 def _write(prior: Prior, root: Path, formats: tuple[str, ...]) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
+    from tfprior.export.warmup import write_warmup
 
     made = functions(prior)
     graphs = {function.name: concrete_function(function) for function in made}
@@ -79,6 +80,7 @@ def _write(prior: Prior, root: Path, formats: tuple[str, ...]) -> None:
             write_onnx(function, graphs[function.name], file, {"tfprior": __version__})
     if "saved_model" in formats:
         write_saved_model(prior, graphs, root / "saved_model" / "1")
+        write_warmup(made, root / "saved_model" / "1")
     content = {
         "format": bundle_manifest.FORMAT,
         "schema_version": bundle_manifest.SCHEMA_VERSION,

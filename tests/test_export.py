@@ -14,8 +14,9 @@ import tensorflow as tf
 import tfprior.export
 from tfprior.distributions import Categorical
 from tfprior.export.client import OnnxSampler
-from tfprior.export.functions import recurrent_state
+from tfprior.export.functions import functions, recurrent_state
 from tfprior.export.packing import Packing
+from tfprior.export.warmup import prediction_log
 from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
 from tfprior.sampling import sample
 
@@ -243,6 +244,17 @@ def test_the_saved_model_is_servable_and_holds_each_weight_once(exported: Export
     data = sum(file.stat().st_size for file in (exported.path / "saved_model/1/variables").glob("*.data*"))
     weights = 4 * exported.prior.count_params()
     assert weights <= data < 1.2 * weights + 5_000
+
+
+def test_serving_warms_up_with_every_function(exported: Exported) -> None:
+    file = exported.path / "saved_model/1/assets.extra/tf_serving_warmup_requests"
+    for record, function in zip(tf.data.TFRecordDataset(str(file)), functions(exported.prior), strict=True):
+        expected = {port.name: np.zeros((1, *port.shape), port.dtype) for port in function.inputs}
+        if "temperature" in expected:
+            expected["temperature"] += 1
+        assert record.numpy() == prediction_log(function.name, expected)
+        signature = exported.signatures[function.name]
+        signature(**{name: tf.constant(value) for name, value in expected.items()})
 
 
 def test_verify_replays_every_format(exported: Exported) -> None:

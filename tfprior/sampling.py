@@ -13,7 +13,7 @@ from tfprior.distributions.base import Tensor
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.base import Prior
-from tfprior.priors.inputs import check_condition, check_values
+from tfprior.priors.inputs import as_array, check_condition, check_values
 from tfprior.priors.raster import RasterPrior
 
 
@@ -50,6 +50,7 @@ def sample(
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
     uniforms = check_uniforms(prior, num_samples, uniforms, seed)
+    condition = as_array(condition)
     check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
     check_sampling_options(temperature, top_k, top_p, prior.distribution.num_levels)
     known, hidden = _completion(prior, num_samples, observed, mask)

@@ -11,7 +11,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.inputs import check_condition, check_grid_shape, check_shape_and_type, check_values
+from tfprior.priors.inputs import as_array, check_condition, check_grid_shape, check_shape_and_type, check_values
 
 Predict = Callable[[Tensor | None], tuple[Tensor, State]]
 
@@ -148,6 +148,7 @@ class Prior(keras.Model, abc.ABC):
         Raises:
             ValueError: for values or a condition of the wrong shape, type or range.
         """
+        values, condition = as_array(values), as_array(condition)
         self.check_inputs(values, condition)
         inputs = values if condition is None else {"values": values, "condition": condition}
         return ops.sum(self.distribution.log_prob(self(inputs, training=False), values), axis=(1, 2))

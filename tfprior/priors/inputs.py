@@ -97,6 +97,11 @@ def describe_condition(num_classes: int | None, condition_shape: tuple[int, ...]
     return ""
 
 
+def as_array(values: Any) -> Any:
+    """Tensors and arrays as they are, everything else as an array."""
+    return values if values is None or hasattr(values, "shape") else np.asarray(values)
+
+
 def concrete(values: Any) -> np.ndarray | None:
     """The values as an array, or None for a symbolic tensor of a graph under construction."""
     if isinstance(values, np.ndarray):

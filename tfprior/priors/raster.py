@@ -14,6 +14,7 @@ from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.base import Prior
+from tfprior.priors.inputs import as_array
 
 
 class RasterPrior(Prior):
@@ -71,6 +72,7 @@ class RasterPrior(Prior):
         """Labels (B,), vectors (B, D) or maps (B, H, W, D) → features (B, 1 or H, 1 or W, D)."""
         if condition is None:
             return None
+        condition = as_array(condition)
         if self.class_embedding is not None:
             condition = self.class_embedding(ops.cast(condition, "int32"))
         condition = ops.cast(condition, self.compute_dtype)
