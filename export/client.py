@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from tfprior.export.manifest import checked_file, load_manifest
+from tfprior.sharding import run_in_shards
 
 METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
 
@@ -20,7 +21,7 @@ class OnnxSampler:
 
     Args:
         path: the bundle.
-        threads: of ONNX Runtime for each call; None leaves the choice to it.
+        threads: how many cores share a batch; all of them when left out.
 
     Attributes:
         manifest: the bundle's manifest.
@@ -37,8 +38,8 @@ class OnnxSampler:
         self.grid_shape = tuple(self.manifest["grid_shape"])
         self.num_levels = self.manifest["num_levels"]
         self._options = onnxruntime.SessionOptions()
-        if threads is not None:
-            self._options.intra_op_num_threads = threads
+        self._options.intra_op_num_threads = 1  # the graphs of a step are too small for more
+        self.threads = threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         functions = self.manifest["functions"]
         self.methods = [name for name, needs in METHODS.items() if all(need in functions for need in needs)]
@@ -93,7 +94,15 @@ class OnnxSampler:
         given = {"temperature": np.full(len(uniforms), temperature, "float32")}
         if condition is not None:
             given["condition"] = condition
-        return getattr(self, f"_by_{method}")(uniforms, given, known)
+        by_method = getattr(self, f"_by_{method}")
+        for function in METHODS[method]:
+            self._session(function)  # before threads ask for it
+
+        def run_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            share = {name: value[rows] for name, value in given.items()}
+            return by_method(uniforms[rows], share, known and tuple(part[rows] for part in known))
+
+        return run_in_shards(run_rows, len(uniforms), self.threads)
 
     def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:
         """Exact log-likelihood in nats: values (B, H, W, C) → (B,).

@@ -184,7 +184,11 @@ def _pixel(prior: RasterPrior, ports: Ports) -> Function:
             tensors["uniforms"],
             tensors["temperature"],
         )
-        return {"value": value, "log_prob": log_prob, "pixel_state_out": packing.pack(state, batch_size(tensors))}
+        return {
+            "value": value,
+            "log_prob": log_prob,
+            "pixel_state_out": packing.pack(state, batch_size(tensors)),
+        }
 
     state = Port(
         "pixel_state",

@@ -80,7 +80,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "outside the bundle",
     ),
     "other golden values": (
-        lambda b: edit_manifest(b, lambda m: m["golden"].update(values=(1 - np.asarray(m["golden"]["values"]) // 2).tolist())),
+        lambda b: edit_manifest(
+            b, lambda m: m["golden"].update(values=(1 - np.asarray(m["golden"]["values"]) // 2).tolist())
+        ),
         "golden integers differently",
     ),
     "other golden likelihood": (
@@ -99,7 +101,9 @@ def test_a_damaged_bundle_is_refused_in_one_sentence(bundle: Path, damage: str) 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", ["changed byte", "truncated", "missing file", "newer schema", "no manifest"])
+@pytest.mark.parametrize(
+    "damage", ["changed byte", "truncated", "missing file", "newer schema", "no manifest"]
+)
 def test_the_client_checks_before_it_opens(bundle: Path, damage: str) -> None:
     DAMAGE[damage][0](bundle)
     with pytest.raises(BundleError):
@@ -133,7 +137,9 @@ def test_an_operator_without_converter_stops_the_export(tmp_path: Path) -> None:
     from tfprior.export.saved_model import concrete_function
 
     x = Port("x", "float32", (3,), "any")
-    function = Function("erfc", lambda tensors: {"y": tf.math.erfc(tensors["x"])}, (x,), (x._replace(name="y"),))
+    function = Function(
+        "erfc", lambda tensors: {"y": tf.math.erfc(tensors["x"])}, (x,), (x._replace(name="y"),)
+    )
     with pytest.raises(onnx_export.ConversionError, match="Erfc"):
         onnx_export.write_onnx(function, concrete_function(function), tmp_path / "x.onnx", {})
     assert list(tmp_path.iterdir()) == []

@@ -109,7 +109,10 @@ def test_every_runtime_draws_the_same_integers(exported: Exported, batch: int) -
         noise = exported.noise(batch, seed)
         expected = sample(exported.prior, batch, condition, noise)
         nats = exported.prior.log_prob(expected, condition).numpy()
-        rollouts = {method: exported.client.rollout(noise, condition, 1.0, method) for method in exported.client.methods}
+        rollouts = {
+            method: exported.client.rollout(noise, condition, 1.0, method)
+            for method in exported.client.methods
+        }
         rollouts["SavedModel step"] = saved_model_rollout(exported.signatures, noise, exported.given(batch))
         tensors = {"uniforms": noise, **exported.given(batch)}
         out = exported.signatures["sample"](**{name: tf.constant(value) for name, value in tensors.items()})
@@ -175,7 +178,10 @@ def test_a_batch_may_stand_at_different_pixels(exported: Exported) -> None:
         **given,
     }
     by_tf = exported.signatures["step"](**{name: tf.constant(value) for name, value in together.items()})
-    for out in (exported.client.run("step", together), {name: value.numpy() for name, value in by_tf.items()}):
+    for out in (
+        exported.client.run("step", together),
+        {name: value.numpy() for name, value in by_tf.items()},
+    ):
         np.testing.assert_array_equal(out["value"], np.concatenate([one["value"] for one in separate]))
         for name in ("log_prob", "state_out"):
             expected = np.concatenate([one[name] for one in separate])
@@ -190,9 +196,7 @@ def test_the_client_completes_as_keras_does(exported: Exported) -> None:
     expected = sample(exported.prior, 5, condition, noise, observed=observed, mask=mask)
     np.testing.assert_array_equal(expected[~mask], observed[~mask])
     for method in ("pair", "step"):
-        values = exported.client.sample(
-            5, condition, noise, observed=observed, mask=mask, method=method
-        )
+        values = exported.client.sample(5, condition, noise, observed=observed, mask=mask, method=method)
         np.testing.assert_array_equal(values, expected)
 
 
@@ -264,9 +268,7 @@ def test_verify_replays_every_format(exported: Exported) -> None:
     }
 
 
-BLOCKED = (
-    "tensorflow keras tf_keras tensorflow_probability jax torch onnx tf2onnx rich typer PIL sklearn lazy_loader"
-)
+BLOCKED = "tensorflow keras tf_keras tensorflow_probability jax torch onnx tf2onnx rich typer PIL sklearn lazy_loader"
 CLIENT = f"""
 import sys
 class Blocker:
@@ -289,7 +291,14 @@ def test_a_process_without_tensorflow_and_keras_draws_the_same(exported: Exporte
     noise, condition = exported.noise(3), exported.condition(3)
     arrays = {"noise": noise} if condition is None else {"noise": noise, "condition": condition}
     np.savez(tmp_path / "arrays.npz", **arrays)
-    command = [sys.executable, "-c", CLIENT, str(exported.path), str(tmp_path / "arrays.npz"), str(tmp_path / "out.npy")]
+    command = [
+        sys.executable,
+        "-c",
+        CLIENT,
+        str(exported.path),
+        str(tmp_path / "arrays.npz"),
+        str(tmp_path / "out.npy"),
+    ]
     subprocess.run(command, check=True, timeout=60)
     expected = sample(exported.prior, 3, condition, noise)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)

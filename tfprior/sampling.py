@@ -5,6 +5,7 @@ Shapes: B batch · H W C grid · K uniforms a pixel.
 
 from typing import Any, Literal
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -15,6 +16,7 @@ from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.base import Prior
 from tfprior.priors.inputs import as_array, check_condition, check_values
 from tfprior.priors.raster import RasterPrior
+from tfprior.sharding import run_in_shards
 
 
 def sample(
@@ -58,10 +60,17 @@ def sample(
     if method not in loops:
         raise ValueError(f"Unknown sampling method {method!r}; expected 'cached' or 'full'.")
     options = [np.float32(temperature), _optional(top_k, "int32"), _optional(top_p, "float32")]
-    condition = None if condition is None else ops.convert_to_tensor(condition)
+    condition = None if condition is None else ops.convert_to_numpy(condition)
     run = compiled(loops[method], prior)
-    values, _ = run(uniforms, condition, *options, known, hidden)
-    return ops.convert_to_numpy(values)
+
+    def run_rows(rows: np.ndarray) -> tuple[np.ndarray]:
+        noise, *given = (None if x is None else x[rows] for x in (uniforms, condition, known, hidden))
+        values, _ = run(noise, given[0], *options, *given[1:])
+        return (ops.convert_to_numpy(values),)
+
+    # A whole network keeps all cores busy, and an accelerator takes the batch at once.
+    shares = method != "full" and not keras.distribution.list_devices("gpu")
+    return run_in_shards(run_rows, num_samples, workers=None if shares else 1)[0]
 
 
 def cached(

@@ -56,15 +56,19 @@ class Categorical(OutputDistribution):
         top_p: Tensor | float | None = None,
     ) -> tuple[Tensor, Tensor]:
         logits = self._logits(params)
-        tempered = logits / ops.expand_dims(ops.expand_dims(ops.cast(temperature, "float32"), -1), -1)
-        weights = ops.exp(tempered - ops.max(tempered, axis=-1, keepdims=True))
-        weights = truncate(weights, top_k, top_p)
+        logits = logits - ops.max(logits, axis=-1, keepdims=True)
+        temperature = ops.expand_dims(ops.expand_dims(ops.cast(temperature, "float32"), -1), -1)
+        weights = truncate(ops.exp(logits / temperature), top_k, top_p)
         cdf = ops.cumsum(weights, axis=-1)
         # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.
         total = cdf[..., -1:]
         threshold = ops.minimum(ops.expand_dims(uniforms, -1) * total, total * BELOW_ONE)
         values = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1)
-        return values, self.log_prob(params, values)
+        drawn = ops.cast(
+            ops.equal(ops.expand_dims(values, -1), np.arange(self.num_classes, dtype="int32")), "float32"
+        )
+        nats = ops.sum(logits * drawn, axis=-1) - ops.log(ops.sum(ops.exp(logits), axis=-1))
+        return values, ops.sum(nats, axis=-1)
 
     def mean(self, params: Tensor) -> Tensor:
         probabilities = ops.softmax(self._logits(params), axis=-1)

@@ -20,6 +20,15 @@ def split_groups(x: Any, groups: int) -> tuple[Any, Any]:
     return tuple(ops.reshape(half, (-1, *outer, channels // 2)) for half in halves)
 
 
+def concatenate_groups(parts: list[Any], groups: int) -> Any:
+    """Features of several tensors (…, F) as one (…, n · F), each channel group's together."""
+    if groups == 1:
+        return ops.concatenate(parts, axis=len(parts[0].shape) - 1)
+    *outer, channels = parts[0].shape[1:]
+    grouped = [ops.reshape(part, (-1, *outer, groups, channels // groups)) for part in parts]
+    return ops.reshape(ops.concatenate(grouped, axis=-1), (-1, *outer, len(parts) * channels))
+
+
 @keras.saving.register_keras_serializable("tfprior")
 class GatedActivation(keras.layers.Layer):
     """tanh(a) · σ(b), where each channel group holds its a and then its b: (…, 2F) → (…, F)."""
@@ -47,8 +56,8 @@ class GatedBlock(keras.layers.Layer):
                           │
                          1×1 (link)
                           │
-          h ── 1×k cols ──+── gate ── 1×1 ──┬──(+ h)── h'
-                                            └───────── skip
+          h ── 1×k cols ──+── gate ──┬── 1×1 ──(+ h)── h'
+                                     └──────────────── skip
 
     [v (B, H, W, F), h (B, H, W, F), condition (B, 1 or H, 1 or W, D)] → [v', h', skip], each with `filters`
     channels; leave the condition out for an unconditional block. The first block of a network has mask type
@@ -94,7 +103,7 @@ class GatedBlock(keras.layers.Layer):
         self.vertical_gate = GatedActivation(dtype=dtype)
         self.horizontal_gate = GatedActivation(groups, dtype=dtype)
         self.drop = keras.layers.Dropout(dropout, dtype=dtype)
-        self.outputs = MaskedDense(2 * filters, "B", groups, dtype=dtype)
+        self.residual = MaskedDense(filters, "B", groups, dtype=dtype)
 
     def build(self, input_shape: list[tuple[Any, ...]]) -> None:
         vertical, horizontal, *condition = input_shape
@@ -103,7 +112,7 @@ class GatedBlock(keras.layers.Layer):
         self.link.build((None, None, None, 2 * self.filters))
         if condition:
             self.condition_gates.build(condition[0])
-        self.outputs.build((None, None, None, self.filters))
+        self.residual.build((None, None, None, self.filters))
         self.built = True
 
     def vertical(self, v: Any, condition: Any, apply: Apply) -> tuple[Any, Any]:
@@ -119,8 +128,8 @@ class GatedBlock(keras.layers.Layer):
         """The horizontal stack: h and the link → (h', skip)."""
         gated = self.horizontal_gate(apply(self.columns_conv, h) + link)
         gated = self.drop(gated, training=training)
-        residual, skip = split_groups(self.outputs(gated), self.groups)
-        return residual if self.mask_type == "A" else residual + h, skip
+        residual = self.residual(gated)
+        return residual if self.mask_type == "A" else residual + h, gated
 
     def call(self, inputs: list[Any], training: bool = False) -> list[Any]:
         v, h, *condition = inputs

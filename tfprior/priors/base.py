@@ -11,7 +11,13 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.inputs import as_array, check_condition, check_grid_shape, check_shape_and_type, check_values
+from tfprior.priors.inputs import (
+    as_array,
+    check_condition,
+    check_grid_shape,
+    check_shape_and_type,
+    check_values,
+)
 
 Predict = Callable[[Tensor | None], tuple[Tensor, State]]
 

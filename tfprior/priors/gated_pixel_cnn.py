@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.layers.gated import GatedBlock
+from tfprior.layers.gated import GatedBlock, concatenate_groups
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.streaming import Apply, State, Stream, whole
 from tfprior.priors.raster import RasterPrior
@@ -21,8 +21,8 @@ class GatedPixelCNN(RasterPrior):
 
         values ── vertical:    A k×k ── B 3×3 ── … ── B 3×3
              │                   │        │             │       links (1×1)
-             └─── horizontal:  A 1×k ── B 1×3 ── … ── B 1×3
-                                 └────────┴─ skips ─────┴─ relu ─ 1×1 ─ relu ─ 1×1 ─ parameters
+             └─── horizontal:  A 1×k ── B 1×3 ── … ── B 1×3 ──┐
+                                 └────────┴────────────┴─ 1×1 ─+─ relu ─ 1×1 ─ relu ─ 1×1 ─ parameters
 
     Args:
         grid_shape: (H, W, C) of the values.
@@ -79,6 +79,7 @@ class GatedPixelCNN(RasterPrior):
             )
             for index in range(num_layers)
         ]
+        self.skips = MaskedDense(filters, "B", groups, dtype=dtype)
         self.hidden = MaskedDense(filters, "B", groups, dtype=dtype)
         self.head = MaskedDense(distribution.num_params(self.grid_shape[-1]), "B", groups, dtype=dtype)
         self.build()
@@ -89,6 +90,7 @@ class GatedPixelCNN(RasterPrior):
         for index, block in enumerate(self.blocks):
             stacks = [x, x] if index == 0 else [inner, inner]
             block.build(stacks if condition is None else [*stacks, condition])
+        self.skips.build((*inner[:-1], self.num_layers * self.filters))
         self.hidden.build(inner)
         self.head.build(inner)
 
@@ -104,11 +106,12 @@ class GatedPixelCNN(RasterPrior):
         self, h: Tensor, links: list[Tensor], apply: Apply, training: bool = False
     ) -> Tensor:
         """Encoded values (…, E) and the links → parameters (…, P)."""
-        skips: Any = 0.0
+        skips = []
         for block, link in zip(self.blocks, links, strict=True):
             h, skip = block.horizontal(h, link, apply, training)
-            skips = skips + skip
-        return self.head(ops.relu(self.hidden(ops.relu(skips))))
+            skips.append(skip)
+        h = h + self.skips(concatenate_groups(skips, self.channel_groups))
+        return self.head(ops.relu(self.hidden(ops.relu(h))))
 
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
