@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving replays when it loads the model, so that no user waits for the first one."""
+"""Requests that TensorFlow Serving replays when it loads a model, before the first user comes."""
 
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ def write_warmup(functions: list[Function], saved_model: Path) -> None:
 def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
     """PredictionLog { predict_log { request { model_spec { signature_name } inputs { key value } } } }.
 
-    Written field by field: TensorFlow Serving's message classes are a package of their own, and these are five
-    numbers of a format that cannot change.
+    Written field by field: TensorFlow Serving's message classes are a package of their own, and these are
+    five numbers of a format that cannot change.
     """
     entries = [
         _field(2, _field(1, name.encode()) + _field(2, tf.make_tensor_proto(value).SerializeToString()))

@@ -38,7 +38,7 @@ def test_the_demo_runs_whole(tmp_path: Path) -> None:
     from examples import digits
 
     scores = digits.main(tmp_path / "run", epochs=1, filters=8, num_layers=1, xla=False)
-    assert list(scores)[0] == "Gated PixelCNN"
+    assert next(iter(scores)) == "Gated PixelCNN"
     assert scores["Gated PixelCNN"] < scores["uniform"]
     for name in ("samples.png", "completion.png", "bundle/manifest.json"):
         assert (tmp_path / "run" / name).is_file()

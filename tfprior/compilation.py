@@ -33,7 +33,7 @@ def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(call, jit_compile=jit_compile, autograph=False)
+        return tf.function(call, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
     if backend == "jax":
         import jax
 
