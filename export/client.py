@@ -102,7 +102,8 @@ class OnnxSampler:
             share = {name: value[rows] for name, value in given.items()}
             return by_method(uniforms[rows], share, known and tuple(part[rows] for part in known))
 
-        return run_in_shards(run_rows, len(uniforms), self.threads)
+        values, nats = run_in_shards(run_rows, len(uniforms), self.threads)
+        return values, nats
 
     def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:
         """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
