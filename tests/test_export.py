@@ -268,7 +268,7 @@ def test_verify_replays_every_format(exported: Exported) -> None:
     }
 
 
-BLOCKED = "lazy_loader tensorflow keras tf_keras tensorflow_probability jax onnx tf2onnx rich typer PIL sklearn"
+BLOCKED = "tensorflow keras tf_keras tensorflow_probability jax onnx tf2onnx rich typer PIL lazy_loader"
 CLIENT = f"""
 import sys
 class Blocker:

@@ -69,7 +69,7 @@ def sample(
         return (ops.convert_to_numpy(values),)
 
     # A whole network keeps all cores busy, and an accelerator takes the batch at once.
-    shares = method != "full" and not keras.distribution.list_devices("gpu")
+    shares = method != "full" and not any("gpu" in name for name in keras.distribution.list_devices())
     return run_in_shards(run_rows, num_samples, workers=None if shares else 1)[0]
 
 
@@ -231,23 +231,27 @@ def check_uniforms(prior: Prior, num_samples: int, uniforms: Any, seed: int | No
         return np.random.default_rng(seed).random(shape, "float32")
     if seed is not None:
         raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
-    uniforms = np.asarray(uniforms, "float32")
+    uniforms = np.asarray(uniforms)
     if uniforms.shape != shape:
         raise ValueError(f"The uniforms have shape {uniforms.shape}; expected {shape}.")
     if not (uniforms.min() >= 0 and uniforms.max() < 1):
         raise ValueError("The uniforms leave [0, 1) or hold NaN; expected numbers from 0 up to below 1.")
-    return uniforms
+    # A float64 just below 1 would round to 1.
+    return np.minimum(uniforms.astype("float32"), np.nextafter(np.float32(1), np.float32(0)))
 
 
-def check_sampling_options(
-    temperature: float, top_k: int | None, top_p: float | None, num_levels: int
-) -> None:
+def check_sampling_options(temperature: Any, top_k: Any, top_p: Any, num_levels: int) -> None:
     """Raises ValueError for options out of range."""
-    if not (np.isfinite(temperature) and temperature > 0):
+    if not (
+        isinstance(temperature, int | float | np.integer | np.floating)
+        and np.isfinite(temperature)
+        and temperature > 0
+    ):
         raise ValueError(
-            f"temperature={temperature}; expected a positive number (top_k=1 draws the most probable value)."
+            f"temperature={temperature!r}; expected a positive number (top_k=1 draws the most probable "
+            "value)."
         )
-    if top_k is not None and not 1 <= top_k <= num_levels:
+    if top_k is not None and not (isinstance(top_k, int | np.integer) and 1 <= top_k <= num_levels):
         raise ValueError(f"top_k={top_k}; expected a number of values in [1, {num_levels}].")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p}; expected a probability in (0, 1].")

@@ -9,6 +9,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 
 BELOW_ONE = np.float32(1 - 2**-23)
+TINY = np.finfo("float32").tiny
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -25,10 +26,9 @@ class Categorical(OutputDistribution):
     orders_channels = False
 
     def __init__(self, num_classes: int) -> None:
-        if num_classes < 2:
-            raise ValueError(f"Categorical got num_classes={num_classes}; expected at least 2.")
-        self.num_classes = num_classes
-        self.num_levels = num_classes
+        if not isinstance(num_classes, int | np.integer) or num_classes < 2:
+            raise ValueError(f"Categorical got num_classes={num_classes!r}; expected an integer, 2 or more.")
+        self.num_classes = self.num_levels = int(num_classes)
 
     def num_params(self, channels: int) -> int:
         return channels * self.num_classes
@@ -58,6 +58,7 @@ class Categorical(OutputDistribution):
         logits = self._logits(params)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
         temperature = ops.expand_dims(ops.expand_dims(ops.cast(temperature, "float32"), -1), -1)
+        temperature = ops.maximum(temperature, TINY)  # a subnormal is flushed to zero, and 0 / 0 is no number
         weights = truncate(ops.exp(logits / temperature), top_k, top_p)
         cdf = ops.cumsum(weights, axis=-1)
         # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.

@@ -35,7 +35,17 @@ class GatedActivation(keras.layers.Layer):
 
     def __init__(self, groups: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if groups < 1:
+            raise ValueError(f"GatedActivation got groups={groups}; expected a positive number of groups.")
         self.groups = groups
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        if input_shape[-1] % (2 * self.groups):
+            raise ValueError(
+                f"GatedActivation got {input_shape[-1]} channels for groups={self.groups}; expected a "
+                f"multiple of {2 * self.groups}: every group holds its a and its b."
+            )
+        self.built = True
 
     def call(self, x: Any) -> Any:
         a, b = split_groups(x, self.groups)

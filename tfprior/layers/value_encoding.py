@@ -20,6 +20,13 @@ class ValueEncoding(keras.layers.Layer):
 
     def __init__(self, num_levels: int, embedding_dim: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if num_levels < 2:
+            raise ValueError(f"ValueEncoding got num_levels={num_levels}; expected at least 2.")
+        if embedding_dim is not None and embedding_dim < 1:
+            raise ValueError(
+                f"ValueEncoding got embedding_dim={embedding_dim}; expected a positive number, or None for "
+                "scaled values."
+            )
         self.num_levels = num_levels
         self.embedding_dim = embedding_dim
 
@@ -31,7 +38,7 @@ class ValueEncoding(keras.layers.Layer):
         self.built = True
 
     def call(self, values: Any) -> Any:
-        known = ops.expand_dims(ops.cast(values >= 0, self.compute_dtype), -1)
+        known = ops.expand_dims(ops.cast(ops.cast(values, "int32") >= 0, self.compute_dtype), -1)
         if self.embedding_dim is None:
             # The product of two floats rounds once everywhere; a division may be rewritten by a compiler.
             scale = np.float32(2 / (self.num_levels - 1))

@@ -58,15 +58,16 @@ class Prior(keras.Model, abc.ABC):
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes={num_classes}; expected a positive number of classes.")
         height, width, channels = self.grid_shape
-        shape = None if condition_shape is None else tuple(condition_shape)
-        if shape is not None and len(shape) != 1 and (len(shape) != 3 or shape[:2] != (height, width)):
+        shape = tuple(condition_shape) if isinstance(condition_shape, tuple | list) else ()
+        fits = len(shape) == 1 or (len(shape) == 3 and shape[:2] == (height, width))
+        if condition_shape is not None and not (fits and shape[-1] > 0):
             raise ValueError(
                 f"condition_shape={condition_shape}; expected (D,) for vectors or ({height}, {width}, D) for "
                 "maps as large as the grid: resize the maps first."
             )
         self.distribution = distribution
         self.num_classes = num_classes
-        self.condition_shape = shape
+        self.condition_shape = shape or None
         self.num_steps = height * width
         ordered_by_network = channels > 1 and not distribution.orders_channels
         self.channel_groups = channels if ordered_by_network else 1
@@ -207,13 +208,14 @@ class Prior(keras.Model, abc.ABC):
             ValueError: for inputs of the wrong shape, type or range, before any training.
         """
         self._check_training_data(x, y)
-        if validation_data is not None:
-            self._check_training_data(
-                validation_data[0] if isinstance(validation_data, tuple) else validation_data, None
-            )
+        if isinstance(validation_data, tuple | list):
+            self._check_training_data(*validation_data[:2], *[None] * (2 - len(validation_data)))
+        elif validation_data is not None:
+            self._check_training_data(validation_data, None)
         if hasattr(x, "element_spec"):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
-        return super().fit(x, validation_data=validation_data, **kwargs)
+        # Keras drops sample weights that come without targets: they stand in for them.
+        return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Keras `evaluate`: loss in nats per dimension and exact `bits_per_dim` over all examples.
@@ -222,7 +224,7 @@ class Prior(keras.Model, abc.ABC):
             ValueError: for inputs of the wrong shape, type or range.
         """
         self._check_training_data(x, y)
-        return super().evaluate(x, **kwargs)
+        return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
 
     def _check_training_data(self, x: Any, y: Any) -> None:
         if y is not None:
@@ -232,11 +234,20 @@ class Prior(keras.Model, abc.ABC):
             )
         if hasattr(x, "element_spec"):  # tf.data
             self._check_specification(x.element_spec)
+            first = next(iter(x), None)  # most mistakes are in every batch
+            if first is None:
+                raise ValueError("Got an empty dataset; expected at least one example.")
+            self.check_inputs(*self.unpack(first[0] if isinstance(first, tuple) else first))
         elif isinstance(x, dict) or hasattr(x, "shape"):
             values, condition = self.unpack(x)
             if len(values) == 0:
                 raise ValueError("Got an empty dataset; expected at least one example.")
             self.check_inputs(values, condition)
+        elif x is None or isinstance(x, list | tuple):
+            raise ValueError(
+                f"Got {type(x).__name__} as training data; expected an integer array, a dict of 'values' and "
+                "'condition', or a dataset of either: pass np.asarray(values)."
+            )
 
     def _check_specification(self, specification: Any) -> None:
         if isinstance(specification, tuple):

@@ -10,7 +10,7 @@ GridShape = tuple[int, int, int]
 
 def check_grid_shape(grid_shape: Any) -> GridShape:
     """The grid as three positive ints, or ValueError."""
-    shape = tuple(grid_shape)
+    shape = tuple(grid_shape) if isinstance(grid_shape, tuple | list) else ()
     if len(shape) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
         raise ValueError(
             f"grid_shape={grid_shape!r} is not a grid; expected three positive integers (height, width, "

@@ -1,0 +1,165 @@
+"""One catalogue of every public layer, distribution and prior: how to build it and what to feed it.
+
+Shapes: B batch · H W C grid. H ≠ W everywhere, and `randomise` gives every bias a value: zeros hide leaks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfprior import distributions, layers, priors
+from tfprior.distributions import Categorical
+from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+
+GREY, COLOUR = (4, 6, 1), (3, 4, 3)
+CONDITIONS = ("none", "labels", "vectors", "maps")
+
+PACKAGES = (layers, distributions, priors)
+ABSTRACT = {"OutputDistribution", "Prior", "RasterPrior"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A public class, the arguments of one example of it, and inputs for that example."""
+
+    kind: type
+    arguments: dict[str, Any]
+    inputs: Callable[[], Any]
+
+    def build(self, **changes: Any) -> Any:
+        return self.kind(**{**self.arguments, **changes})
+
+    def __str__(self) -> str:
+        shown = [f"{name}={value}" for name, value in self.arguments.items() if name in _SHOWN]
+        return "-".join([self.kind.__name__, *shown])
+
+
+_SHOWN = ("axis", "mask_type", "groups", "embedding_dim", "grid_shape", "num_classes", "condition_shape")
+
+
+def features(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def integers(*shape: int, top: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(top, size=shape).astype("int32")
+
+
+def randomise(model: Any, seed: int = 0) -> Any:
+    """Random weights of a size that keeps signals of order one, biases too."""
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        scale = 0.5 if len(weight.shape) == 1 else 1.5 / math.sqrt(math.prod(weight.shape[:-1]))
+        weight.assign(rng.normal(0, scale, weight.shape).astype("float32"))
+    return model
+
+
+def _maps(channels: int) -> Callable[[], np.ndarray]:
+    return lambda: features(2, 4, 5, channels)
+
+
+def _stacks(*channels: int) -> Callable[[], list[np.ndarray]]:
+    return lambda: [features(2, 4, 5, size, seed=seed) for seed, size in enumerate(channels)]
+
+
+def _conditioned_stacks() -> list[np.ndarray]:
+    return [*_stacks(6, 6)(), features(2, 1, 1, 3, seed=2)]
+
+
+LAYERS = [
+    Entry(layers.MaskedConv2D, {"filters": 6, "kernel_size": 3, "mask_type": "A"}, _maps(4)),
+    Entry(layers.MaskedConv2D, {"filters": 6, "kernel_size": 5, "mask_type": "B", "groups": 3}, _maps(3)),
+    Entry(layers.CausalConv2D, {"filters": 6, "kernel_size": 3, "axis": "rows", "mask_type": "A"}, _maps(4)),
+    Entry(layers.CausalConv2D, {"filters": 6, "kernel_size": 5, "axis": "rows"}, _maps(4)),
+    Entry(layers.CausalConv2D, {"filters": 6, "kernel_size": 5, "axis": "columns", "groups": 3}, _maps(3)),
+    Entry(
+        layers.CausalConv2D, {"filters": 6, "kernel_size": 3, "axis": "columns", "mask_type": "A"}, _maps(4)
+    ),
+    Entry(layers.MaskedDense, {"filters": 6, "mask_type": "A", "groups": 3}, _maps(3)),
+    Entry(layers.MaskedDense, {"filters": 5}, _maps(4)),
+    Entry(layers.GatedActivation, {}, _maps(4)),
+    Entry(layers.GatedActivation, {"groups": 3}, _maps(12)),
+    Entry(layers.GatedBlock, {"filters": 6, "mask_type": "A"}, _stacks(4, 4)),
+    Entry(layers.GatedBlock, {"filters": 6, "groups": 3, "dropout": 0.5}, _stacks(6, 6)),
+    Entry(layers.GatedBlock, {"filters": 6}, _conditioned_stacks),
+    Entry(layers.ResidualBlock, {"filters": 12, "groups": 3, "dropout": 0.5}, _maps(12)),
+    Entry(layers.ResidualBlock, {"filters": 6, "kernel_size": 5}, _maps(6)),
+    Entry(layers.ValueEncoding, {"num_levels": 4}, lambda: integers(2, 4, 5, 3)),
+    Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
+]
+
+DISTRIBUTIONS = [Entry(Categorical, {"num_classes": 5}, lambda: features(2, 4, 3, 3 * 5))]
+
+
+def arguments(
+    kind: type[Prior], grid_shape: tuple[int, int, int] = GREY, condition: str = "none", **changes: Any
+) -> dict[str, Any]:
+    """Arguments of a small prior with one kind of condition."""
+    options: dict[str, dict[str, Any]] = {
+        "none": {},
+        "labels": {"num_classes": 3},
+        "vectors": {"condition_shape": (4,)},
+        "maps": {"condition_shape": (*grid_shape[:2], 2)},
+    }
+    small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "condition_dim": 4}
+    return {
+        "grid_shape": grid_shape,
+        "distribution": Categorical(4),
+        **small,
+        **options[condition],
+        **changes,
+    }
+
+
+def prior(kind: type[Prior], *shape: Any, seed: int = 0, **changes: Any) -> Prior:
+    """A small prior with random weights; arguments as in `arguments`."""
+    return randomise(kind(**arguments(kind, *shape, **changes)), seed)
+
+
+def values_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray:
+    return integers(batch_size, *prior.grid_shape, top=prior.distribution.num_levels, seed=seed)
+
+
+def condition_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray | None:
+    if prior.num_classes is not None:
+        return np.arange(batch_size, dtype="int32") % prior.num_classes
+    if prior.condition_shape is None:
+        return None
+    return features(batch_size, *prior.condition_shape, seed=seed + 100)
+
+
+def batch_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> Any:
+    """A batch as `fit` takes it: values, or a dict of values and condition."""
+    values, condition = values_of(prior, batch_size, seed), condition_of(prior, batch_size, seed)
+    return values if condition is None else {"values": values, "condition": condition}
+
+
+def _prior_entry(kind: type[Prior], *shape: Any, **changes: Any) -> Entry:
+    given = arguments(kind, *shape, **changes)
+    return Entry(kind, given, lambda: batch_of(kind(**given)))
+
+
+PRIORS = [
+    _prior_entry(PixelCNN, GREY, "labels"),
+    _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
+    _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
+    _prior_entry(GatedPixelCNN, GREY, "vectors", embedding_dim=3),
+]
+
+ENTRIES = [*LAYERS, *DISTRIBUTIONS, *PRIORS]
+
+
+def example_model(entry: Entry) -> tuple[keras.Model, Any]:
+    """A layer as a functional model with random weights, and inputs for it."""
+    inputs = entry.inputs()
+    symbols = symbols_of(inputs)
+    return randomise(keras.Model(symbols, entry.build()(symbols))), inputs
+
+
+def symbols_of(inputs: Any) -> Any:
+    """Symbolic inputs of the same structure, for any batch size."""
+    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype.name), inputs)

@@ -1,0 +1,61 @@
+"""The priors on JAX, in a process of their own: a Keras backend is chosen once, at import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODELS = {"PixelCNN": ((3, 4, 1), "labels"), "GatedPixelCNN": ((2, 3, 3), "maps")}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prior_on_jax(name: str) -> None:
+    pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    run = subprocess.run([sys.executable, __file__, name], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == [name, "jax"]
+
+
+def main(name: str) -> None:
+    import catalogue
+    import jax
+    import keras
+    import numpy as np
+
+    from tfprior import priors
+    from tfprior.sampling import sample
+
+    prior = catalogue.prior(getattr(priors, name), *MODELS[name])
+    values, given = catalogue.values_of(prior, 4), catalogue.condition_of(prior, 4)
+    prior.compile(optimizer="adam")
+    history = prior.fit(catalogue.batch_of(prior, 4), verbose=0).history
+    assert np.isfinite(history["bits_per_dim"]).all()
+
+    expected = np.asarray(prior({"values": values, "condition": given})).reshape(4, prior.num_steps, -1)
+    flat = values.reshape(4, prior.num_steps, -1)
+    step = jax.jit(prior.step)
+    state, previous = prior.initial_state(4, given), flat[:, 0]
+    for position in range(prior.num_steps):
+        where = np.full(4, position, "int32")
+        params, state = step(state, previous, where, flat[:, position])
+        np.testing.assert_allclose(params, expected[:, position], rtol=0, atol=1e-5)
+        previous = flat[:, position]
+
+    cached = sample(prior, 4, given, seed=0)
+    np.testing.assert_array_equal(cached, sample(prior, 4, given, seed=0, method="full"))
+    bits = np.mean(prior.bits_per_dim(values, given))
+    evaluated = prior.evaluate(catalogue.batch_of(prior, 4), verbose=0, return_dict=True)
+    np.testing.assert_allclose(evaluated["bits_per_dim"], bits, rtol=1e-5)
+    catalogue.randomise(prior, seed=5)
+    changed = sample(prior, 4, given, seed=0)
+    np.testing.assert_array_equal(changed, sample(prior, 4, given, seed=0, method="full"))
+    print(name, keras.backend.backend())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

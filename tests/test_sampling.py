@@ -1,0 +1,358 @@
+"""Sampling: the same noise gives the same integers whatever the method, and the samples are the model's.
+
+Shapes: B batch · H W C grid, H ≠ W · K uniforms a pixel. XLA compiles every sampler: priors are shared.
+"""
+
+import functools
+import gc
+import itertools
+import math
+import weakref
+from typing import Any
+
+import catalogue
+import numpy as np
+import pytest
+from catalogue import COLOUR, GREY, condition_of, randomise, values_of
+
+from tfprior import compilation
+from tfprior.distributions import Categorical
+from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.sampling import cached, full, sample, stepwise
+
+KINDS = [PixelCNN, GatedPixelCNN]
+each_kind = pytest.mark.parametrize("kind", KINDS)
+SIZE = 16
+
+prior_like = functools.cache(catalogue.prior)
+"""Priors that no test changes: their samplers stay compiled."""
+
+
+def noise(prior: Prior, count: int = SIZE, seed: int = 0) -> np.ndarray:
+    height, width, channels = prior.grid_shape
+    shape = (count, height, width, prior.distribution.num_uniforms(channels))
+    return np.random.default_rng(seed).random(shape, "float32")
+
+
+def assert_same_integers(actual: Any, expected: Any) -> None:
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    flipped = int((actual != expected).sum())
+    assert flipped == 0, f"{flipped} of {actual.size} values differ"
+
+
+def loop(prior: Prior, uniforms: np.ndarray, condition: Any = None) -> np.ndarray:
+    """The definition once more, in NumPy: the network for every channel of every pixel, inverse CDF."""
+    values = np.zeros((len(uniforms), *prior.grid_shape), "int32")
+    levels = prior.distribution.num_levels
+    for y, x, c in itertools.product(*map(range, prior.grid_shape)):
+        inputs = values if condition is None else {"values": values, "condition": condition}
+        logits = np.asarray(prior(inputs), "float64").reshape(*values.shape, levels)[:, y, x, c]
+        cdf = np.cumsum(np.exp(logits), -1)
+        values[:, y, x, c] = (cdf <= uniforms[:, y, x, c, None] * cdf[:, -1:]).sum(-1)
+    return values
+
+
+# Same noise, same sample ---------------------------------------------------------------------------------
+
+MODELS = [(GREY, "none"), (COLOUR, "labels"), (GREY, "vectors"), (COLOUR, "maps")]
+
+
+@each_kind
+@pytest.mark.parametrize(("grid", "condition"), MODELS[:2])
+def test_cached_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    uniforms, given = noise(prior), condition_of(prior, SIZE)
+    expected = loop(prior, uniforms, given)
+    assert len(np.unique(expected)) > 2
+    assert_same_integers(sample(prior, SIZE, given, uniforms), expected)
+
+
+@pytest.mark.parametrize(("kind", "grid", "condition"), [(PixelCNN, *MODELS[0]), (GatedPixelCNN, *MODELS[1])])
+def test_full_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    uniforms, given = noise(prior), condition_of(prior, SIZE)
+    assert_same_integers(sample(prior, SIZE, given, uniforms, method="full"), loop(prior, uniforms, given))
+
+
+@each_kind
+@pytest.mark.parametrize(("grid", "condition"), MODELS[2:])
+def test_every_loop_draws_the_same_integers(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    uniforms, given = noise(prior, 4), condition_of(prior, 4)
+    expected = loop(prior, uniforms, given)
+    for other in (cached, stepwise, full):
+        values, nats = other(prior, uniforms, given)
+        assert_same_integers(values, expected)
+        np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
+
+
+def completion(prior: Prior) -> dict[str, np.ndarray]:
+    """Every example with its own hidden pixels."""
+    mask = np.random.default_rng(3).random((SIZE, *prior.grid_shape[:2])) < 0.5
+    mask[0], mask[1] = True, False
+    return {"observed": values_of(prior, SIZE, seed=4), "mask": mask}
+
+
+@each_kind
+def test_every_loop_draws_the_same_integers_under_every_option(kind: Any) -> None:
+    prior = prior_like(kind, COLOUR, "labels")
+    uniforms, given, known = noise(prior), condition_of(prior, SIZE), completion(prior)
+    options = {"temperature": 0.7, "top_k": 3, "top_p": 0.8}
+    drawn = sample(prior, SIZE, given, uniforms, **options, **known)
+    given_to_loops = (*map(np.float32, options.values()), known["observed"], known["mask"])
+    for other in (stepwise, full):
+        assert_same_integers(other(prior, uniforms, given, *given_to_loops)[0], drawn)
+    np.testing.assert_array_equal(drawn[~known["mask"]], known["observed"][~known["mask"]])
+    assert (drawn != known["observed"])[known["mask"]].any()
+
+
+@each_kind
+def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
+    prior = prior_like(kind, GREY)
+    uniforms, observed = noise(prior), values_of(prior, SIZE, seed=9)
+    hidden = np.zeros(GREY[:2], bool)
+    hidden[2:] = True  # the lower half
+    hidden = np.broadcast_to(hidden, (SIZE, *hidden.shape))
+    drawn, _ = cached(prior, uniforms, observed=observed, hidden=hidden)
+    expected = observed.copy()
+    for y, x in itertools.product(range(2, GREY[0]), range(GREY[1])):
+        cdf = np.cumsum(np.exp(np.asarray(prior(expected), "float64")[:, y, x]), -1)
+        expected[:, y, x] = (cdf <= uniforms[:, y, x] * cdf[:, -1:]).sum(-1, keepdims=True)
+    assert_same_integers(drawn, expected)
+
+
+@each_kind
+def test_extreme_options_draw_the_mode(kind: Any) -> None:
+    prior = prior_like(kind, GREY)
+    greedy = np.asarray(cached(prior, noise(prior, 2), top_k=1)[0])
+    np.testing.assert_array_equal(greedy[0], greedy[1])
+    np.testing.assert_array_equal(greedy, prior.distribution.mode(prior(greedy)))
+    np.testing.assert_array_equal(cached(prior, noise(prior, 2), top_p=1e-6)[0], greedy)
+    np.testing.assert_array_equal(cached(prior, noise(prior, 2), temperature=1e-6)[0], greedy)
+
+
+@each_kind
+def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
+    prior = catalogue.prior(kind, COLOUR, dtype="mixed_bfloat16")
+    for loop in (cached, stepwise):
+        drawn, nats = loop(prior, noise(prior, 4))
+        assert nats.dtype == "float32"
+        assert 0 <= np.min(drawn) < np.max(drawn) < 4
+
+
+@each_kind
+@pytest.mark.parametrize("grid", [(1, 5, 1), (5, 1, 3)], ids=str)
+def test_narrow_grids(kind: Any, grid: Any) -> None:
+    prior = catalogue.prior(kind, grid)
+    assert_same_integers(cached(prior, noise(prior))[0], loop(prior, noise(prior)))
+
+
+# Noise ---------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_repeats_a_sample() -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    first = sample(prior, SIZE, seed=1)
+    assert (first.shape, first.dtype) == ((SIZE, *GREY), "int32")
+    np.testing.assert_array_equal(first, sample(prior, SIZE, seed=1))
+    assert (first != sample(prior, SIZE, seed=2)).any()
+    assert (first != sample(prior, SIZE)).any()
+
+
+def test_uniforms_in_float64_are_welcome() -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    uniforms = noise(prior).astype("float64")
+    expected = sample(prior, SIZE, uniforms=uniforms)
+    uniforms[expected == 3] = np.nextafter(1.0, 0.0)  # rounds to 1 in float32
+    drawn = sample(prior, SIZE, uniforms=uniforms)
+    assert 0 <= drawn.min() <= drawn.max() < 4
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn() -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    uniforms = noise(prior)
+    drawn = sample(prior, SIZE, uniforms=uniforms)
+    for count in (SIZE - 1, 1):
+        assert_same_integers(sample(prior, count, uniforms=uniforms[:count]), drawn[:count])
+
+
+def test_condition_may_be_a_list() -> None:
+    prior = prior_like(GatedPixelCNN, COLOUR, "labels")
+    uniforms = noise(prior)
+    labels = condition_of(prior, SIZE)
+    expected = sample(prior, SIZE, labels, uniforms)
+    np.testing.assert_array_equal(sample(prior, SIZE, labels.tolist(), uniforms), expected)
+
+
+# Likelihood ----------------------------------------------------------------------------------------------
+
+
+@each_kind
+@pytest.mark.parametrize(("grid", "condition"), MODELS[:2])
+def test_reported_likelihood_is_log_prob(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    given = condition_of(prior, SIZE)
+    values, nats = cached(prior, noise(prior), given)
+    np.testing.assert_allclose(nats, prior.log_prob(np.asarray(values), given), rtol=1e-5)
+
+
+@each_kind
+def test_reported_likelihood_ignores_options_and_what_was_observed(kind: Any) -> None:
+    prior = prior_like(kind, GREY)
+    known = completion(prior)
+    options = (np.float32(0.5), np.int32(2), None, known["observed"], known["mask"])
+    values, nats = cached(prior, noise(prior), None, *options)
+    logits = np.asarray(prior(np.asarray(values)), "float64")
+    logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+    each = np.take_along_axis(logits, np.asarray(values), -1)[..., 0]
+    np.testing.assert_allclose(nats, (each * known["mask"]).sum((1, 2)), rtol=1e-5, atol=1e-5)
+
+
+def chi_square(observed: np.ndarray, expected: np.ndarray) -> float:
+    """Standard deviations of the statistic above its mean, cells with few expected counts put together."""
+    order = np.argsort(expected)
+    small = np.cumsum(expected[order]) < 10
+    cells = np.where(small, 0, np.cumsum(~small))
+    observed, expected = (np.bincount(cells, weights=counts[order]) for counts in (observed, expected))
+    observed, expected = observed[expected > 0], expected[expected > 0]
+    freedom = len(expected) - 1
+    return float((((observed - expected) ** 2 / expected).sum() - freedom) / math.sqrt(2 * freedom))
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("grid", "levels", "condition"),
+    [((2, 2, 1), 4, "none"), ((1, 2, 3), 3, "labels")],
+    ids=["grey", "colour"],
+)
+def test_fifty_thousand_samples_follow_the_enumerated_probabilities(
+    kind: Any, grid: Any, levels: int, condition: str
+) -> None:
+    count, size = 50_000, math.prod(grid)
+    prior = catalogue.prior(kind, grid, condition, distribution=Categorical(levels))
+    grids = np.array(list(itertools.product(range(levels), repeat=size)), "int32").reshape(-1, *grid)
+    label = None if condition == "none" else np.array([2])
+    probabilities = np.exp(prior.log_prob(grids, None if label is None else label.repeat(len(grids))))
+    drawn, _ = cached(prior, noise(prior, count), None if label is None else label.repeat(count))
+    index = np.asarray(drawn).reshape(count, -1) @ levels ** np.arange(size)[::-1]
+    deviations = chi_square(
+        np.bincount(index, minlength=len(grids)), count * np.asarray(probabilities, "float64")
+    )
+    assert -5 < deviations < 5
+
+
+# Compiled samplers ---------------------------------------------------------------------------------------
+
+
+def traces(prior: Prior) -> int:
+    return sum(run.experimental_get_tracing_count() for run in compilation._COMPILED[prior].values())
+
+
+def test_other_seeds_and_options_do_not_trace_again() -> None:
+    prior = catalogue.prior(GatedPixelCNN, (2, 3, 1), "labels")
+    options: dict[str, Any] = {"temperature": 1.0, "top_k": 2, "top_p": 0.9}
+    sample(prior, 2, np.array([0, 1]), seed=0, **options)
+    assert traces(prior) == 1
+    for seed, temperature, top_k, top_p in [
+        (1, 0.5, 3, 0.3),
+        (2, 2, 1, 1.0),
+        (None, np.float64(3), np.int64(4), 1),
+    ]:
+        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        sample(prior, 2, np.array([2, 0]), seed=seed, **options)
+    assert traces(prior) == 1
+
+
+def test_compiled_samplers_honour_changed_weights() -> None:
+    prior = catalogue.prior(GatedPixelCNN, (2, 3, 1))
+    uniforms = noise(prior)
+    before = sample(prior, SIZE, uniforms=uniforms)
+    randomise(prior, seed=7)
+    after = sample(prior, SIZE, uniforms=uniforms)
+    assert (before != after).any()
+    assert_same_integers(after, loop(prior, uniforms))
+
+
+@pytest.mark.parametrize("method", ["cached", "full"])
+def test_a_sampled_prior_can_be_collected(method: Any) -> None:
+    prior = catalogue.prior(PixelCNN, (1, 2, 1))
+    sample(prior, 1, seed=0, method=method)
+    alive = weakref.ref(prior)
+    entries = len(compilation._COMPILED)
+    del prior
+    gc.collect()
+    assert alive() is None
+    assert len(compilation._COMPILED) < entries
+
+
+# Bad input -----------------------------------------------------------------------------------------------
+
+OBSERVED = np.zeros((2, *GREY), "int32")
+MASK = np.ones(GREY[:2], bool)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_samples": 0}, r"num_samples=0; expected a positive integer"),
+        ({"num_samples": 2.0}, r"num_samples=2.0; expected a positive integer"),
+        ({"num_samples": "two"}, r"num_samples='two'; expected a positive integer"),
+        ({"method": "fast"}, r"Unknown sampling method 'fast'; expected 'cached' or 'full'"),
+        ({"temperature": 0}, r"temperature=0; expected a positive number \(top_k=1 draws"),
+        ({"temperature": -1.0}, r"temperature=-1.0; expected a positive number"),
+        ({"temperature": math.nan}, r"temperature=nan; expected a positive number"),
+        ({"temperature": math.inf}, r"temperature=inf; expected a positive number"),
+        ({"temperature": "hot"}, r"temperature=.*hot.*; expected a positive number"),
+        ({"top_k": 0}, r"top_k=0; expected a number of values in \[1, 4\]"),
+        ({"top_k": 5}, r"top_k=5; expected a number of values in \[1, 4\]"),
+        ({"top_k": 2.5}, r"top_k=2.5; expected"),
+        ({"top_p": 0.0}, r"top_p=0.0; expected a probability in \(0, 1\]"),
+        ({"top_p": 1.01}, r"top_p=1.01; expected a probability in \(0, 1\]"),
+        ({"top_p": math.nan}, r"top_p=nan; expected a probability"),
+        (
+            {"uniforms": np.zeros((2, 6, 4, 1))},
+            r"uniforms have shape \(2, 6, 4, 1\); expected \(2, 4, 6, 1\)",
+        ),
+        (
+            {"uniforms": np.zeros((3, 4, 6, 1))},
+            r"uniforms have shape \(3, 4, 6, 1\); expected \(2, 4, 6, 1\)",
+        ),
+        ({"uniforms": np.ones((2, 4, 6, 1))}, r"uniforms leave \[0, 1\) or hold NaN"),
+        ({"uniforms": np.full((2, 4, 6, 1), -0.1)}, r"uniforms leave \[0, 1\) or hold NaN"),
+        ({"uniforms": np.full((2, 4, 6, 1), np.nan)}, r"uniforms leave \[0, 1\) or hold NaN"),
+        ({"uniforms": np.zeros((2, 4, 6, 1)), "seed": 1}, r"both uniforms and a seed"),
+        ({"observed": OBSERVED}, r"both `observed` values and a `mask`"),
+        ({"mask": MASK}, r"both `observed` values and a `mask`"),
+        ({"observed": OBSERVED[:1], "mask": MASK}, r"Got 1 observed grids for 2 samples"),
+        ({"observed": OBSERVED + 4, "mask": MASK}, r"observed values lie in \[4, 4\]; expected .*\[0, 3\]"),
+        ({"observed": OBSERVED / 2, "mask": MASK}, r"observed values have dtype float64"),
+        ({"observed": OBSERVED[..., 0], "mask": MASK}, r"observed values have shape \(2, 4, 6\)"),
+        ({"observed": OBSERVED, "mask": MASK.T}, r"mask is bool of shape \(6, 4\); expected bool of shape"),
+        ({"observed": OBSERVED, "mask": MASK.astype("int32")}, r"mask is int32 of shape \(4, 6\)"),
+        ({"observed": OBSERVED, "mask": MASK[None]}, r"mask is bool of shape \(1, 4, 6\)"),
+        ({"condition": np.array([0, 1])}, r"The prior is unconditional and got a condition"),
+    ],
+)
+def test_bad_options_are_refused_in_one_sentence(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(prior_like(GatedPixelCNN, GREY), **{"num_samples": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (
+            None,
+            r"The prior is conditional and got condition=None; expected integer labels \(batch,\) in",
+        ),
+        (np.array([0, 3]), r"Labels lie in \[0, 3\]; expected \[0, 2\]"),
+        (np.array([0]), r"condition has 1 rows for 2 examples"),
+        (np.array([0.0, 1.0]), r"condition has dtype float64; expected integer labels"),
+        (np.zeros((2, 3), int), r"condition has shape \(2, 3\); expected integer labels"),
+        (1, r"condition has shape \(\); expected integer labels"),
+    ],
+)
+def test_bad_conditions_are_refused_in_one_sentence(condition: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(prior_like(PixelCNN, COLOUR, "labels"), 2, condition)
