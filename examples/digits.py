@@ -1,6 +1,6 @@
 """The whole path on handwritten digits: train, measure, sample, complete, export, sample without TensorFlow.
 
-Run by `make demo`; everything lands in runs/digits.
+Run by `make demo`; everything lands in runs/demo.
 """
 
 import os
@@ -35,7 +35,7 @@ np.savez(out, **drawn)
 
 
 def main(
-    out: str | os.PathLike[str] = "runs/digits",
+    out: str | os.PathLike[str] = "runs/demo",
     epochs: int = 28,
     filters: int = 48,
     num_layers: int = 6,

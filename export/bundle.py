@@ -40,12 +40,17 @@ def save(
     path, formats = Path(path), tuple(formats)
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
-        raise ValueError(f"Unknown formats {unknown}; expected some of {', '.join(FORMATS)}.")
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; choose another path, or pass overwrite=True to replace it.")
+        given = f"Unknown formats {unknown}" if unknown else "Got no formats"
+        raise ValueError(f"{given}; expected some of {', '.join(FORMATS)}.")
+    _check_target(path, overwrite)
     if type(prior).__name__ not in bundle_manifest.MODELS:
         raise ValueError(
             f"{type(prior).__name__} cannot be exported; expected one of {', '.join(bundle_manifest.MODELS)}."
+        )
+    if prior.distribution.num_levels > 2**24:
+        raise ValueError(
+            f"The prior has {prior.distribution.num_levels} levels; expected at most 2^24, up to which the "
+            "float32 state holds every integer."
         )
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -64,6 +69,15 @@ def save(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ValueError(f"{path} exists; choose another path, or pass overwrite=True to replace a bundle.")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / bundle_manifest.FILE_NAME).is_file()):
+        raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
 def _write(prior: Prior, root: Path, formats: tuple[str, ...]) -> None:
@@ -136,22 +150,31 @@ def _versions() -> dict[str, str]:
 def golden_rollout(prior: Prior) -> dict[str, Any]:
     """Noise, the integers that the prior draws from it, and their log-likelihood: what every runtime repeats.
 
-    The noise keeps 1e-5 from every step of the CDF, so that rounding in no runtime can change an integer.
+    The noise keeps a distance from every step of the CDF (1e-5, less where many levels make many steps), so
+    that rounding in no runtime can change an integer.
+
+    Raises:
+        BundleError: when no such noise is found.
     """
     height, width, channels = prior.grid_shape
     generator = np.random.default_rng(0)
     shape = (GOLDEN_SAMPLES, height * width, prior.distribution.num_uniforms(channels))
     uniforms = _decimals(generator, shape)
     condition = _golden_condition(prior, generator)
+    margin = min(1e-5, 0.01 / prior.distribution.num_levels)
     for _ in range(2 * prior.num_steps):
-        noise = uniforms.reshape(-1, height, width, shape[-1])
+        noise = uniforms.reshape(-1, height, width, shape[-1]).copy()
         values = sample(prior, GOLDEN_SAMPLES, condition, noise)
-        close = _close_to_a_step(prior, values, noise, condition).reshape(GOLDEN_SAMPLES, -1)
+        close = _close_to_a_step(prior, values, noise, condition, margin).reshape(GOLDEN_SAMPLES, -1)
         if not close.any():
             break
         # What follows a changed pixel changes too, so only the first one of each sample is drawn anew.
         for row in np.flatnonzero(close.any(axis=1)):
             uniforms[row, close[row].argmax()] = _decimals(generator, shape[-1:])
+    else:
+        raise bundle_manifest.BundleError(
+            "Found no noise that keeps away from the steps of the CDF; is the prior trained, and free of NaN?"
+        )
     log_prob = ops.convert_to_numpy(prior.log_prob(values, condition))
     return {
         "uniforms": np.round(noise.astype("float64"), 4).tolist(),
@@ -175,30 +198,42 @@ def _golden_condition(prior: Prior, generator: np.random.Generator) -> np.ndarra
     return None
 
 
-def _close_to_a_step(prior: Prior, values: np.ndarray, noise: np.ndarray, condition: Any) -> np.ndarray:
-    """(B, H, W) bool: where noise that differs by 1e-5 would have drawn another value."""
+def _close_to_a_step(
+    prior: Prior, values: np.ndarray, noise: np.ndarray, condition: Any, margin: float
+) -> np.ndarray:
+    """(B, H, W) bool: where noise that differs by `margin` would have drawn another value."""
     params = prior(values if condition is None else {"values": values, "condition": condition})
-    nudged = [np.clip(noise + offset, 0, 1 - 2**-23).astype("float32") for offset in (-1e-5, 1e-5)]
+    nudged = [np.clip(noise + offset, 0, 1 - 2**-23).astype("float32") for offset in (-margin, margin)]
     draws = [ops.convert_to_numpy(prior.distribution.sample(params, u)[0]) for u in nudged]
     return np.any([drawn != values for drawn in draws], axis=(0, -1))
 
 
 def _sync(root: Path) -> None:
     for path in (root, *root.rglob("*")):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_entry(path)
+
+
+def _sync_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _move(partial: Path, path: Path) -> None:
-    """Renames into place; an older bundle leaves only once the new one stands ready beside it."""
+    """Renames into place; an older bundle leaves only once the new one stands there."""
     partial.chmod(0o755)
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        path.rename(old / path.name)
-        partial.rename(path)
-        shutil.rmtree(old)
-    else:
-        partial.rename(path)
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent)) / path.name
+    try:
+        if path.exists():
+            path.rename(old)
+        try:
+            partial.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+        _sync_entry(path.parent)
+    finally:
+        shutil.rmtree(old.parent)

@@ -11,6 +11,14 @@ import numpy as np
 import onnxruntime
 
 from tfprior.export.manifest import checked_file, load_manifest
+from tfprior.inputs import (
+    as_array,
+    check_completion,
+    check_condition,
+    check_sampling_options,
+    check_uniforms,
+    check_values,
+)
 from tfprior.sharding import run_in_shards
 
 METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
@@ -61,18 +69,9 @@ class OnnxSampler:
         Raises:
             ValueError: for arguments of the wrong shape or range, and unknown methods.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples}; expected a positive integer.")
-        height, width, _ = self.grid_shape
-        shape = (num_samples, height, width, self.manifest["noise"]["per_step"])
-        if uniforms is None:
-            uniforms = np.random.default_rng(seed).random(shape, "float32")
-        uniforms = np.ascontiguousarray(uniforms, "float32")
-        if uniforms.shape != shape or not (uniforms.min() >= 0 and uniforms.max() < 1):
-            raise ValueError(f"Got uniforms of shape {uniforms.shape}; expected {shape} in [0, 1).")
-        return self.rollout(
-            uniforms, self._checked(condition, num_samples), temperature, method, observed, mask
-        )[0]
+        per_pixel = self.manifest["noise"]["per_step"]
+        noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
+        return self.rollout(noise, condition, temperature, method, observed, mask)[0]
 
     def rollout(
         self,
@@ -83,24 +82,27 @@ class OnnxSampler:
         observed: Any = None,
         mask: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,)."""
-        if not (np.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"temperature={temperature}; expected a positive number.")
-        known = self._completion(len(uniforms), observed, mask)
+        """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,).
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range, and unknown methods.
+        """
+        size = len(uniforms)
+        uniforms = check_uniforms(uniforms, size, self.grid_shape, self.manifest["noise"]["per_step"])
+        check_sampling_options(temperature, None, None, self.num_levels)
+        known = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
         method = method or self.methods[0]
-        if method not in self.methods or (method == "loop" and known is not None):
-            able = self.methods if known is None else [name for name in self.methods if name != "loop"]
+        able = [name for name in self.methods if name != "loop" or known[0] is None]
+        if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
-        given = {"temperature": np.full(len(uniforms), temperature, "float32")}
-        if condition is not None:
-            given["condition"] = condition
+        given = {"temperature": np.full(size, temperature, "float32"), **self._given(condition, size)}
         by_method = getattr(self, f"_by_{method}")
         for function in METHODS[method]:
             self._session(function)  # before threads ask for it
 
         def run_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             share = {name: value[rows] for name, value in given.items()}
-            return by_method(uniforms[rows], share, known and tuple(part[rows] for part in known))
+            return by_method(uniforms[rows], share, *(None if x is None else x[rows] for x in known))
 
         values, nats = run_in_shards(run_rows, len(uniforms), self.threads)
         return values, nats
@@ -112,17 +114,8 @@ class OnnxSampler:
             ValueError: for values that are no integer grids of the bundle's levels.
         """
         values = np.asarray(values)
-        if values.dtype.kind not in "iu" or values.shape[1:] != self.grid_shape:
-            raise ValueError(
-                f"Got values {values.dtype} of shape {values.shape}; expected integers (batch, "
-                f"{', '.join(map(str, self.grid_shape))})."
-            )
-        if values.size and (values.min() < 0 or values.max() >= self.num_levels):
-            raise ValueError(f"Values leave [0, {self.num_levels - 1}]; expected the levels of the bundle.")
-        given = {"values": values.astype("int32")}
-        condition = self._checked(condition, len(values))
-        if condition is not None:
-            given["condition"] = condition
+        check_values(values, self.grid_shape, self.num_levels)
+        given = {"values": values.astype("int32"), **self._given(condition, len(values))}
         return self.run("log_prob", given)["log_prob"]
 
     def run(self, function: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,11 +144,15 @@ class OnnxSampler:
 
     # The loops: each a few lines in any language
 
-    def _by_loop(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _by_loop(
+        self, uniforms: np.ndarray, given: Any, observed: Any, hidden: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         out = self.run("sample", {"uniforms": uniforms, **given})
         return out["values"], out["log_prob"]
 
-    def _by_step(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _by_step(
+        self, uniforms: np.ndarray, given: Any, observed: Any, hidden: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         batch, height, width, channels = len(uniforms), *self.grid_shape
         values = np.zeros((batch, height, width, channels), "int32")
         nats = np.zeros(batch, "float64")
@@ -166,12 +163,14 @@ class OnnxSampler:
             tensors = {"state": state, "previous": previous, "uniforms": uniforms[:, y, x], **given}
             out = self.run("step", {"position": position + np.int32(y * width + x), **tensors})
             state = out["state_out"]
-            previous, drawn = _complete(out["value"], out["log_prob"], known, y, x)
+            previous, drawn = _complete(out["value"], out["log_prob"], observed, hidden, y, x)
             values[:, y, x] = previous
             nats += drawn
         return values, nats
 
-    def _by_pair(self, uniforms: np.ndarray, given: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _by_pair(
+        self, uniforms: np.ndarray, given: Any, observed: Any, hidden: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         batch, height, width, channels = len(uniforms), *self.grid_shape
         values = np.zeros((batch, height, width, channels), "int32")
         nats = np.zeros(batch, "float64")
@@ -198,55 +197,28 @@ class OnnxSampler:
                 feeds["pixel_state"], feeds["previous"] = pixel_state, previous
                 feeds["position"], feeds["uniforms"] = positions[y * width + x], noise[y, x]
                 value, log_prob, pixel_state = pixel.run(outputs, feeds)
-                previous, drawn = _complete(value, log_prob, known, y, x)
+                previous, drawn = _complete(value, log_prob, observed, hidden, y, x)
                 finished[:, x] = previous
                 nats += drawn
             values[:, y] = finished
         return values, nats
 
-    # What callers hand in
-
-    def _checked(self, condition: Any, batch: int) -> np.ndarray | None:
-        expected = self.manifest["condition"]
-        if (condition is None) != (expected is None):
-            kind = "no condition" if expected is None else f"a condition of kind {expected['kind']!r}"
-            raise ValueError(f"Got condition={condition!r}; the bundle takes {kind}.")
-        if condition is None or expected is None:
-            return None
-        condition = np.asarray(condition)
-        is_label = expected["kind"] == "label"
-        shape = (batch,) if is_label else (batch, *expected["shape"])
-        if condition.shape != shape or (is_label and condition.dtype.kind not in "iu"):
-            raise ValueError(
-                f"Got a condition {condition.dtype} of shape {condition.shape}; expected "
-                f"{'integers' if is_label else 'floats'} of shape {shape}."
-            )
-        if is_label and (condition.min() < 0 or condition.max() >= expected["num_classes"]):
-            raise ValueError(
-                f"Labels leave [0, {expected['num_classes'] - 1}]; expected the bundle's classes."
-            )
-        return np.ascontiguousarray(condition, "int32" if is_label else "float32")
-
-    def _completion(self, batch: int, observed: Any, mask: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        if observed is None and mask is None:
-            return None
-        if observed is None or mask is None:
-            raise ValueError(
-                "Completion takes both `observed` values and a `mask` that is True where hidden."
-            )
-        observed, mask = np.asarray(observed, "int32"), np.asarray(mask)
-        if observed.shape != (batch, *self.grid_shape) or mask.dtype != bool or mask.ndim not in (2, 3):
-            raise ValueError(
-                f"Got observed values of shape {observed.shape} and a {mask.dtype} mask {mask.shape}; "
-                f"expected {(batch, *self.grid_shape)} and bool (H, W) or (B, H, W), True where hidden."
-            )
-        return observed, np.broadcast_to(mask, (batch, *self.grid_shape[:2]))
+    def _given(self, condition: Any, batch: int) -> dict[str, np.ndarray]:
+        """The condition as the functions take it, under its name; nothing for an unconditional prior."""
+        kind = self.manifest["condition"] or {}
+        shape = tuple(kind["shape"]) if "shape" in kind else None
+        condition = as_array(condition)
+        check_condition(condition, kind.get("num_classes"), shape, batch)
+        if condition is None:
+            return {}
+        return {"condition": np.ascontiguousarray(condition, "int32" if shape is None else "float32")}
 
 
-def _complete(value: np.ndarray, log_prob: np.ndarray, known: Any, y: int, x: int) -> Any:
+def _complete(
+    value: np.ndarray, log_prob: np.ndarray, observed: Any, hidden: Any, y: int, x: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What was drawn where the pixel is hidden, what was observed elsewhere."""
-    if known is None:
+    if observed is None:
         return value, log_prob
-    observed, hidden = known
-    hidden = hidden[:, y, x]
-    return np.where(hidden[:, None], value, observed[:, y, x]), np.where(hidden, log_prob, 0)
+    here = hidden[:, y, x]
+    return np.where(here[:, None], value, observed[:, y, x]), np.where(here, log_prob, 0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,18 +10,50 @@ FORMAT = "tfprior.bundle"
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
 MODELS = ("GatedPixelCNN", "PixelCNN")
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "model": dict,
-    "grid_shape": list,
-    "num_levels": int,
-    "num_steps": int,
-    "condition": (dict, type(None)),
-    "noise": dict,
-    "functions": dict,
-    "files": list,
-    "versions": dict,
-    "golden": dict,
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _is_condition(value: Any) -> bool:
+    if value is None:
+        return True
+    if value["kind"] == "label":
+        return _is_size(value["num_classes"])
+    return value["kind"] in ("vector", "map") and all(map(_is_size, value["shape"]))
+
+
+def _is_port(value: Any) -> bool:
+    first, *sizes = value["shape"]
+    named = isinstance(value["name"], str) and value["dtype"] in ("float32", "int32")
+    return named and first == "batch" and all(map(_is_size, sizes))
+
+
+def _is_function(value: Any) -> bool:
+    return all(_is_port(port) for port in (*value["inputs"], *value["outputs"]))
+
+
+# What the readers of a bundle rely on.
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "model": lambda value: isinstance(value["class"], str),
+    "grid_shape": lambda value: len(value) == 3 and all(map(_is_size, value)),
+    "num_levels": _is_size,
+    "num_steps": _is_size,
+    "condition": _is_condition,
+    "noise": lambda value: _is_size(value["per_step"]),
+    "functions": lambda value: bool(value) and all(map(_is_function, value.values())),
+    "files": lambda value: isinstance(value, list) and bool(value),
+    "versions": lambda value: isinstance(value, dict),
+    "golden": lambda value: all(isinstance(value[n], list) for n in ("uniforms", "values", "log_prob")),
 }
+
+
+def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        return is_valid(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 class BundleError(ValueError):
@@ -50,8 +83,8 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
             f"{file} has schema version {version!r} and this tfprior reads up to {SCHEMA_VERSION}: "
             "upgrade tfprior, or export the bundle with this version."
         )
-    for name, kind in _REQUIRED.items():
-        if not isinstance(manifest.get(name), kind):
+    for name, is_valid in _FIELDS.items():
+        if not _holds(is_valid, manifest.get(name)):
             raise BundleError(f"{file} lacks a valid field {name!r}; export the bundle again.")
     if manifest["model"].get("class") not in MODELS:
         raise BundleError(
@@ -80,8 +113,8 @@ def checked_file(path: str | Path, manifest: dict[str, Any], name: str) -> Path:
     entry = next((entry for entry in manifest["files"] if entry["path"] == name), None)
     if entry is None:
         raise BundleError(f"The bundle {path} holds no {name}; export it again with the format you need.")
-    file = Path(path) / name
-    if file.is_symlink() or not file.is_file():
+    file, root = Path(path) / name, Path(path).resolve()
+    if not file.is_file() or file.resolve() != root / name:  # a link on the way leads elsewhere
         raise BundleError(f"{file} is missing or no regular file; copy the whole bundle again.")
     size = file.stat().st_size
     if size != entry["bytes"]:

@@ -26,6 +26,8 @@ def verify(path: str | Path) -> dict[str, str]:
     _check_files(path, manifest)
     report = {"files": f"{len(manifest['files'])} files with the sizes and hashes of the manifest"}
     names = {entry["path"].split("/")[0] for entry in manifest["files"]}
+    if not names & {"onnx", "saved_model"}:
+        raise BundleError(f"The bundle {path} holds neither ONNX nor SavedModel functions; export it again.")
     if "onnx" in names:
         sampler = OnnxSampler(path)
         for method in sampler.methods:
@@ -41,7 +43,11 @@ def verify(path: str | Path) -> dict[str, str]:
 
 def _check_files(path: Path, manifest: dict[str, Any]) -> None:
     listed = {entry["path"] for entry in manifest["files"]}
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    found = {
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.is_symlink() or not file.is_dir()
+    }
     unknown = sorted(found - listed - {FILE_NAME})
     if unknown:
         raise BundleError(
@@ -114,6 +120,36 @@ def _verify_saved_model(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
             nats += out["log_prob"].numpy()
         return np.stack(values, axis=1).reshape(batch, height, width, -1), nats
 
+    def pair_rollout(uniforms: np.ndarray, condition: Any, temperature: float) -> Any:
+        batch, height, width, _ = uniforms.shape
+        row_state, left_end = (
+            tf.zeros((batch, *_port(manifest, function, f"{function}_state")["shape"][1:]))
+            for function in ("row", "pixel")
+        )
+        finished = tf.zeros((batch, width, manifest["grid_shape"][-1]), tf.int32)
+        rows, nats = [], np.zeros(batch, "float64")
+        for y in range(height):
+            position = tf.fill((batch,), y * width)
+            begun = signatures["row"](
+                row_state=row_state, finished_row=finished, position=position, **_given(condition)
+            )
+            row_state, pixel_state, previous, values = begun["row_state_out"], left_end, finished[:, 0], []
+            for x in range(width):
+                out = signatures["pixel"](
+                    pixel_state=pixel_state,
+                    row_features=begun["row_features"],
+                    previous=previous,
+                    position=position + x,
+                    uniforms=tf.constant(uniforms[:, y, x]),
+                    temperature=tf.fill((batch,), temperature),
+                )
+                pixel_state, previous = out["pixel_state_out"], out["value"]
+                values.append(previous)
+                nats += out["log_prob"].numpy()
+            finished = tf.stack(values, axis=1)
+            rows.append(finished.numpy())
+        return np.stack(rows, axis=1), nats
+
     def loop_rollout(uniforms: np.ndarray, condition: Any, temperature: float) -> Any:
         out = signatures["sample"](
             uniforms=tf.constant(uniforms),
@@ -125,11 +161,19 @@ def _verify_saved_model(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
     def log_prob(values: np.ndarray, condition: Any) -> np.ndarray:
         return signatures["log_prob"](values=tf.constant(values), **_given(condition))["log_prob"].numpy()
 
+    pair = {}
+    if "row" in signatures:
+        pair["saved_model pair"] = _replay(manifest, "SavedModel pair", pair_rollout)
     return {
+        **pair,
         "saved_model step": _replay(manifest, "SavedModel step", step_rollout),
         "saved_model sample": _replay(manifest, "SavedModel sample", loop_rollout),
         "saved_model log_prob": _replay_log_prob(manifest, "SavedModel", log_prob),
     }
+
+
+def _port(manifest: dict[str, Any], function: str, name: str) -> dict[str, Any]:
+    return next(port for port in manifest["functions"][function]["inputs"] if port["name"] == name)
 
 
 def _given(condition: np.ndarray | None) -> dict[str, Any]:

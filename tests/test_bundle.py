@@ -75,6 +75,21 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda b: edit_manifest(b, lambda m: m["model"].update({"class": "os.system"})),
         "expected one of GatedPixelCNN",
     ),
+    **{
+        f"damaged field {field}": (
+            lambda b, field=field, value=value: edit_manifest(b, lambda m: m.update({field: value})),
+            f"lacks a valid field '{field}'",
+        )
+        for field, value in {
+            "noise": {},
+            "condition": {"kind": "label"},
+            "grid_shape": ["3", 4, 1],
+            "functions": {"step": {"inputs": []}},
+            "golden": {"values": []},
+            "files": [],
+            "num_steps": -1,
+        }.items()
+    },
     "path outside": (
         lambda b: edit_manifest(b, lambda m: m["files"][0].update(path="../secret")),
         "outside the bundle",
@@ -148,13 +163,20 @@ def test_an_operator_without_converter_stops_the_export(tmp_path: Path) -> None:
 def test_an_existing_path_is_replaced_only_on_request(prior: GatedPixelCNN, tmp_path: Path) -> None:
     path = tmp_path / "prior"
     path.mkdir()
-    (path / "mine.txt").write_text("keep")
+    (path / "manifest.json").write_text("an older bundle")
     with pytest.raises(ValueError, match="exists; choose another path, or pass overwrite=True"):
         tfprior.export.save(prior, path)
-    assert (path / "mine.txt").read_text() == "keep"
+    assert (path / "manifest.json").read_text() == "an older bundle"
     tfprior.export.save(prior, path, formats=("saved_model",), overwrite=True)
     assert sorted(file.name for file in path.iterdir()) == ["manifest.json", "saved_model"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_a_bundle_is_ever_replaced(prior: GatedPixelCNN, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match="is no bundle, so it is not replaced"):
+        tfprior.export.save(prior, tmp_path, overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
 @pytest.mark.parametrize("formats", [("torch",), ()])
@@ -178,18 +200,28 @@ def test_the_golden_rollout_keeps_its_distance_from_the_steps(prior: GatedPixelC
     ("arguments", "message"),
     [
         ({"num_samples": 0}, "expected a positive integer"),
-        ({"condition": None}, "takes a condition of kind 'label'"),
-        ({"condition": np.asarray([0, 2])}, r"Labels leave \[0, 1\]"),
-        ({"condition": np.asarray([0.0, 1.0])}, "expected integers of shape"),
-        ({"condition": np.asarray([0])}, r"of shape \(2,\)"),
+        ({"condition": None}, r"condition=None; expected integer labels \(batch,\) in \[0, 1\]"),
+        ({"condition": np.asarray([0, 2])}, r"Labels lie in \[0, 2\]; expected \[0, 1\]"),
+        ({"condition": np.asarray([0.0, 1.0])}, "dtype float64; expected integer labels"),
+        ({"condition": np.asarray([0])}, "1 rows for 2 examples"),
         ({"temperature": 0.0}, "expected a positive number"),
         ({"method": "magic"}, "expected one of pair, step, loop"),
         ({"uniforms": np.zeros((2, 3, 4, 2), "float32")}, r"expected \(2, 3, 4, 1\)"),
-        ({"uniforms": np.ones((2, 3, 4, 1), "float32")}, r"in \[0, 1\)"),
+        ({"uniforms": np.ones((2, 3, 4, 1), "float32")}, r"leave \[0, 1\)"),
+        ({"num_samples": 2.5}, "expected a positive integer"),
+        ({"uniforms": np.zeros((2, 3, 4, 1)), "seed": 1}, "leave the seed out"),
+        (
+            {"observed": np.full((2, 3, 4, 1), np.nan), "mask": np.ones((3, 4), bool)},
+            "observed values have dtype float64",
+        ),
+        (
+            {"observed": np.zeros((2, 3, 4, 1), "int32"), "mask": np.ones((4, 3), bool)},
+            r"bool of shape \(3, 4\)",
+        ),
         ({"observed": np.zeros((2, 3, 4, 1), "int32")}, "both `observed` values and a `mask`"),
         (
             {"observed": np.zeros((2, 3, 4, 1), "int32"), "mask": np.ones((3, 4))},
-            "True where hidden",
+            "True where a pixel is hidden",
         ),
         (
             {"observed": np.zeros((2, 3, 4, 1), "int32"), "mask": np.ones((3, 4), bool), "method": "loop"},
@@ -206,9 +238,9 @@ def test_the_client_names_what_is_wrong(written: Path, arguments: dict, message:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros((2, 3, 4, 1), "float32"), "expected integers"),
-        (np.zeros((2, 4, 3, 1), "int32"), "expected integers"),
-        (np.full((2, 3, 4, 1), 4), r"leave \[0, 3\]"),
+        (np.zeros((2, 3, 4, 1), "float32"), "dtype float32; expected integers"),
+        (np.zeros((2, 4, 3, 1), "int32"), r"expected \(batch, 3, 4, 1\)"),
+        (np.full((2, 3, 4, 1), 4), r"lie in \[4, 4\]; expected integers in \[0, 3\]"),
     ],
 )
 def test_the_client_scores_integer_grids_only(written: Path, values: np.ndarray, message: str) -> None:

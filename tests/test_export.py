@@ -264,7 +264,7 @@ def test_serving_warms_up_with_every_function(exported: Exported) -> None:
 def test_verify_replays_every_format(exported: Exported) -> None:
     assert set(tfprior.export.verify(exported.path)) == {
         *("files", "onnx pair", "onnx step", "onnx loop", "onnx log_prob"),
-        *("saved_model step", "saved_model sample", "saved_model log_prob"),
+        *("saved_model pair", "saved_model step", "saved_model sample", "saved_model log_prob"),
     }
 
 

@@ -12,11 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"__init__", "layers", "distributions", "data", "compilation", "sharding"},
+    {"__init__", "layers", "distributions", "data", "compilation", "inputs", "sharding"},
     {"priors", "tokenizers", "encoders"},
     {"sampling", "training", "pretraining"},
     {"export"},
-    {"cli"},
+    {"cli", "tables"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling"}

@@ -34,6 +34,10 @@ def test_pictures_and_links_of_the_readme_exist() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_no_placeholder_is_left_in_the_readme() -> None:
+    assert not re.search(r"^[A-Z]+_[A-Z]+$|\*\*[A-Z_]{4,}\*\*", (ROOT / "README.md").read_text("utf-8"), re.M)
+
+
 def test_the_demo_runs_whole(tmp_path: Path) -> None:
     from examples import digits
 

@@ -1,5 +1,7 @@
 """tfprior.training: baselines by hand, pictures, the run folder, and what a run leaves on disk."""
 
+import importlib
+import importlib.metadata
 import io
 import json
 import math
@@ -31,10 +33,10 @@ from tfprior.training.baselines import png_sizes
 from tfprior.training.callbacks import Clock, Schedule, clock_face
 from tfprior.training.completion import hidden_part, spread
 from tfprior.training.curve import epoch_ticks, nice_ticks
-from tfprior.training.evaluation import hold_out, split_of
+from tfprior.training.evaluation import hold_out_validation, split_of
 from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
 from tfprior.training.run_folder import COLUMNS, RunFolder
-from tfprior.training.trainer import differences
+from tfprior.training.trainer import backend_version, differences
 
 MODEL = {"name": "pixel_cnn", "filters": 4, "num_layers": 1, "first_kernel_size": 3}
 QUIET = Console(file=io.StringIO())
@@ -62,6 +64,7 @@ def test_uniform_and_histogram_are_what_a_hand_computes() -> None:
     # Of four levels: the first position counts 3+1, 1, 1, 1 of 7 and the second 1, 2+1, 1+1, 1 of 7.
     expected = -(math.log2(4 / 7) + math.log2(3 / 7) + math.log2(1 / 7) + math.log2(2 / 7)) / 4
     found = baseline_bits(train_images, images, 4)
+    assert list(found)[:2] == ["uniform", "histogram"]
     assert found["uniform"] == 2
     assert found["histogram"] == pytest.approx(expected, abs=1e-12)
 
@@ -101,7 +104,7 @@ def test_baselines_refuse_other_grids() -> None:
 
 def test_the_held_out_part_is_disjoint_and_repeats() -> None:
     images = made(50)
-    seen, held_out = hold_out(images, 0.3, 2000, 4, seed=1)
+    seen, held_out = hold_out_validation(images, 0.3, 2000, 4, seed=1)
     assert len(held_out.x_train) == 12  # 15 in whole batches of 4
     rows = {image.tobytes() for image in seen.x_train} | {image.tobytes() for image in held_out.x_train}
     assert len(seen.x_train) + 12 == len(rows) == 50
@@ -109,12 +112,12 @@ def test_the_held_out_part_is_disjoint_and_repeats() -> None:
     values, labels = split_of(images, "validation", settings)
     np.testing.assert_array_equal(values, held_out.x_train)
     np.testing.assert_array_equal(labels, held_out.y_train)
-    assert len(hold_out(images, 0.3, 5, 64, seed=1)[1].x_train) == 5
+    assert len(hold_out_validation(images, 0.3, 5, 64, seed=1)[1].x_train) == 5
 
 
 def test_too_few_images_to_hold_some_out() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        hold_out(made(1), 0.1, 2000, 8, seed=0)
+        hold_out_validation(made(1), 0.1, 2000, 8, seed=0)
 
 
 # Pictures ------------------------------------------------------------------------------------------
@@ -280,6 +283,9 @@ def test_opening_what_is_no_prior(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(file)
     with pytest.raises(ValueError, match="holds a Sequential"):
         load_prior(file)
+    file.rename(tmp_path / "prior.h5")
+    with pytest.raises(ValueError, match=r"prior\.h5 does not end in \.keras"):
+        load_prior(tmp_path / "prior.h5")
 
 
 def test_a_file_that_brings_code_is_refused(tmp_path: Path) -> None:
@@ -368,6 +374,68 @@ def test_a_damaged_state_to_resume_from(tmp_path: Path) -> None:
     (out / "resume.weights.h5").write_bytes(b"not HDF5")
     with pytest.raises(ValueError, match=r"resume\.weights\.h5 is damaged.*--overwrite"):
         train(images, MODEL, out, options(epochs=1), console=QUIET)
+
+
+def test_the_number_reported_is_of_the_weights_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = made(), tmp_path / "run"
+
+    def stop(*arguments: Any) -> None:
+        raise OSError("power cut")
+
+    monkeypatch.setattr("tfprior.training.trainer.illustrate", stop)
+    with pytest.raises(OSError, match="power cut"):
+        train(images, MODEL, out, options(), console=QUIET)
+    monkeypatch.undo()
+    # As a kill between best.keras and the file to resume from leaves it: weights that no row tells of.
+    other = build_prior(images, MODEL)
+    other.save(out / "best.keras")
+    run = train(images, MODEL, out, options(), console=QUIET)
+    assert run.result is not None
+    values, _ = split_of(images, "validation", run.config["options"])
+    assert run.result["best_bits_per_dim"] == pytest.approx(bits_per_dim(other, values), abs=1e-6)
+    rows = [row["validation"] for row in run.history()]
+    assert min(abs(run.result["best_bits_per_dim"] - validation) for validation in rows) > 1e-3
+
+
+def test_a_start_that_was_killed_at_its_first_file_starts_again(tmp_path: Path) -> None:
+    (tmp_path / ".writing-1-config.json").write_text("{")
+    train(made(), MODEL, tmp_path, options(epochs=1), console=QUIET)
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_what_cannot_be_trained_deletes_no_run(tmp_path: Path) -> None:
+    for name in ("config.json", "best.keras"):
+        (tmp_path / name).write_text("old")
+    for out, overwrite in ((tmp_path, True), (tmp_path / "new", False)):
+        with pytest.raises(ValueError, match="at least 2"):
+            train(made(1), MODEL, out, options(), overwrite=overwrite, console=QUIET)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "config.json": "old",
+        "best.keras": "old",
+    }
+
+
+def test_the_version_of_the_backend_needs_no_package_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)  # as under tensorflow-cpu
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)
+    backend = importlib.import_module(keras.backend.backend())
+    assert backend_version() == backend.__version__
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_snippet_of_a_model_card_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool
+) -> None:
+    model = {**MODEL, "conditional": conditional}
+    run = train(made(), model, tmp_path / "run", options(epochs=1), console=QUIET)
+    code = (run.path / "model_card.md").read_text().split("```python\n")[1].split("```")[0]
+    assert ("numpy" in code) is conditional
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert found["images"].shape == (16, 4, 5, 1)
 
 
 def test_the_clock_ends_a_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 """
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from enum import StrEnum
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
+
+from tfprior.tables import bundle_table, facts_table, prior_table, run_table, score_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +58,8 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            fail("Stopped; the same `tfprior train` command goes on after the last whole epoch.", 1)
+            again = "; the same `tfprior train` command goes on after the last whole epoch"
+            fail(f"Stopped{again if ctx.invoked_subcommand == 'train' else ''}.", 1)
         except Exception as error:
             usage = getattr(error, "format_message", None)  # of typer's own errors, in all its versions
             if usage is not None:
@@ -90,10 +93,13 @@ def sentence(error: Exception) -> str:
 
 EXTRAS = {
     "onnxruntime": "onnxruntime",
+    "PIL": "pillow",
     "tensorflow": "tfprior",
     "keras": "tfprior",
     "tf2onnx": "tfprior",
     "onnx": "tfprior",
+    "sklearn": "tfprior",
+    "tf_keras": "tfprior",
     "tensorboard": "tfprior[tensorboard]",
 }
 
@@ -269,7 +275,9 @@ def evaluate(
     images = images_of(folder, data, image_size, levels)
     values, labels = split_of(images, split.value, folder.config["options"])
     bits = bits_per_dim(prior, values, None if prior.num_classes is None else labels)
-    scores = {"this prior": bits, **baseline_bits(images.x_train, values, images.num_levels)}
+    # The test part stays unseen by all; of the training images the baselines know what the prior knows.
+    known = images.x_train if split is Split.test else split_of(images, "train", folder.config["options"])[0]
+    scores = {"this prior": bits, **baseline_bits(known, values, images.num_levels)}
     Console().print(score_table(f"{images.name}, {split.value} split, {len(values)} images", scores))
 
 
@@ -281,7 +289,8 @@ def sample(
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("samples.png"),
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64, or 8 of each class.")] = None,
     classes: Annotated[
-        list[int] | None, typer.Option("--class", help="Class to draw, also several; all by default.")
+        list[int] | None,
+        typer.Option("--class", help="Class to draw, also several; all, or without --num the first ten."),
     ] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")] = None,
@@ -292,7 +301,7 @@ def sample(
     ] = Method.cached,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
-        Path | None, typer.Option(help="Also save the integers, as `values` and `labels`.")
+        Path | None, typer.Option(help="Also save the integers (.npz), as `values` and `labels`.")
     ] = None,
 ) -> None:
     """Draw images into a PNG; a bundle needs neither TensorFlow nor Keras for it.
@@ -305,12 +314,20 @@ def sample(
     """
     import numpy as np
 
+    from tfprior.training.atomic import atomic_path
     from tfprior.training.pictures import save_grid
+
+    if npz is not None and npz.suffix != ".npz":
+        raise typer.BadParameter(f"--npz {npz}: expected a name that ends in .npz.")
 
     if (source / MANIFEST).exists():
         refused = [
             name
-            for name, given in (("--top-k", top_k), ("--top-p", top_p), ("--method", method != Method.cached))
+            for name, given in (
+                ("--top-k", top_k is not None),
+                ("--top-p", top_p is not None),
+                ("--method", method != Method.cached),
+            )
             if given
         ]
         if refused:
@@ -344,9 +361,7 @@ def sample(
         )
     save_grid(values, num_levels, out, columns)
     if npz is not None:
-        from tfprior.training.atomic import atomic_path
-
-        with atomic_path(npz.with_suffix(".npz")) as temporary:
+        with atomic_path(npz) as temporary:
             arrays: dict[str, Any] = (
                 {"values": values} if labels is None else {"values": values, "labels": labels}
             )
@@ -431,7 +446,8 @@ def verify(
     tfprior verify bundles/digits
     ```
     """
-    import_keras()
+    if all(importlib.util.find_spec(name) for name in ("keras", "tensorflow")):
+        import_keras()  # only so that the SavedModel's replay is quiet; ONNX needs neither
     from tfprior.export import verify as check
 
     report = check(bundle)
@@ -464,8 +480,11 @@ def info(
 
 
 def whole_path(data: str) -> str:
-    """A path independent of the working folder, a name as it is."""
-    return str(Path(data).resolve()) if "/" in data or data.endswith(".npz") or os.sep in data else data
+    """What exists as a path independent of the working folder; a known name as it is."""
+    from tfprior.data.loading import NAMED
+
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data and data not in NAMED and path.exists() else data
 
 
 def images_of(run: "RunFolder", data: str | None, image_size: int | None, levels: int | None) -> "Images":
@@ -517,77 +536,3 @@ def labels_of(num: int | None, classes: list[int] | None, num_classes: int | Non
 
 def amount(num: int | None, labels: "np.ndarray | None") -> int:
     return len(labels) if labels is not None else num or 64
-
-
-def score_table(title: str, scores: dict[str, float]) -> Table:
-    """Bits per dimension, the best one first; the first score is the prior's."""
-    own = next(iter(scores))
-    table = Table(title=title, title_justify="left")
-    table.add_column("model")
-    table.add_column("bits/dim", justify="right")
-    for name, bits in sorted(scores.items(), key=lambda item: item[1]):
-        table.add_row(name, f"{bits:.4f}", style="bold green" if name == own else None)
-    return table
-
-
-def facts_table(title: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in facts.items():
-        if value is not None:
-            table.add_row(name, str(value))
-    return table
-
-
-def run_table(run: "RunFolder") -> Table:
-    data, model, options, versions = (run.config[name] for name in ("data", "model", "options", "versions"))
-    history = run.history()
-    best = min((row["validation"] for row in history), default=None)
-    state = "finished" if run.result else "unfinished: the same `tfprior train` command goes on"
-    return facts_table(
-        str(run.path),
-        {
-            "state": state,
-            "epochs": len(history),
-            "best validation bits/dim": None if best is None else f"{best:.4f}",
-            "data": data["name_or_path"],
-            "grid": f"{' × '.join(map(str, data['grid_shape']))}, {data['levels']} levels",
-            **{"model" if name == "name" else name: value for name, value in model.items()},
-            **options,
-            "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        },
-    )
-
-
-def prior_table(path: Path, prior: "Prior") -> Table:
-    return facts_table(
-        str(path),
-        {
-            "model": type(prior).__name__,
-            "grid": f"{' × '.join(map(str, prior.grid_shape))}, {prior.distribution.num_levels} levels",
-            "classes": prior.num_classes,
-            "parameters": f"{prior.count_params():,}",
-        },
-    )
-
-
-def bundle_table(path: Path) -> Table:
-    from tfprior.export import load_manifest
-
-    manifest = load_manifest(path)
-    table = Table(title=f"{path}: {manifest['model']['class']}", title_justify="left", show_header=False)
-    table.add_row("grid", f"{' × '.join(map(str, manifest['grid_shape']))}, {manifest['num_levels']} levels")
-    table.add_row("steps", str(manifest["num_steps"]))
-    for name, function in manifest["functions"].items():
-        table.add_row(f"function {name}", "")
-        for side in ("inputs", "outputs"):
-            table.add_row(f"  {side}", "\n".join(tensor_line(one) for one in function[side]))
-    for file in manifest["files"]:
-        table.add_row(f"file {file['path']}", f"{file['bytes']:,} bytes")
-    table.add_row(
-        "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
-    )
-    return table
-
-
-def tensor_line(tensor: dict[str, Any]) -> str:
-    return f"{tensor['name']} {tensor['dtype']} {tuple(tensor['shape'])}"

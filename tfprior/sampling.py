@@ -11,10 +11,10 @@ from keras import ops
 
 from tfprior.compilation import compiled
 from tfprior.distributions.base import Tensor
+from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.base import Prior
-from tfprior.priors.inputs import as_array, check_condition, check_values
 from tfprior.priors.raster import RasterPrior
 from tfprior.sharding import run_in_shards
 
@@ -51,11 +51,12 @@ def sample(
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
-    uniforms = check_uniforms(prior, num_samples, uniforms, seed)
+    grid, distribution = prior.grid_shape, prior.distribution
+    uniforms = check_uniforms(uniforms, num_samples, grid, distribution.num_uniforms(grid[-1]), seed)
     condition = as_array(condition)
     check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
-    check_sampling_options(temperature, top_k, top_p, prior.distribution.num_levels)
-    known, hidden = _completion(prior, num_samples, observed, mask)
+    check_sampling_options(temperature, top_k, top_p, distribution.num_levels)
+    known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
     loops = {"cached": cached if isinstance(prior, RasterPrior) else stepwise, "full": full}
     if method not in loops:
         raise ValueError(f"Unknown sampling method {method!r}; expected 'cached' or 'full'.")
@@ -69,7 +70,7 @@ def sample(
         return (ops.convert_to_numpy(values),)
 
     # A whole network keeps all cores busy, and an accelerator takes the batch at once.
-    shares = method != "full" and not any("gpu" in name for name in keras.distribution.list_devices())
+    shares = method != "full" and all("cpu" in name.lower() for name in keras.distribution.list_devices())
     return run_in_shards(run_rows, num_samples, workers=None if shares else 1)[0]
 
 
@@ -215,66 +216,6 @@ def complete(value: Tensor, log_prob: Tensor, hidden: Tensor, observed: Tensor) 
 def one_hot(index: Tensor, size: int) -> Tensor:
     """(size,) bool, True at `index`."""
     return ops.equal(np.arange(size, dtype="int32"), index)
-
-
-def check_uniforms(prior: Prior, num_samples: int, uniforms: Any, seed: int | None) -> np.ndarray:
-    """The noise (B, H, W, K) in float32, drawn from `seed` when not given.
-
-    Raises:
-        ValueError: for a number of samples below one, or uniforms of the wrong shape or range.
-    """
-    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
-        raise ValueError(f"num_samples={num_samples!r}; expected a positive integer.")
-    height, width, channels = prior.grid_shape
-    shape = (num_samples, height, width, prior.distribution.num_uniforms(channels))
-    if uniforms is None:
-        return np.random.default_rng(seed).random(shape, "float32")
-    if seed is not None:
-        raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
-    uniforms = np.asarray(uniforms)
-    if uniforms.shape != shape:
-        raise ValueError(f"The uniforms have shape {uniforms.shape}; expected {shape}.")
-    if not (uniforms.min() >= 0 and uniforms.max() < 1):
-        raise ValueError("The uniforms leave [0, 1) or hold NaN; expected numbers from 0 up to below 1.")
-    # A float64 just below 1 would round to 1.
-    return np.minimum(uniforms.astype("float32"), np.nextafter(np.float32(1), np.float32(0)))
-
-
-def check_sampling_options(temperature: Any, top_k: Any, top_p: Any, num_levels: int) -> None:
-    """Raises ValueError for options out of range."""
-    if not (
-        isinstance(temperature, int | float | np.integer | np.floating)
-        and np.isfinite(temperature)
-        and temperature > 0
-    ):
-        raise ValueError(
-            f"temperature={temperature!r}; expected a positive number (top_k=1 draws the most probable "
-            "value)."
-        )
-    if top_k is not None and not (isinstance(top_k, int | np.integer) and 1 <= top_k <= num_levels):
-        raise ValueError(f"top_k={top_k}; expected a number of values in [1, {num_levels}].")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p}; expected a probability in (0, 1].")
-
-
-def _completion(
-    prior: Prior, num_samples: int, observed: Any, mask: Any
-) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    if observed is None and mask is None:
-        return None, None
-    if observed is None or mask is None:
-        raise ValueError("Completion takes both `observed` values and a `mask` that is True where hidden.")
-    observed, mask = np.asarray(observed), np.asarray(mask)
-    check_values(observed, prior.grid_shape, prior.distribution.num_levels, "observed values")
-    height, width, _ = prior.grid_shape
-    if len(observed) != num_samples:
-        raise ValueError(f"Got {len(observed)} observed grids for {num_samples} samples; expected one each.")
-    if mask.dtype != bool or mask.shape not in ((height, width), (num_samples, height, width)):
-        raise ValueError(
-            f"The mask is {mask.dtype} of shape {mask.shape}; expected bool of shape ({height}, {width}) or "
-            f"({num_samples}, {height}, {width}), True where a pixel is hidden."
-        )
-    return observed.astype("int32"), np.broadcast_to(mask, (num_samples, height, width))
 
 
 def _optional(value: float | None, dtype: str) -> Any:

@@ -19,10 +19,17 @@ def run_in_shards(
     other. All shards are of one size, the last rows repeated where they must be, so one compiled graph serves
     them all.
     """
-    count = max(1, min(workers or os.cpu_count() or 1, size // LEAST))
+    count = max(1, min(workers or cores(), size // LEAST))
     if count == 1:
         return run(np.arange(size))
     rows = np.minimum(np.arange(count * -(-size // count)), size - 1)
     with ThreadPoolExecutor(count) as pool:
         parts = list(pool.map(run, np.split(rows, count)))
     return tuple(np.concatenate(part)[:size] for part in zip(*parts, strict=True))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -9,15 +9,15 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.layers.streaming import State
-from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.inputs import (
+from tfprior.inputs import (
     as_array,
     check_condition,
     check_grid_shape,
     check_shape_and_type,
     check_values,
 )
+from tfprior.layers.streaming import State
+from tfprior.layers.value_encoding import OUTSIDE
 
 Predict = Callable[[Tensor | None], tuple[Tensor, State]]
 
@@ -207,14 +207,15 @@ class Prior(keras.Model, abc.ABC):
         Raises:
             ValueError: for inputs of the wrong shape, type or range, before any training.
         """
-        self._check_training_data(x, y)
+        x = self._check_training_data(x, y)
         if isinstance(validation_data, tuple | list):
-            self._check_training_data(*validation_data[:2], *[None] * (2 - len(validation_data)))
+            given, targets, weights = (*validation_data, None, None)[:3]
+            # Keras drops sample weights that come without targets: they stand in for them.
+            validation_data = (self._check_training_data(given, targets), weights, weights)
         elif validation_data is not None:
-            self._check_training_data(validation_data, None)
+            validation_data = self._check_training_data(validation_data, None)
         if hasattr(x, "element_spec"):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
-        # Keras drops sample weights that come without targets: they stand in for them.
         return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
@@ -223,10 +224,11 @@ class Prior(keras.Model, abc.ABC):
         Raises:
             ValueError: for inputs of the wrong shape, type or range.
         """
-        self._check_training_data(x, y)
+        x = self._check_training_data(x, y)
         return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
 
-    def _check_training_data(self, x: Any, y: Any) -> None:
+    def _check_training_data(self, x: Any, y: Any) -> Any:
+        """The data as Keras takes them, or ValueError."""
         if y is not None:
             raise ValueError(
                 "Got targets y; a prior learns the values themselves: pass fit(values), or "
@@ -239,6 +241,7 @@ class Prior(keras.Model, abc.ABC):
                 raise ValueError("Got an empty dataset; expected at least one example.")
             self.check_inputs(*self.unpack(first[0] if isinstance(first, tuple) else first))
         elif isinstance(x, dict) or hasattr(x, "shape"):
+            x = {name: as_array(part) for name, part in x.items()} if isinstance(x, dict) else x
             values, condition = self.unpack(x)
             if len(values) == 0:
                 raise ValueError("Got an empty dataset; expected at least one example.")
@@ -248,6 +251,7 @@ class Prior(keras.Model, abc.ABC):
                 f"Got {type(x).__name__} as training data; expected an integer array, a dict of 'values' and "
                 "'condition', or a dataset of either: pass np.asarray(values)."
             )
+        return x
 
     def _check_specification(self, specification: Any) -> None:
         if isinstance(specification, tuple):

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import as_array
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.base import Prior
-from tfprior.priors.inputs import as_array
 
 
 class RasterPrior(Prior):

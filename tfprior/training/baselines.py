@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def baseline_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> dict[str, float]:
-    """Bits per dimension of `images` (N, H, W, C): name → number, the weakest baseline's name first.
+    """Bits per dimension of `images` (N, H, W, C): name → number, in the order below.
 
     "uniform" knows the levels only. "histogram" counts every level at every position of `train`, one added
     to each count (Laplace). "PNG" is the smallest that Pillow makes of the images, its name saying if of

@@ -60,7 +60,8 @@ class Schedule(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Writes metrics, best and last prior, and what a resumed run needs, after every epoch.
 
-    The file to resume from comes last: whoever is killed before it does that epoch again.
+    The file to resume from comes last: whoever is killed before it does that epoch again, and best.keras may
+    then hold what no row tells of, so `train` measures it once more at the end.
 
     Args:
         run: the folder.

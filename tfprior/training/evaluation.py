@@ -11,7 +11,7 @@ from tfprior.priors.base import Prior
 SPLITS = ("train", "validation", "test")
 
 
-def hold_out(
+def hold_out_validation(
     images: Images, fraction: float, limit: int, batch_size: int, seed: int
 ) -> tuple[Images, Images]:
     """Splits the training part into (what is trained on, what is validated on); both keep the test part away.
@@ -53,7 +53,7 @@ def split_of(images: Images, split: str, options: dict[str, Any]) -> tuple[np.nd
         values, labels = images.x_test, images.y_test
     else:
         names = ("validation_fraction", "validation_limit", "batch_size", "seed")
-        parts = hold_out(images, *(options[name] for name in names))
+        parts = hold_out_validation(images, *(options[name] for name in names))
         part = parts[split == "validation"]
         values, labels = part.x_train, part.y_train
     if not len(values):

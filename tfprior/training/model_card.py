@@ -12,6 +12,11 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     condition = "class-conditional" if model.get("conditional") else "unconditional"
     scores = {"this prior": result["best_bits_per_dim"], **result["baselines"]}
     table = "\n".join(f"| {name} | {bits:.4f} |" for name, bits in scores.items())
+    numpy, condition_argument = (
+        ("import numpy as np\n", "condition=np.arange(16) % prior.num_classes, ")
+        if model.get("conditional")
+        else ("", "")
+    )
     settings = "\n".join(
         f"| {name} | {value} |" for name, value in {**model, **options}.items() if value is not None
     )
@@ -31,12 +36,11 @@ A {condition} prior over {height} × {width} × {channels} grids of {data["level
 ## Use it
 
 ```python
-import numpy as np
-from tfprior.training import load_run
+{numpy}from tfprior.training import load_run
 from tfprior.sampling import sample
 
 prior = load_run("{run.path.name}").load()  # {BEST}
-images = sample(prior, 16, {"condition=np.full(16, 3), " if model.get("conditional") else ""}seed=0)
+images = sample(prior, 16, {condition_argument}seed=0)
 ```
 
 ## Settings

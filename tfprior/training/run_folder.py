@@ -132,7 +132,7 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
 
     Raises:
         FileNotFoundError: for a missing file.
-        ValueError: for a file that is damaged, or holds something else than a prior.
+        ValueError: for a file that is no .keras file, is damaged, or holds something else than a prior.
     """
     # Registers the classes a file may name.
     import tfprior.distributions
@@ -142,6 +142,8 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; expected a prior saved as .keras.")
+    if path.suffix != ".keras":  # Keras reads other formats too, which safe mode was not made for
+        raise ValueError(f"{path} does not end in .keras; expected a prior saved as .keras.")
     try:
         prior = keras.saving.load_model(path, custom_objects={c.__name__: c for c in known}, safe_mode=True)
     except Exception as error:  # a damaged file fails in as many ways as Keras has readers

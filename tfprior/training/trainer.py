@@ -1,7 +1,7 @@
 """One training run, from a data set to a folder of results."""
 
 import dataclasses
-import importlib.metadata
+import importlib
 import inspect
 import os
 import sys
@@ -18,11 +18,11 @@ from tfprior.data import Images
 from tfprior.distributions import Categorical
 from tfprior.priors import GatedPixelCNN, PixelCNN
 from tfprior.priors.base import Prior
-from tfprior.training.atomic import remove_unfinished, write_text
+from tfprior.training.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.training.baselines import baseline_bits
 from tfprior.training.callbacks import Checkpoints, Clock, Report, Schedule, tensorboard
 from tfprior.training.curve import save_curve
-from tfprior.training.evaluation import hold_out, inputs_of
+from tfprior.training.evaluation import bits_per_dim, hold_out_validation, inputs_of
 from tfprior.training.model_card import model_card
 from tfprior.training.pictures import save_grid
 from tfprior.training.run_folder import CARD, CONFIG, CURVE, RESUME, SAMPLES, RunFolder, load_run
@@ -135,16 +135,18 @@ def train(
     console = console or Console()
     keras.utils.set_random_seed(options.seed)
     prior = build_prior(images, model)
-    run = open_folder(Path(out), describe(images, model, options, source, prior), overwrite)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
-    seen, held_out = hold_out(images, *part)
+    seen, held_out = hold_out_validation(images, *part)
+    # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
+    run = open_folder(Path(out), describe(images, model, options, source, prior), overwrite)
     seconds, rows = fit(prior, run, seen, held_out, options, console)
-    best = min(rows, key=lambda row: row["validation"])
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
-        "best_epoch": int(best["epoch"]),
-        "best_bits_per_dim": best["validation"],
+        "best_epoch": int(min(rows, key=lambda row: row["validation"])["epoch"]),
+        # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from
+        # does that epoch again, and its row goes while its weights may stay the best.
+        "best_bits_per_dim": bits_per_dim(run.load(), held_out.x_train, held_out.y_train, options.batch_size),
         "baselines": baseline_bits(seen.x_train, held_out.x_train, images.num_levels),
     }
     illustrate(run, images, rows, result, options.seed)
@@ -247,7 +249,8 @@ def open_folder(path: Path, config: dict[str, Any], overwrite: bool) -> RunFolde
     """A new run, or the unfinished one that `path` holds."""
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file; expected a folder for --out.")
-    if not path.exists() or not any(path.iterdir()):
+    if not path.exists() or all(entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
+        remove_unfinished(path)
         return RunFolder(path, config).write_config()
     if not (path / CONFIG).exists():
         raise FileExistsError(f"{path} holds files and no run; choose another --out.")
@@ -300,11 +303,16 @@ def describe(
         "versions": {
             "tfprior": __version__,
             "keras": keras.__version__,
-            keras.backend.backend(): importlib.metadata.version(keras.backend.backend()),
+            keras.backend.backend(): backend_version(),
             "numpy": np.__version__,
             "python": sys.version.split()[0],
         },
     }
+
+
+def backend_version() -> str:
+    """As the module tells it: its package may have another name, as tensorflow-cpu has."""
+    return str(importlib.import_module(keras.backend.backend()).__version__)
 
 
 def illustrate(

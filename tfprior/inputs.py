@@ -1,9 +1,8 @@
-"""What a prior accepts: checks that speak before any work is done."""
+"""What a prior and its bundle accept: checks that speak before any work is done, with NumPy alone."""
 
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 GridShape = tuple[int, int, int]
 
@@ -88,6 +87,72 @@ def check_condition(
         raise ValueError("The condition holds NaN or infinity; expected finite numbers.")
 
 
+def check_uniforms(
+    uniforms: Any, num_samples: int, grid_shape: GridShape, per_pixel: int, seed: int | None = None
+) -> np.ndarray:
+    """The noise (B, H, W, K) in float32, drawn from `seed` when not given.
+
+    Raises:
+        ValueError: for a number of samples below one, or uniforms of the wrong shape or range.
+    """
+    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
+        raise ValueError(f"num_samples={num_samples!r}; expected a positive integer.")
+    shape = (num_samples, *grid_shape[:2], per_pixel)
+    if uniforms is None:
+        return np.random.default_rng(seed).random(shape, "float32")
+    if seed is not None:
+        raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
+    uniforms = np.asarray(uniforms)
+    if uniforms.shape != shape:
+        raise ValueError(f"The uniforms have shape {uniforms.shape}; expected {shape}.")
+    if not (uniforms.min() >= 0 and uniforms.max() < 1):
+        raise ValueError("The uniforms leave [0, 1) or hold NaN; expected numbers from 0 up to below 1.")
+    # A float64 just below 1 would round to 1.
+    return np.minimum(uniforms.astype("float32"), np.nextafter(np.float32(1), np.float32(0)))
+
+
+def check_sampling_options(temperature: Any, top_k: Any, top_p: Any, num_levels: int) -> None:
+    """Raises ValueError for options out of range."""
+    if not (
+        isinstance(temperature, int | float | np.integer | np.floating)
+        and np.isfinite(temperature)
+        and temperature > 0
+    ):
+        raise ValueError(
+            f"temperature={temperature!r}; expected a positive number (top_k=1 draws the most probable "
+            "value)."
+        )
+    if top_k is not None and not (isinstance(top_k, int | np.integer) and 1 <= top_k <= num_levels):
+        raise ValueError(f"top_k={top_k}; expected a number of values in [1, {num_levels}].")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p}; expected a probability in (0, 1].")
+
+
+def check_completion(
+    observed: Any, mask: Any, num_samples: int, grid_shape: GridShape, num_levels: int
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Known grids (B, H, W, C) int32 and where they are hidden (B, H, W) bool; (None, None) for neither.
+
+    Raises:
+        ValueError: for one without the other, or either of the wrong shape, type or range.
+    """
+    if observed is None and mask is None:
+        return None, None
+    if observed is None or mask is None:
+        raise ValueError("Completion takes both `observed` values and a `mask` that is True where hidden.")
+    observed, mask = np.asarray(observed), np.asarray(mask)
+    check_values(observed, grid_shape, num_levels, "observed values")
+    height, width, _ = grid_shape
+    if len(observed) != num_samples:
+        raise ValueError(f"Got {len(observed)} observed grids for {num_samples} samples; expected one each.")
+    if mask.dtype != bool or mask.shape not in ((height, width), (num_samples, height, width)):
+        raise ValueError(
+            f"The mask is {mask.dtype} of shape {mask.shape}; expected bool of shape ({height}, {width}) or "
+            f"({num_samples}, {height}, {width}), True where a pixel is hidden."
+        )
+    return observed.astype("int32"), np.broadcast_to(mask, (num_samples, height, width))
+
+
 def describe_condition(num_classes: int | None, condition_shape: tuple[int, ...] | None) -> str:
     """The expected condition in words; empty for an unconditional prior."""
     if num_classes is not None:
@@ -104,10 +169,8 @@ def as_array(values: Any) -> Any:
 
 def concrete(values: Any) -> np.ndarray | None:
     """The values as an array, or None for a symbolic tensor of a graph under construction."""
-    if isinstance(values, np.ndarray):
-        return values
     try:
-        array = ops.convert_to_numpy(values)
+        array = np.asarray(values)
     except Exception:  # each backend refuses a tracer with an error of its own
         return None
     return None if array.dtype == object else array  # a specification, not a tensor
