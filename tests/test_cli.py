@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tfprior.cli import app, sentence
-from tfprior.training import baseline_bits, load_prior, load_run
+from tfprior.cli import app, sentence, whole_path
+from tfprior.data import load
+from tfprior.training import baseline_bits, load_prior, load_run, split_of
 
 COMMANDS = ("train", "evaluate", "sample", "complete", "export", "verify", "info")
 TINY = ["--model", "pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8", "--no-xla"]
@@ -115,6 +116,13 @@ def test_evaluate_prints_exact_bits_beside_the_baselines(trained: Path, data: Pa
     assert f"made, {split} split" in printed
     assert "2.0000" in printed  # uniform over four levels
     if split != "test":
+        folder = load_run(trained)
+        images = load(data, num_levels=4)
+        seen, _ = split_of(images, "train", folder.config["options"])
+        assert len(seen) < len(images.x_train)
+        values, labels = split_of(images, split, folder.config["options"])
+        for number in baseline_bits(seen, values, 4).values():
+            assert f"{number:.4f}" in printed
         return
     with np.load(data) as archive:
         values, labels, train = archive["x_test"], archive["y_test"], archive["x_train"]
@@ -206,7 +214,13 @@ def test_info_describes_runs_and_files(trained: Path) -> None:
         ("sample {run} --temperature 0", 1, "temperature=0.0; expected a positive number"),
         ("sample {run} --top-k 9", 1, "top_k=9"),
         ("sample {bundle} --top-k 2", 2, "--top-k: a bundle samples by temperature alone"),
-        ("sample {data}", 1, "no readable .keras file"),
+        ("sample {bundle} --top-k 0", 2, "--top-k: a bundle samples by temperature alone"),
+        (
+            "sample {run} --npz {tmp}/out.txt --out {tmp}/s.png",
+            2,
+            "out.txt: expected a name that ends in .npz",
+        ),
+        ("sample {data}", 1, "does not end in .keras"),
         ("complete {run} --keep middle", 2, "keep='middle'"),
         ("complete {run} --num 0", 2, "--num"),
         ("export {run} {bundle}", 2, "pass --overwrite to replace it"),
@@ -266,6 +280,62 @@ def test_a_missing_package_is_named(bundle: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.delitem(sys.modules, "tfprior.export.client", raising=False)
     printed = run("sample", bundle, "--out", tmp_path / "s.png", code=1)
     assert "onnxruntime is not installed; get it with: pip install" in printed
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("PIL", "pillow"), ("sklearn", "tfprior"), ("tf_keras", "tfprior")]
+)
+def test_the_remedy_for_a_missing_module_is_its_package(module: str, package: str) -> None:
+    printed = sentence(ModuleNotFoundError(f"No module named '{module}.x'", name=f"{module}.x"))
+    assert printed == f"{module} is not installed; get it with: pip install '{package}'"
+
+
+def test_onnx_is_verified_without_keras(bundle: Path) -> None:
+    code = (
+        "import importlib.util, sys\n"
+        "find_spec = importlib.util.find_spec\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('keras', 'tensorflow'):\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "def absent(name, package=None):\n"
+        "    return None if name in ('keras', 'tensorflow') else find_spec(name, package)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "importlib.util.find_spec = absent\n"
+        "from tfprior.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "verify", bundle], check=True, capture_output=True, text=True
+    )
+    assert "onnx step" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "words"),
+    [
+        ("train --out {tmp}/new", "tfprior.data.load", "Stopped; the same `tfprior train` command goes on"),
+        ("evaluate {tmp}", "tfprior.training.load_run", "Stopped.\n"),
+    ],
+)
+def test_what_is_stopped_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, place: str, words: str
+) -> None:
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    assert words in run(*command.format(tmp=tmp_path).split(), code=1)
+
+
+def test_what_exists_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mine", "digits"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mine = str((tmp_path / "mine").resolve())
+    assert [whole_path(given) for given in ("mine", "./mine", "~/mine", mine)] == [mine] * 4
+    assert [whole_path(given) for given in ("digits", "", "missing")] == ["digits", "", "missing"]
+    assert whole_path("./digits") == str((tmp_path / "digits").resolve())
 
 
 def test_unexpected_errors_say_what_they_are() -> None:
