@@ -108,7 +108,7 @@ class GatedBlock(keras.layers.Layer):
             dtype=dtype,
         )
         # The horizontal convolution that it joins has a bias already.
-        self.link = keras.layers.Dense(2 * filters, use_bias=False, dtype=dtype)
+        self.link = MaskedDense(2 * filters, use_bias=False, dtype=dtype)
         self.condition_gates = keras.layers.Dense(4 * filters, use_bias=False, dtype=dtype)
         self.vertical_gate = GatedActivation(dtype=dtype)
         self.horizontal_gate = GatedActivation(groups, dtype=dtype)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
+from tfprior.layers.streaming import project
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -19,12 +20,15 @@ class MaskedDense(keras.layers.Layer):
         ValueError: for an unknown mask type, or channels that do not split into the groups.
     """
 
-    def __init__(self, filters: int, mask_type: MaskType = "B", groups: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, mask_type: MaskType = "B", groups: int = 1, use_bias: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_mask_options(mask_type, filters, groups, type(self).__name__)
         self.filters = filters
         self.mask_type = mask_type
         self.groups = groups
+        self.use_bias = use_bias
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
@@ -32,7 +36,8 @@ class MaskedDense(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(channels, self.filters), initializer="glorot_uniform", name="kernel"
         )
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         mask = channel_mask(self.mask_type, channels, self.filters, self.groups)
         self._mask = None if mask.all() else mask
         self.built = True
@@ -41,7 +46,8 @@ class MaskedDense(keras.layers.Layer):
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self._mask is not None:
             kernel = kernel * ops.cast(self._mask, self.compute_dtype)
-        return ops.matmul(inputs, kernel) + ops.cast(self.bias, self.compute_dtype)
+        y = project(inputs, kernel)
+        return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
@@ -52,4 +58,5 @@ class MaskedDense(keras.layers.Layer):
             "filters": self.filters,
             "mask_type": self.mask_type,
             "groups": self.groups,
+            "use_bias": self.use_bias,
         }

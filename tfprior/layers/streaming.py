@@ -74,12 +74,21 @@ def convolve_row(window: Any, kernel: Any) -> Any:
     half = columns // 2
     padded = ops.pad(window, ((0, 0), (0, 0), (half, half), (0, 0)))
     taps = [padded[:, row, column : column + width] for row in range(rows) for column in range(columns)]
-    return ops.matmul(
-        ops.concatenate(taps, axis=2), ops.reshape(kernel, (rows * columns * channels, filters))
-    )
+    return project(ops.concatenate(taps, axis=2), ops.reshape(kernel, (rows * columns * channels, filters)))
 
 
 def convolve_pixel(window: Any, kernel: Any) -> Any:
     """One pixel of a convolution along a row: (B, kw · C) by (kw, C, F) → (B, F)."""
     columns, channels, filters = kernel.shape
     return ops.matmul(window, ops.reshape(kernel, (columns * channels, filters)))
+
+
+def project(x: Any, kernel: Any) -> Any:
+    """(…, C) by (C, F) → (…, F), as one product of matrices whose only unknown size is the first.
+
+    Left to the backend, a product with more axes than two works its shapes out at run time.
+    """
+    if len(x.shape) == 2:
+        return ops.matmul(x, kernel)
+    channels, filters = kernel.shape
+    return ops.reshape(ops.matmul(ops.reshape(x, (-1, channels)), kernel), (-1, *x.shape[1:-1], filters))
