@@ -245,15 +245,19 @@ def test_fifty_thousand_samples_follow_the_enumerated_probabilities(
 # Compiled samplers ---------------------------------------------------------------------------------------
 
 
-def traces(prior: Prior) -> int:
-    return sum(run.experimental_get_tracing_count() for run in compilation._COMPILED[prior].values())
+def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = []
+    call = compilation._call
 
+    def count(*arguments: Any) -> Any:
+        traces.append(arguments)
+        return call(*arguments)
 
-def test_other_seeds_and_options_do_not_trace_again() -> None:
+    monkeypatch.setattr(compilation, "_call", count)
     prior = catalogue.prior(GatedPixelCNN, (2, 3, 1), "labels")
     options: dict[str, Any] = {"temperature": 1.0, "top_k": 2, "top_p": 0.9}
     sample(prior, 2, np.array([0, 1]), seed=0, **options)
-    assert traces(prior) == 1
+    assert len(traces) == 1
     for seed, temperature, top_k, top_p in [
         (1, 0.5, 3, 0.3),
         (2, 2, 1, 1.0),
@@ -261,7 +265,9 @@ def test_other_seeds_and_options_do_not_trace_again() -> None:
     ]:
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         sample(prior, 2, np.array([2, 0]), seed=seed, **options)
-    assert traces(prior) == 1
+    assert len(traces) == 1
+    sample(prior, 3, np.array([2, 0, 1]), seed=0, **options)
+    assert len(traces) == 2  # another batch size
 
 
 def test_compiled_samplers_honour_changed_weights() -> None:

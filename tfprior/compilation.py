@@ -33,7 +33,18 @@ def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(call, jit_compile=jit_compile, autograph=False, reduce_retracing=True)
+        # One function for each set of shapes: XLA compiles for shapes anyway, and a function that meets many
+        # of them is taken for a mistake and warned of.
+        by_shapes: dict[Hashable, Callable[..., Any]] = {}
+
+        def run(*tensors: Any) -> Any:
+            shapes = tuple(None if tensor is None else tuple(tensor.shape) for tensor in tensors)
+            if shapes not in by_shapes:
+                own = functools.partial(_call, function, model)
+                by_shapes.setdefault(shapes, tf.function(own, jit_compile=jit_compile, autograph=False))
+            return by_shapes[shapes](*tensors)
+
+        return run
     if backend == "jax":
         import jax
 
