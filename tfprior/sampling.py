@@ -62,7 +62,7 @@ def sample(
         raise ValueError(f"Unknown sampling method {method!r}; expected 'cached' or 'full'.")
     options = [np.float32(temperature), _optional(top_k, "int32"), _optional(top_p, "float32")]
     condition = None if condition is None else ops.convert_to_numpy(condition)
-    run = compiled(loops[method], prior)
+    run = compiled(loops[method], prior if method == "full" else prior.for_sampling())
 
     def run_rows(rows: np.ndarray) -> tuple[np.ndarray]:
         noise, *given = (None if x is None else x[rows] for x in (uniforms, condition, known, hidden))
@@ -99,17 +99,19 @@ def cached(
 
         def sample_pixel(x: Tensor, carry: Any) -> Any:
             row, nats, previous, caches = carry
+            position = ops.full((batch_size,), 1, "int32") * (y * width + x)
             at_x = ops.take(features, x, axis=1)
             if prior.channel_groups > 1:
                 # The caches take in the previous pixel once all its channels are known; at the left end of a
                 # row there is none.
-                _, absorbed = prior.pixel(caches, ops.take(features, ops.maximum(x - 1, 0), axis=1), previous)
+                before = ops.take(features, ops.maximum(x - 1, 0), axis=1)
+                _, absorbed = prior.pixel(caches, before, previous, ops.maximum(position - 1, 0))
                 caches = {name: ops.where(x > 0, absorbed[name], caches[name]) for name in caches}
 
             def predict(current: Tensor | None) -> tuple[Tensor, Any]:
                 if current is None:
-                    return prior.pixel(caches, at_x, previous)
-                return prior.pixel(caches, at_x, current)[0], caches
+                    return prior.pixel(caches, at_x, previous, position)
+                return prior.pixel(caches, at_x, current, position)[0], caches
 
             value, log_prob, caches = prior.draw(
                 predict, ops.take(noise, x, axis=1), temperature, top_k, top_p

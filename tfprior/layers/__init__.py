@@ -7,9 +7,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "causal_conv": ["CausalConv2D"],
         "gated": ["GatedActivation", "GatedBlock"],
+        "gated_resnet": ["GatedResNet"],
         "masked_conv": ["MaskedConv2D"],
         "masked_dense": ["MaskedDense"],
         "residual": ["ResidualBlock"],
+        "shifted_conv": ["ShiftedConv2D", "ShiftedConv2DTranspose"],
         "value_encoding": ["ValueEncoding"],
+        "weight_norm": ["WeightNormDense"],
     },
 )

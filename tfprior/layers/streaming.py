@@ -22,8 +22,21 @@ def whole(layer: keras.layers.Layer, x: Any) -> Any:
     return layer(x)
 
 
+def joined(apply: Apply, links: dict[str, Any]) -> Apply:
+    """`apply`, and then the sum with what joins the layer from elsewhere: name of the layer → tensor."""
+
+    def run(layer: keras.layers.Layer, x: Any) -> Any:
+        y = apply(layer, x)
+        return y + links[layer.name] if layer.name in links else y
+
+    return run
+
+
 class Stream:
-    """Applies layers one step at a time, reading their states by name and collecting the new ones."""
+    """Applies layers one step at a time, reading their states by name and collecting the new ones.
+
+    A layer that looks at no other pixel has no such `method` and runs as it is.
+    """
 
     def __init__(self, states: State, method: str = "step", prefix: str = "") -> None:
         self.method = method
@@ -32,7 +45,9 @@ class Stream:
         self.after: State = {}
 
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
-        step = getattr(layer, self.method)
+        step = getattr(layer, self.method, None)
+        if step is None:
+            return layer(x)
         name = self.prefix + layer.name
         y, state = step(x, self.before.get(name))
         if state is not None:
@@ -64,16 +79,18 @@ def push_pixel(state: Any, x: Any) -> tuple[Any, Any]:
     return window, x if state.shape[-1] == channels else window[:, channels:]
 
 
-def convolve_row(window: Any, kernel: Any) -> Any:
-    """One row of a convolution: (B, kh, W, C) by (kh, kw, C, F) → (B, W, F), columns padded with zeros.
+def convolve_row(window: Any, kernel: Any, padding: tuple[int, int] | None = None, strides: int = 1) -> Any:
+    """One row of a convolution: (B, kh, W, C) by (kh, kw, C, F) → (B, W / strides, F).
 
+    `padding` is how many columns of zeros stand left and right of the row; as many on either side by default.
     A matrix product over gathered columns: the same graph converts to every runtime, inside branches too.
     """
     rows, columns, channels, filters = kernel.shape
     width = window.shape[2]
-    half = columns // 2
-    padded = ops.pad(window, ((0, 0), (0, 0), (half, half), (0, 0)))
-    taps = [padded[:, row, column : column + width] for row in range(rows) for column in range(columns)]
+    padded = ops.pad(window, ((0, 0), (0, 0), padding or (columns // 2, columns // 2), (0, 0)))
+    taps = [
+        padded[:, row, column : column + width : strides] for row in range(rows) for column in range(columns)
+    ]
     return project(ops.concatenate(taps, axis=2), ops.reshape(kernel, (rows * columns * channels, filters)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
@@ -185,6 +186,18 @@ class Prior(keras.Model, abc.ABC):
 
     # Training
 
+    @property
+    def needs_initialization(self) -> bool:
+        """Whether `fit` is to call `initialize` first."""
+        return False
+
+    def initialize(self, inputs: Any) -> None:
+        """Sets weights that depend on data from a batch (values, or a dict); most priors have none."""
+
+    def for_sampling(self) -> "Prior":
+        """A prior with the same weights that samples faster, where there is one; the prior itself elsewhere."""
+        return self
+
     def compute_loss(
         self,
         x: Any = None,
@@ -216,6 +229,8 @@ class Prior(keras.Model, abc.ABC):
             validation_data = self._check_training_data(validation_data, None)
         if hasattr(x, "element_spec"):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
+        if self.needs_initialization:
+            self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32))
         return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
@@ -252,6 +267,20 @@ class Prior(keras.Model, abc.ABC):
                 "'condition', or a dataset of either: pass np.asarray(values)."
             )
         return x
+
+    def _first_batch(self, x: Any, batch_size: int) -> Any:
+        """The first batch of a dataset, or as many examples evenly spread over arrays."""
+        if hasattr(x, "element_spec"):
+            first = next(iter(x))
+            return first[0] if isinstance(first, tuple) else first
+        if isinstance(x, dict) or hasattr(x, "shape"):
+            count = len(self.unpack(x)[0])
+            chosen = np.arange(min(batch_size, count)) * count // min(batch_size, count)
+            return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[chosen], x)
+        raise ValueError(
+            f"Got {type(x).__name__} as training data for a prior whose weights depend on a first batch; call "
+            "prior.initialize(batch) before fit."
+        )
 
     def _check_specification(self, specification: Any) -> None:
         if isinstance(specification, tuple):

@@ -126,7 +126,7 @@ class GatedPixelCNN(RasterPrior):
         links = self.vertical_stack(self.encode(finished), self.condition_row(condition, y), stream)
         return stream.after, ops.concatenate(links, axis=2)
 
-    def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
+    def pixel(self, state: State, features: Tensor, values: Tensor, position: Tensor) -> tuple[Tensor, State]:
         stream = Stream(state)
         params = self.horizontal_stack(
             self.encode(values), ops.split(features, self.num_layers, axis=-1), stream

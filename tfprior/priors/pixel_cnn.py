@@ -124,7 +124,7 @@ class PixelCNN(RasterPrior):
         above = [layer.above(state[f"above_{layer.name}"]) for layer in self.masked_convs]
         return state, ops.concatenate([a + link for a, link in zip(above, links, strict=True)], axis=2)
 
-    def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
+    def pixel(self, state: State, features: Tensor, values: Tensor, position: Tensor) -> tuple[Tensor, State]:
         stream = Stream(state, "pixel_step", "left_")
         return self.output(self.network(self.encode(values), self._split(features), stream)), stream.after
 

@@ -4,6 +4,7 @@ Shapes: B batch · H W C grid · D condition features · R features that a row h
 """
 
 import abc
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -102,8 +103,8 @@ class RasterPrior(Prior):
         """Takes in the `finished` row (B, W, C) above row y (B,) → (row state, features (B, W, R))."""
 
     @abc.abstractmethod
-    def pixel(self, state: State, features: Tensor, values: Tensor) -> tuple[Tensor, State]:
-        """One pixel from its features (B, R) → (parameters (B, P), pixel state).
+    def pixel(self, state: State, features: Tensor, values: Tensor, position: Tensor) -> tuple[Tensor, State]:
+        """One pixel at `position` (B,), from its features (B, R) → (parameters (B, P), pixel state).
 
         `values` (B, C) are the previous pixel's, or where the network orders the channels the pixel's own.
         """
@@ -143,39 +144,37 @@ class RasterPrior(Prior):
 
     def advance_pixel(self, state: State, previous: Tensor, position: Tensor) -> State:
         """`advance` within a row: its features stand in the state, its left end began with `pixel_state`."""
-        x = ops.cast(position, "int32") % self.grid_shape[1]
+        position = ops.cast(position, "int32")
+        x = position % self.grid_shape[1]
         starts = x == 0
         previous = ops.where(starts[:, None], OUTSIDE, ops.cast(previous, "int32"))
         if self.channel_groups > 1:
             # Only now that all its channels are known can the pixel before join the caches.
-            _, caches = self.pixel(state, select(state["features"], ops.maximum(x - 1, 0)), previous)
+            before = select(state["features"], ops.maximum(x - 1, 0))
+            _, caches = self.pixel(state, before, previous, ops.maximum(position - 1, 0))
             state = {**state, **where(starts, {name: state[name] for name in caches}, caches)}
         return {**state, "previous": previous}
 
     def _begin_rows(self, state: State, y: Tensor, starts: Tensor) -> State:
         """Runs `row` if any example stands at the beginning of one, and keeps it for those that do."""
-        names = [*self.row_state(1), "features"]
 
-        def begin() -> list[Tensor]:
+        def begin() -> State:
             rows, features = self.row(state, state["row"], state.get("condition"), y)
-            begun = where(starts, {**rows, "features": features}, state)
-            return [begun[name] for name in names]
+            return {**rows, "features": features}
 
-        def keep() -> list[Tensor]:
-            return [state[name] for name in names]
-
-        return {**state, **dict(zip(names, ops.cond(ops.any(starts), begin, keep), strict=True))}
+        return {**state, **refresh(starts, begin, state, [*self.row_state(1), "features"])}
 
     def predict_pixel(
         self, state: State, position: Tensor, current: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
-        features = select(state["features"], ops.cast(position, "int32") % self.grid_shape[1])
+        position = ops.cast(position, "int32")
+        features = select(state["features"], position % self.grid_shape[1])
         if self.channel_groups == 1:
-            params, caches = self.pixel(state, features, state["previous"])
+            params, caches = self.pixel(state, features, state["previous"], position)
             return params, {**state, **caches}
         current = ops.full_like(state["previous"], OUTSIDE) if current is None else current
-        params, _ = self.pixel(state, features, ops.cast(current, "int32"))
+        params, _ = self.pixel(state, features, ops.cast(current, "int32"), position)
         return params, state
 
     def get_config(self) -> dict[str, Any]:
@@ -199,3 +198,19 @@ def where(chosen: Tensor, these: State, others: State) -> State:
         name: ops.where(ops.reshape(chosen, (-1, *[1] * (len(value.shape) - 1))), value, others[name])
         for name, value in these.items()
     }
+
+
+def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence[str]) -> State:
+    """The entries `names` of a state: from `run()` for the examples that are `due` (B,), as they were for others.
+
+    Where no example is due, `run` costs nothing.
+    """
+
+    def begin() -> list[Tensor]:
+        renewed = where(due, run(), state)
+        return [renewed[name] for name in names]
+
+    def keep() -> list[Tensor]:
+        return [state[name] for name in names]
+
+    return dict(zip(names, ops.cond(ops.any(due), begin, keep), strict=True))
