@@ -57,6 +57,7 @@ def save(
             f"Export needs Keras on TensorFlow and it runs on {keras.backend.backend()}: save the prior as "
             ".keras, and load and export it with KERAS_BACKEND=tensorflow."
         )
+    prior = prior.for_sampling()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:

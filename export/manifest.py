@@ -9,7 +9,7 @@ from typing import Any
 FORMAT = "tfprior.bundle"
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
-MODELS = ("GatedPixelCNN", "PixelCNN")
+MODELS = ("GatedPixelCNN", "PixelCNN", "PixelCNNPP")
 
 
 def _is_size(value: Any) -> bool:

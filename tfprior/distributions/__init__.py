@@ -3,5 +3,10 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"base": ["OutputDistribution"], "categorical": ["Categorical"]}
+    __name__,
+    submod_attrs={
+        "base": ["OutputDistribution"],
+        "categorical": ["Categorical"],
+        "discretized_logistic": ["DiscretizedLogistic", "DiscretizedLogisticMixture"],
+    },
 )

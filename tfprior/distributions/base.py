@@ -3,7 +3,11 @@
 import abc
 from typing import Any, ClassVar
 
+import numpy as np
+
 Tensor = Any
+BELOW_ONE = np.float32(1 - 2**-23)
+"""The largest factor that makes every float32 smaller."""
 
 
 class OutputDistribution(abc.ABC):

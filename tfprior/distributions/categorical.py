@@ -6,9 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.distributions.base import BELOW_ONE, OutputDistribution, Tensor
 
-BELOW_ONE = np.float32(1 - 2**-23)
 TINY = np.finfo("float32").tiny
 
 

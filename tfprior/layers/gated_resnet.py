@@ -74,8 +74,8 @@ class GatedResNet(keras.layers.Layer):
         expected = self.takes_down + self.takes_shortcut
         if x[-1] != self.filters or len(others) - expected not in (0, 1):
             raise ValueError(
-                f"GatedResNet got inputs of shapes {[tuple(shape) for shape in (x, *others)]}; expected x with "
-                f"{self.filters} channels and {expected} more inputs, or {expected + 1} with a condition."
+                f"GatedResNet got inputs of shapes {[tuple(shape) for shape in (x, *others)]}; expected x "
+                f"with {self.filters} channels and {expected} more, or {expected + 1} with a condition."
             )
         doubled = (*x[:-1], 2 * self.filters)
         self.conv.build(doubled)

@@ -104,7 +104,7 @@ class ShiftedConv2D(WeightNormalized):
         return convolve_row(state, self.effective_kernel()[:-1], self.columns, self.strides)
 
     def own_row(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """What a whole row (B, W, C) gives to its own outputs (B, W / strides, filters), with the next state."""
+        """What a whole row (B, W, C) gives to its outputs (B, W / strides, filters), with the next state."""
         window, state = push_row(state, x)
         own = convolve_row(window[:, -1:], self.effective_kernel()[-1:], self.columns, self.strides)
         return self.shift(own), state
@@ -115,7 +115,7 @@ class ShiftedConv2D(WeightNormalized):
         return None if width == 1 else ops.zeros((batch_size, (width - 1) * channels), self.compute_dtype)
 
     def pixel_step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """What one pixel (B, C) and those to its left give to its output (B, filters), with the next state."""
+        """What a pixel (B, C) and those to its left give to its output (B, filters), with the next state."""
         window, state = push_pixel(state, x)
         return self.shift(convolve_pixel(window, self.effective_kernel()[-1])), state
 

@@ -86,7 +86,7 @@ class WeightNormalized(keras.layers.Layer, abc.ABC):
 
 
 def initialize(layer: Any, x: Any) -> Any:
-    """Applies `layer` after its data-dependent initialization on `x`: a way to run a topology, like `whole`."""
+    """Initializes `layer` on `x` and applies it: a way to run a topology, as `whole` is."""
     layer.initialize(x)
     return layer(x)
 

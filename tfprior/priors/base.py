@@ -195,7 +195,7 @@ class Prior(keras.Model, abc.ABC):
         """Sets weights that depend on data from a batch (values, or a dict); most priors have none."""
 
     def for_sampling(self) -> "Prior":
-        """A prior with the same weights that samples faster, where there is one; the prior itself elsewhere."""
+        """A prior of the same weights that samples faster, where there is one; else this one."""
         return self
 
     def compute_loss(
@@ -278,7 +278,7 @@ class Prior(keras.Model, abc.ABC):
             chosen = np.arange(min(batch_size, count)) * count // min(batch_size, count)
             return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[chosen], x)
         raise ValueError(
-            f"Got {type(x).__name__} as training data for a prior whose weights depend on a first batch; call "
+            f"Got {type(x).__name__} as training data, and this prior's first weights depend on data; call "
             "prior.initialize(batch) before fit."
         )
 

@@ -69,7 +69,9 @@ class Stage(keras.layers.Layer):
 
         self.encoder = [block("encoder", index) for index in range(num_layers)]
         self.decoder = [block("decoder", index) for index in range(num_layers + (num_stages > 1))]
-        self.shrink = self.below = self.grow = None
+        self.shrink: Any = None
+        self.below: Any = None
+        self.grow: Any = None
         if num_stages > 1:
             size = (2, 3) if direction == "down" else (2, 2)
             self.shrink = ShiftedConv2D(filters, size, direction, 2, name=f"{self.name}_shrink", **given)
@@ -127,8 +129,7 @@ class Stage(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfprior")
 class PixelCNNPP(RasterPrior):
-    """Two streams of shifted convolutions with short-cuts over three resolutions: one sees the rows above,
-    the other one the pixels to the left too.
+    """Two streams of shifted convolutions over three resolutions, with short-cuts.
 
         values ── 2×3 ── shift down ──────────────────── stages of the down stream
              │                                               │   1×1, block by block
@@ -140,8 +141,8 @@ class PixelCNNPP(RasterPrior):
 
     Args:
         grid_shape: (H, W, C) of the values; H and W divisible by 2^(num_stages − 1).
-        distribution: the output distribution: `DiscretizedLogisticMixture` in the paper. Where a `Categorical`
-            has several channels, two more 1×1 layers order them.
+        distribution: the output distribution, in the paper a `DiscretizedLogisticMixture`. Two more 1×1
+            layers order the channels of a `Categorical`.
         filters: features of each stream, F.
         num_layers: gated blocks on the way down through a stage; one more on the way up where a stage has
             another below it.
@@ -184,8 +185,8 @@ class PixelCNNPP(RasterPrior):
         stride = 2 ** (num_stages - 1)
         if height % stride or width % stride:
             raise ValueError(
-                f"PixelCNNPP got a grid of {height} × {width} for num_stages={num_stages}; expected height and "
-                f"width divisible by {stride}: crop or pad the images, or use fewer stages."
+                f"PixelCNNPP got a grid of {height} × {width} for num_stages={num_stages}; expected height "
+                f"and width divisible by {stride}: crop or pad the images, or use fewer stages."
             )
         self.filters = filters
         self.num_layers = num_layers
@@ -331,7 +332,7 @@ class PixelCNNPP(RasterPrior):
         return stream.after
 
     def _begin_row(self, state: State, x: Tensor, condition: Tensor | None, y: Tensor) -> State:
-        """The down stream at row y, from row y − 1 encoded: its own state, and links to the down-right stream."""
+        """The down stream at row y, from row y − 1: its own state, and links to the down-right stream."""
         stream = Stream(state, "row_step", "above_")
         inside = ops.cast(ops.reshape(y > 0, (-1, 1, 1)), self.compute_dtype)
 
@@ -450,7 +451,7 @@ class PixelCNNPP(RasterPrior):
 def descend_by_row(
     stage: Stage, y: Tensor, stream: Stream, names: list[str], run_below: Callable[[], Tensor]
 ) -> Tensor:
-    """What the stage below gives to row y (B, W, F): run anew at an even row of its scale, held for the odd one.
+    """What the stage below gives to row y (B, W, F): run anew at even rows, held for the odd ones.
 
     `names` are the states that running it renews.
     """

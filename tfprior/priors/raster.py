@@ -201,7 +201,7 @@ def where(chosen: Tensor, these: State, others: State) -> State:
 
 
 def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence[str]) -> State:
-    """The entries `names` of a state: from `run()` for the examples that are `due` (B,), as they were for others.
+    """The entries `names` of a state: from `run()` for examples that are `due` (B,), else as they were.
 
     Where no example is due, `run` costs nothing.
     """
@@ -213,4 +213,7 @@ def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence
     def keep() -> list[Tensor]:
         return [state[name] for name in names]
 
-    return dict(zip(names, ops.cond(ops.any(due), begin, keep), strict=True))
+    chosen = ops.cond(ops.any(due), begin, keep)
+    # The converter to ONNX loses the shapes of what comes out of a branch.
+    shaped = [ops.reshape(x, (-1, *state[name].shape[1:])) for name, x in zip(names, chosen, strict=True)]
+    return dict(zip(names, shaped, strict=True))
