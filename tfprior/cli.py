@@ -31,6 +31,12 @@ MANIFEST = "manifest.json"
 class Model(StrEnum):
     gated_pixel_cnn = "gated_pixel_cnn"
     pixel_cnn = "pixel_cnn"
+    pixelcnn_pp = "pixelcnn_pp"
+
+
+class Output(StrEnum):
+    categorical = "categorical"
+    logistic_mixture = "logistic_mixture"
 
 
 class Split(StrEnum):
@@ -189,6 +195,14 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
     filters: Annotated[int, typer.Option(min=1, help="Features of each layer.")] = 64,
     layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 8,
+    stages: Annotated[
+        int | None, typer.Option(min=1, help="Resolutions of pixelcnn_pp, each half the one above; 3.")
+    ] = None,
+    output: Annotated[
+        Output | None,
+        typer.Option(help="What the network gives for a pixel; logistic_mixture for pixelcnn_pp."),
+    ] = None,
+    components: Annotated[int | None, typer.Option(min=1, help="Of the logistic mixture; 10.")] = None,
     dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Rate of dropout.")] = 0.0,
     learning_rate: Annotated[float, typer.Option(help="At its highest, after the warm-up.")] = 1e-3,
     conditional: Annotated[
@@ -240,6 +254,9 @@ def train(
         "filters": filters,
         "num_layers": layers,
         "dropout": dropout,
+        "output": (output or default_output(model)).value,
+        **({} if components is None else {"num_components": components}),
+        **({} if stages is None else {"num_stages": stages}),
     }
     console = Console()
     run = run_training(images, description, out, settings, source, overwrite, console)
@@ -477,6 +494,10 @@ def info(
         from tfprior.training import load_run
 
         console.print(run_table(load_run(source)))
+
+
+def default_output(model: Model) -> Output:
+    return Output.logistic_mixture if model is Model.pixelcnn_pp else Output.categorical
 
 
 def whole_path(data: str) -> str:

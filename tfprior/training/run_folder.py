@@ -135,10 +135,9 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
         ValueError: for a file that is no .keras file, is damaged, or holds something else than a prior.
     """
     # Registers the classes a file may name.
-    import tfprior.distributions
-    from tfprior.priors import GatedPixelCNN, PixelCNN
+    from tfprior import distributions, priors
 
-    known = (GatedPixelCNN, PixelCNN, tfprior.distributions.Categorical)
+    known = [getattr(package, name) for package in (distributions, priors) for name in package.__all__]
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; expected a prior saved as .keras.")

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from tfprior import __version__, sampling
 from tfprior.data import Images
-from tfprior.distributions import Categorical
-from tfprior.priors import GatedPixelCNN, PixelCNN
+from tfprior.distributions import Categorical, DiscretizedLogisticMixture, OutputDistribution
+from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.priors.base import Prior
 from tfprior.training.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.training.baselines import baseline_bits
@@ -27,7 +27,12 @@ from tfprior.training.model_card import model_card
 from tfprior.training.pictures import save_grid
 from tfprior.training.run_folder import CARD, CONFIG, CURVE, RESUME, SAMPLES, RunFolder, load_run
 
-MODELS: dict[str, type[Prior]] = {"gated_pixel_cnn": GatedPixelCNN, "pixel_cnn": PixelCNN}
+MODELS: dict[str, type[Prior]] = {
+    "gated_pixel_cnn": GatedPixelCNN,
+    "pixel_cnn": PixelCNN,
+    "pixelcnn_pp": PixelCNNPP,
+}
+OUTPUTS = ("categorical", "logistic_mixture")
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
 
@@ -85,13 +90,17 @@ class TrainingOptions:
 def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
     """The prior that `model` describes, for the grid and levels of the data.
 
-    `model` has a "name" (gated_pixel_cnn or pixel_cnn), "conditional", and the constructor's own options.
+    `model` has a "name" (gated_pixel_cnn, pixel_cnn or pixelcnn_pp), "conditional", "output" (categorical or
+    logistic_mixture, the latter with "num_components"), and the constructor's own options.
 
     Raises:
         ValueError: for unknown names or options, and a conditional prior of data without labels.
     """
     options = dict(model)
     name, conditional = options.pop("name", None), options.pop("conditional", False)
+    distribution = output_distribution(
+        images.num_levels, options.pop("output", "categorical"), options.pop("num_components", None)
+    )
     if name not in MODELS:
         raise ValueError(f"Unknown model {name!r}; expected one of {', '.join(MODELS)}.")
     unknown = sorted(set(options) - set(inspect.signature(MODELS[name]).parameters))
@@ -100,7 +109,24 @@ def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
     if conditional and images.num_classes is None:
         raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
     classes = images.num_classes if conditional else None
-    return MODELS[name](images.grid_shape, Categorical(images.num_levels), num_classes=classes, **options)
+    return MODELS[name](images.grid_shape, distribution, num_classes=classes, **options)
+
+
+def output_distribution(
+    num_levels: int, output: str, num_components: int | None = None
+) -> OutputDistribution:
+    """The distribution of that name; a mixture has ten components where no number is given.
+
+    Raises:
+        ValueError: for an unknown name, and a number of components without a mixture.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f"Unknown output {output!r}; expected one of {', '.join(OUTPUTS)}.")
+    if output == "logistic_mixture":
+        return DiscretizedLogisticMixture(num_components or 10, num_levels)
+    if num_components is not None:
+        raise ValueError(f"Got {num_components} components for a categorical output; it has none.")
+    return Categorical(num_levels)
 
 
 def train(
