@@ -60,6 +60,7 @@ def _convert(function: Function, graph: Any) -> onnx.ModelProto:
         _collected_complaints() as complaints,
         patch.dict(os.environ, TF2ONNX_CATCH_ERRORS="FALSE"),
         patch("tf2onnx.tfonnx.resolve_functions", _branches_and_bodies),
+        patch.dict("tf2onnx.optimizer._optimizers", _optimizers(), clear=True),
     ):
         model, _ = tf2onnx.convert.from_function(
             tf.function(call, input_signature=signature, autograph=False),
@@ -70,6 +71,20 @@ def _convert(function: Function, graph: Any) -> onnx.ModelProto:
     if complaints:
         raise ConversionError(f"tf2onnx could not convert {function.name!r}: {'; '.join(complaints)}")
     return model
+
+
+def _optimizers() -> dict[str, Any]:
+    """Those of the converter's passes that find something to do; each costs as much as the others."""
+    from tf2onnx import optimizer
+
+    useful = (
+        "optimize_transpose",
+        "fold_constants",
+        "merge_duplication",
+        "remove_identity",
+        "remove_back_to_back",
+    )
+    return {name: optimizer._optimizers[name] for name in useful}
 
 
 def _branches_and_bodies(graph: Any) -> list[Any]:

@@ -23,7 +23,7 @@ from tfprior.layers.shifted_conv import (
 )
 from tfprior.layers.streaming import Apply, State, Stream, joined, whole
 from tfprior.layers.weight_norm import WeightNormalized, WeightNormDense, initialize
-from tfprior.priors.raster import RasterPrior, refresh, select
+from tfprior.priors.raster import RasterPrior, refresh, select, where
 
 RunBlock = Callable[[GatedResNet, Tensor, Tensor | None], Tensor]
 Descend = Callable[["Stage", Tensor, RunBlock], Tensor]
@@ -309,8 +309,8 @@ class PixelCNNPP(RasterPrior):
         self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
     ) -> tuple[State, Tensor]:
         x = self.encode(finished)  # (B, W, E)
-        names = states_of(self.right, "above", "rows")
-        above = refresh(y > 0, lambda: self._finish_row(state, x, y - 1), state, names)
+        # Above the image there is padding, not what the network makes of padding.
+        above = where(y > 0, self._finish_row(state, x, ops.maximum(y - 1, 0)), state)
         begun = {**above, **self._begin_row({**state, **above}, x, condition, y)}
         return begun, self._features(begun, y)
 
