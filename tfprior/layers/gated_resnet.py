@@ -1,6 +1,6 @@
 """The gated residual block of PixelCNN++ (Salimans et al. 2017, arXiv:1701.05517)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -13,6 +13,17 @@ from tfprior.layers.weight_norm import WeightNormDense
 def concat_elu(x: Any) -> Any:
     """elu of x and of −x, side by side: (…, C) → (…, 2C)."""
     return ops.elu(ops.concatenate([x, -x], axis=len(x.shape) - 1))
+
+
+class Features(NamedTuple):
+    """Features x (…, F) with their concat_elu (…, 2F), computed once for all the layers that look at it."""
+
+    x: Any
+    elu: Any
+
+    @classmethod
+    def of(cls, x: Any) -> "Features":
+        return cls(x, concat_elu(x))
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -91,26 +102,29 @@ class GatedResNet(keras.layers.Layer):
         x, *others = inputs if isinstance(inputs, list | tuple) else [inputs]
         down = others.pop(0) if self.takes_down else None
         shortcut = others.pop(0) if self.takes_shortcut else None
+        down, shortcut = (None if given is None else Features.of(given) for given in (down, shortcut))
         links = self.links(down, others[0] if others else None, whole)
-        return self.run(x, shortcut, joined(whole, links), training)
+        return self.run(Features.of(x), shortcut, joined(whole, links), training).x
 
-    def links(self, down: Any, condition: Any, apply: Apply) -> dict[str, Any]:
+    def links(self, down: Features | None, condition: Any, apply: Apply) -> dict[str, Any]:
         """What joins the convolutions from outside: name of the convolution → (…, F) or (…, 2F)."""
         links = {}
-        if self.from_down is not None:
-            links[self.conv.name] = apply(self.from_down, concat_elu(down))
+        if self.from_down is not None and down is not None:
+            links[self.conv.name] = apply(self.from_down, down.elu)
         if condition is not None:
             links[self.gates.name] = self.from_condition(condition)
         return links
 
-    def run(self, x: Any, shortcut: Any, apply: Apply, training: bool = False) -> Any:
+    def run(
+        self, features: Features, shortcut: Features | None, apply: Apply, training: bool = False
+    ) -> Features:
         """The block, its layers run by `apply`, which adds the links: x and the short-cut → x'."""
-        h = apply(self.conv, concat_elu(x))
-        if self.from_shortcut is not None:
-            h = h + apply(self.from_shortcut, concat_elu(shortcut))
+        h = apply(self.conv, features.elu)
+        if self.from_shortcut is not None and shortcut is not None:
+            h = h + apply(self.from_shortcut, shortcut.elu)
         h = self.drop(concat_elu(h), training=training)
         a, b = ops.split(apply(self.gates, h), 2, axis=len(h.shape) - 1)
-        return x + a * ops.sigmoid(b)
+        return Features.of(features.x + a * ops.sigmoid(b))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[0] if isinstance(input_shape[0], tuple | list) else input_shape

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfprior.layers.streaming import convolve_pixel, convolve_row, project, push_pixel, push_row
+from tfprior.layers.streaming import Apply, convolve_pixel, convolve_row, project, push_pixel, push_row
 from tfprior.layers.weight_norm import WeightNormalized
 
 Direction = Literal["down", "down_right"]
@@ -19,16 +19,20 @@ def check_direction(direction: Any, name: str) -> None:
         raise ValueError(f"{name} got direction={direction!r}; expected 'down' or 'down_right'.")
 
 
-def shift_down(x: Any) -> Any:
-    """Moves the rows of (B, H, W, C) down by one; the first row is zeros."""
-    return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+def moved_down(apply: Apply, layer: keras.layers.Layer, x: Any) -> Any:
+    """The layer's outputs moved down by one row; the first row is zeros, without the bias: (B, H, W, ·)."""
+    # What moves out of the image is cut off before the layer, where no gradient has to pass.
+    return ops.pad(apply(layer, x[:, :-1]), ((0, 0), (1, 0), (0, 0), (0, 0)))
+
+
+def moved_right(apply: Apply, layer: keras.layers.Layer, x: Any) -> Any:
+    """The layer's outputs moved right by one column; the first column is zeros: (B, H, W, ·)."""
+    return ops.pad(apply(layer, x[:, :, :-1]), ((0, 0), (0, 0), (1, 0), (0, 0)))
 
 
 def shift_right(x: Any) -> Any:
-    """Moves the last axis but one, the columns, right by one; the first column is zeros: (…, W, C)."""
-    if len(x.shape) == 3:
-        return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
-    return ops.pad(x[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    """Moves a row's pixels right by one; the first one is zeros: (B, W, C)."""
+    return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -178,8 +182,10 @@ class ShiftedConv2DTranspose(WeightNormalized):
         taps = ops.reshape(project(x, flat), (-1, width, rows, columns, filters))
         if self.direction == "down":
             # Column 2j + 1 takes the last tap of pixel j and the first one of pixel j + 1.
-            next_one = ops.pad(taps[:, 1:, :, :1], ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
-            taps = ops.concatenate([taps[:, :, :, 1:2], taps[:, :, :, 2:] + next_one], axis=3)
+            left, even, right = ops.split(taps, 3, axis=3)
+            _, after_first = ops.split(left, [1], axis=1)
+            odd = right + ops.pad(after_first, ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
+            taps = ops.concatenate([even, odd], axis=3)
         return ops.reshape(ops.transpose(taps, (0, 2, 1, 3, 4)), (-1, rows, 2 * width, filters))
 
     def two_pixels(self, x: Any) -> Any:

@@ -12,20 +12,21 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.layers.gated_resnet import GatedResNet
+from tfprior.layers.gated_resnet import Features, GatedResNet
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.shifted_conv import (
     Direction,
     ShiftedConv2D,
     ShiftedConv2DTranspose,
-    shift_down,
+    moved_down,
+    moved_right,
     shift_right,
 )
 from tfprior.layers.streaming import Apply, State, Stream, joined, whole
 from tfprior.layers.weight_norm import WeightNormalized, WeightNormDense, initialize
 from tfprior.priors.raster import RasterPrior, refresh, select, where
 
-RunBlock = Callable[[GatedResNet, Tensor, Tensor | None], Tensor]
+RunBlock = Callable[[GatedResNet, Features, Features | None], Features]
 Descend = Callable[["Stage", Tensor, RunBlock], Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
@@ -99,14 +100,19 @@ class Stage(keras.layers.Layer):
         self.built = True
 
     def run(self, x: Tensor, run_block: RunBlock, descend: Descend) -> Tensor:
-        shortcuts = [x]
+        """Features (…, F) → features (…, F)."""
+        features = Features.of(x)
+        shortcuts = [features]
         for block in self.encoder:
-            x = run_block(block, x, None)
-            shortcuts.append(x)
-        x = shortcuts.pop() if self.below is None else descend(self, x, run_block)
+            features = run_block(block, features, None)
+            shortcuts.append(features)
+        if self.below is None:
+            features = shortcuts.pop()
+        else:
+            features = Features.of(descend(self, features.x, run_block))
         for block in self.decoder:
-            x = run_block(block, x, shortcuts.pop())
-        return x
+            features = run_block(block, features, shortcuts.pop())
+        return features.x
 
     def stages(self) -> Iterator["Stage"]:
         """This stage and those below."""
@@ -249,20 +255,20 @@ class PixelCNNPP(RasterPrior):
         x = self.encode(values)  # (B, H, W, E)
         links: dict[str, Tensor] = {}
 
-        def run_down(block: GatedResNet, u: Tensor, shortcut: Tensor | None) -> Tensor:
-            at_scale = pool(condition, u.shape[1:3])
+        def run_down(block: GatedResNet, u: Features, shortcut: Features | None) -> Features:
+            at_scale = pool(condition, u.x.shape[1:3])
             u = block.run(u, shortcut, joined(apply, block.links(None, at_scale, apply)), training)
             links.update(self._partners[block.name].links(u, at_scale, apply))
             return u
 
-        def run_right(block: GatedResNet, h: Tensor, shortcut: Tensor | None) -> Tensor:
+        def run_right(block: GatedResNet, h: Features, shortcut: Features | None) -> Features:
             return block.run(h, shortcut, joined(apply, links), training)
 
         def descend(stage: Stage, x: Tensor, run_block: RunBlock) -> Tensor:
             return apply(stage.grow, stage.below.run(apply(stage.shrink, x), run_block, descend))
 
-        self.down.run(shift_down(apply(self.rows_above, x)), run_down, descend)
-        h = shift_down(apply(self.row_above, x)) + shift_right(apply(self.pixel_left, x))
+        self.down.run(moved_down(apply, self.rows_above, x), run_down, descend)
+        h = moved_down(apply, self.row_above, x) + moved_right(apply, self.pixel_left, x)
         return self.output(self.right.run(h, run_right, descend), x, apply)
 
     def output(self, h: Tensor, x: Tensor, apply: Apply) -> Tensor:
@@ -319,7 +325,7 @@ class PixelCNNPP(RasterPrior):
         stream = Stream(state, "own_row", "above_")
         apply = joined(stream, {name.removeprefix("link_"): link for name, link in state.items()})
 
-        def run_right(block: GatedResNet, h: Tensor, shortcut: Tensor | None) -> Tensor:
+        def run_right(block: GatedResNet, h: Features, shortcut: Features | None) -> Features:
             return block.run(h, shortcut, apply)
 
         def descend(stage: Stage, h: Tensor, run_block: RunBlock) -> Tensor:
@@ -339,8 +345,8 @@ class PixelCNNPP(RasterPrior):
         def link(layer: ShiftedConv2D, joins: Tensor | float = 0.0) -> None:
             stream.after[f"link_{layer.name}"] = layer.above(state[f"above_{layer.name}"]) + joins
 
-        def run_down(block: GatedResNet, u: Tensor, shortcut: Tensor | None) -> Tensor:
-            at_row = pool_row(condition, self.grid_shape[1] // u.shape[1], y)
+        def run_down(block: GatedResNet, u: Features, shortcut: Features | None) -> Features:
+            at_row = pool_row(condition, self.grid_shape[1] // u.x.shape[1], y)
             u = block.run(u, shortcut, joined(stream, block.links(None, at_row, stream)))
             partner = self._partners[block.name]
             links = partner.links(u, at_row, stream)
@@ -384,7 +390,7 @@ class PixelCNNPP(RasterPrior):
         apply = joined(stream, links)
         y, x = position // self.grid_shape[1], position % self.grid_shape[1]
 
-        def run_right(block: GatedResNet, h: Tensor, shortcut: Tensor | None) -> Tensor:
+        def run_right(block: GatedResNet, h: Features, shortcut: Features | None) -> Features:
             return block.run(h, shortcut, apply)
 
         def descend(stage: Stage, h: Tensor, run_block: RunBlock) -> Tensor:
