@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfprior import distributions, layers, priors
-from tfprior.distributions import Categorical
+from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
 
 GREY, COLOUR = (4, 6, 1), (3, 4, 3)
@@ -92,7 +92,11 @@ LAYERS = [
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
 ]
 
-DISTRIBUTIONS = [Entry(Categorical, {"num_classes": 5}, lambda: features(2, 4, 3, 3 * 5))]
+DISTRIBUTIONS = [
+    Entry(Categorical, {"num_classes": 5}, lambda: features(2, 4, 3, 3 * 5)),
+    Entry(DiscretizedLogistic, {"num_levels": 5}, lambda: features(2, 4, 3, 10)),
+    Entry(DiscretizedLogisticMixture, {"num_components": 2, "num_levels": 5}, lambda: features(2, 4, 3, 20)),
+]
 
 
 def arguments(

@@ -30,6 +30,20 @@ class OutputDistribution(abc.ABC):
     def num_params(self, channels: int) -> int:
         """How many parameters P one pixel has."""
 
+    def num_channels(self, num_params: int) -> int:
+        """How many channels C have that many parameters: the inverse of `num_params`.
+
+        Raises:
+            ValueError: where no number of channels has.
+        """
+        for channels in range(1, num_params + 1):
+            if self.num_params(channels) == num_params:
+                return channels
+        raise ValueError(
+            f"{type(self).__name__} got {num_params} parameters a pixel; expected {self.num_params(1)} for "
+            f"one channel, {self.num_params(3)} for three."
+        )
+
     @abc.abstractmethod
     def num_uniforms(self, channels: int) -> int:
         """How many uniforms K the drawing of one pixel takes."""
@@ -60,6 +74,17 @@ class OutputDistribution(abc.ABC):
     @abc.abstractmethod
     def mode(self, params: Tensor) -> Tensor:
         """Most probable value of each channel: (…, P) → (…, C) int32."""
+
+    def to_tfp(self, params: Tensor) -> Any:
+        """As a distribution of TensorFlow Probability: (…, P) → batch shape (…), event shape (C,), nats.
+
+        Raises:
+            ImportError: where TensorFlow Probability is missing, or Keras runs on another backend.
+            ValueError: where no number of channels has P parameters.
+        """
+        from tfprior.distributions import tfp
+
+        return tfp.Pixel(self, params)
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:

@@ -77,6 +77,12 @@ class Categorical(OutputDistribution):
     def mode(self, params: Tensor) -> Tensor:
         return ops.cast(ops.argmax(self._logits(params), axis=-1), "int32")
 
+    def to_tfp(self, params: Tensor) -> Any:
+        from tfprior.distributions import tfp
+
+        shape = (*ops.shape(params)[:-1], self.num_channels(params.shape[-1]), self.num_classes)
+        return tfp.independent_categoricals(ops.reshape(ops.cast(params, "float32"), shape))
+
     def get_config(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes}
 

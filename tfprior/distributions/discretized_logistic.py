@@ -10,20 +10,53 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import BELOW_ONE, OutputDistribution, Tensor
+from tfprior.distributions.categorical import TINY
 
-LOG_SCALES = -7.0, 30.0
-"""Below, a component is narrower than a bin; above, it is as flat as float32 can tell."""
-LEAST = np.float32(1e-7)
-"""Uniforms keep this distance from 0 and 1, so that no draw is infinite."""
+LEAST_LOG_SCALE = np.float32(-7)
+LEAST_RATE = np.float32(1e-30)
+"""Added to 1 / scale: lost in rounding but for scales so wide that no bin would have a probability."""
+FAR = np.float32(1e33)
+"""The outer edges of the first and the last bin: infinite at any rate, while 0 · FAR is 0 in a gradient."""
+LEAST_UNIFORM = np.float32(2**-24)
+"""Uniforms keep this distance, the step of their grid, from 0 and 1: no draw is infinite."""
 
 
-class Components(NamedTuple):
-    """Parameters of a pixel apart; means and scales on [−1, 1]."""
+class Parts(NamedTuple):
+    """The parameters of a pixel apart, each (…, M); means and scales on [−1, 1]."""
 
-    logits: Tensor  # (…, M)
-    means: Tensor  # (…, C, M)
-    log_scales: Tensor  # (…, C, M)
-    coefficients: Tensor  # (…, C(C − 1)/2, M)
+    logits: Tensor
+    means: list[Tensor]
+    rates: list[Tensor]  # 1 / scale
+    coefficients: list[Tensor]
+
+    @classmethod
+    def of(cls, rows: list[Tensor], channels: int) -> "Parts":
+        """From the rows of the layout, each (…, M)."""
+        logits, *rows = rows
+        log_scales = rows[channels : 2 * channels]
+        return cls(
+            logits,
+            rows[:channels],
+            [ops.exp(-ops.maximum(log_scale, LEAST_LOG_SCALE)) + LEAST_RATE for log_scale in log_scales],
+            [ops.tanh(coefficient) for coefficient in rows[2 * channels :]],
+        )
+
+    def mean(self, channel: int, centres: list[Tensor]) -> Tensor:
+        """The channel's means given the values before it on [−1, 1], each (…, 1) or (…, M): (…, M)."""
+        mean = self.means[channel]
+        first = channel * (channel - 1) // 2
+        for before in range(channel):
+            mean = mean + self.coefficients[first + before] * centres[before]
+        return mean
+
+
+class Bins(NamedTuple):
+    """Where the bins of some values lie on [−1, 1]; each of the values' shape."""
+
+    centre: Tensor
+    lower: Tensor
+    upper: Tensor
+    width: Tensor
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -32,18 +65,20 @@ class DiscretizedLogisticMixture(OutputDistribution):
 
     The L levels lie evenly on [−1, 1]. A level has the probability of the bin around it; the first and the
     last one take their whole tails. One component is drawn for the whole pixel, and the mean of a channel
-    moves with the values of the channels before it: μ_G + tanh(c₀) · R, μ_B + tanh(c₁) · R + tanh(c₂) · G.
+    moves with the values of the channels before it: μ_G + tanh(c₀) · R, μ_B + tanh(c₁) · R + tanh(c₂) · G
+    (PixelCNN++, Salimans et al. 2017, arXiv:1701.05517).
 
     Parameters along the last axis: mixture logits (M), means (C · M, channel by channel), log-scales
-    (C · M), coupling coefficients (C(C − 1)/2 · M, in the order G←R, B←R, B←G). Uniforms: one for the
-    component, then one for each channel.
+    (C · M, −7 at the least), coupling coefficients (C(C − 1)/2 · M, in the order G←R, B←R, B←G). Uniforms:
+    one for the component, then one for each channel.
 
     Args:
         num_components: M.
         num_levels: L.
 
     Raises:
-        ValueError: for no components, or fewer than two levels.
+        ValueError: for no components, or fewer than two levels; by every method, for parameters whose number
+            is not that of the channels.
     """
 
     orders_channels = True
@@ -65,36 +100,13 @@ class DiscretizedLogisticMixture(OutputDistribution):
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         channels = values.shape[-1]
-        logits, means, log_scales, coefficients = self._split(params, channels)
-        values = ops.expand_dims(ops.cast(values, "int32"), -1)  # (…, C, 1)
-        x = self._scaled(values)
-        means = ops.stack(
-            [
-                _coupled(means, coefficients, channel, [x[..., before, :] for before in range(channel)])
-                for channel in range(channels)
-            ],
-            axis=-2,
-        )
-        nats = ops.sum(self._log_bin(x - means, log_scales, values), axis=-2)  # (…, M)
-        return ops.logsumexp(nats + logits, axis=-1) - ops.logsumexp(logits, axis=-1)
-
-    def _log_bin(self, centred: Tensor, log_scales: Tensor, values: Tensor) -> Tensor:
-        """log of the probability of the bin around `centred`, x − μ; in nats.
-
-        With its edges a > b in units of the scale it is log(σ(a) − σ(b)) = log σ(a) + log σ(−b) +
-        log(1 − exp(b − a)), exact in both tails. The bins at the ends have one edge only.
-        """
-        half_bin = np.float32(1 / (self.num_levels - 1))
-        rate = ops.exp(-log_scales)
-        upper = -ops.softplus(-rate * (centred + half_bin))
-        lower = -ops.softplus(rate * (centred - half_bin))
-        width = ops.log(-ops.expm1(-2 * half_bin * rate))
-        is_first, is_last = values == 0, values == self.num_levels - 1
-        return (
-            ops.where(is_last, 0.0, upper)
-            + ops.where(is_first, 0.0, lower)
-            + ops.where(is_first | is_last, 0.0, width)
-        )
+        parts = self._parts(params, channels)
+        axis = len(values.shape) - 1
+        bins = Bins(*(ops.split(edges, channels, axis=axis) for edges in self._bins(values)))
+        nats = ops.log_softmax(parts.logits, axis=-1)
+        for channel, its_bins in enumerate(zip(*bins, strict=True)):
+            nats = nats + _log_bin(Bins(*its_bins), parts.mean(channel, bins.centre), parts.rates[channel])
+        return ops.logsumexp(nats, axis=-1)
 
     def sample(
         self,
@@ -115,108 +127,111 @@ class DiscretizedLogisticMixture(OutputDistribution):
                 "each other is not truncated: use temperature instead."
             )
         channels = uniforms.shape[-1] - 1
-        logits, *others = self._split(params, channels)
-        temperature = ops.expand_dims(ops.cast(temperature, "float32"), -1)
-        chosen = choose(logits / temperature, uniforms[..., :1])  # (…, M)
-        means, log_scales, coefficients = _of_component(chosen, others)
-        u = ops.clip(uniforms, LEAST, 1 - LEAST)
-        noise = ops.log(u) - ops.log(1 - u)
+        temperature = ops.expand_dims(ops.maximum(ops.cast(temperature, "float32"), TINY), -1)
+        drawn = self._draw_component(params, uniforms[..., :1], channels, temperature)
+        u = ops.clip(uniforms, LEAST_UNIFORM, 1 - LEAST_UNIFORM)
+        noise = temperature * (ops.log(u) - ops.log(1 - u))
         values: list[Tensor] = []
-        x: list[Tensor] = []
+        centres: list[Tensor] = []
         for channel in range(channels):
-            mean = _coupled(means, coefficients, channel, x)  # (…, 1)
-            scale = temperature * ops.exp(log_scales[..., channel, :])
-            drawn = mean + scale * noise[..., channel + 1 : channel + 2]
-            values.append(self._nearest_level(drawn))
-            x.append(self._scaled(values[-1]))
-        value = ops.concatenate(values, axis=len(values[0].shape) - 1)
-        return value, self.log_prob(params, value)
+            mean, rate = drawn.mean(channel, centres), drawn.rates[channel]  # (…, 1)
+            values.append(self._nearest_level(mean + noise[..., channel + 1 : channel + 2] / rate))
+            centres.append(self._bins(values[-1]).centre)
+        pixel = ops.concatenate(values, axis=len(values[0].shape) - 1)
+        return pixel, self.log_prob(params, pixel)
 
     def mean(self, params: Tensor) -> Tensor:
-        """Expected value of each channel: (…, P) → (…, C) float32.
+        """Expected value of each channel: (…, P) → (…, C) float32; takes memory for (…, M, L).
 
-        A component's expectations move through the coupling as the values do, which is exact but for what
-        the ends of the range cut off.
+        Exact for the first channel. In the others every component is conditioned on its expectations of the
+        channels before, as if coupling were linear across rounding to levels and the ends of the range.
         """
-        channels = self._channels_of(params)
-        logits, means, log_scales, coefficients = self._split(params, channels)
-        levels = np.arange(self.num_levels, dtype="float32")
+        parts = self._parts(params, self.num_channels(params.shape[-1]))
+        weights = ops.exp(ops.log_softmax(parts.logits, axis=-1))
+        inner_edges = self._bins(np.arange(1, self.num_levels)).lower
         expected: list[Tensor] = []
-        x: list[Tensor] = []
-        for channel in range(channels):
-            pmf = self._pmf(_coupled(means, coefficients, channel, x), log_scales[..., channel, :])
-            by_component = ops.sum(pmf * levels, axis=-1)  # (…, M)
-            x.append(self._scaled(by_component))
-            expected.append(ops.sum(ops.softmax(logits, axis=-1) * by_component, axis=-1))
+        centres: list[Tensor] = []
+        for channel, rate in enumerate(parts.rates):
+            distance = ops.expand_dims(parts.mean(channel, centres), -1) - inner_edges
+            # The expectation of an integer is the sum of its chances to reach 1, 2, …
+            levels = ops.sum(ops.sigmoid(ops.expand_dims(rate, -1) * distance), axis=-1)  # (…, M)
+            expected.append(ops.sum(weights * levels, axis=-1))
+            centres.append(self._bins(levels).centre)
         return ops.stack(expected, axis=-1)
 
     def mode(self, params: Tensor) -> Tensor:
-        """Most probable values of the most probable component, one channel after the other."""
-        channels = self._channels_of(params)
-        logits, *others = self._split(params, channels)
-        first = ops.argmax(logits, axis=-1, keepdims=True)
-        chosen = ops.cast(ops.equal(ops.arange(self.num_components), ops.cast(first, "int32")), "float32")
-        means, log_scales, coefficients = _of_component(chosen, others)
+        """Most probable value of each channel given those before: (…, P) → (…, C); memory for (…, M, L)."""
+        parts = self._parts(params, self.num_channels(params.shape[-1]))
+        every = self._bins(np.arange(self.num_levels))
+        nats = ops.log_softmax(parts.logits, axis=-1)
         modes: list[Tensor] = []
-        x: list[Tensor] = []
-        for channel in range(channels):
-            pmf = self._pmf(_coupled(means, coefficients, channel, x), log_scales[..., channel, :])
-            modes.append(ops.cast(ops.argmax(pmf, axis=-1), "int32"))  # (…, 1)
-            x.append(self._scaled(modes[-1]))
-        return ops.concatenate(modes, axis=-1)
+        centres: list[Tensor] = []
+        for channel, rate in enumerate(parts.rates):
+            mean = parts.mean(channel, centres)
+            of_every = _log_bin(every, ops.expand_dims(mean, -1), ops.expand_dims(rate, -1))  # (…, M, L)
+            log_pmf = ops.logsumexp(ops.expand_dims(nats, -1) + of_every, axis=-2)
+            modes.append(ops.argmax(log_pmf, axis=-1))
+            found = self._bins(ops.expand_dims(modes[-1], -1))
+            nats = nats + _log_bin(found, mean, rate)
+            centres.append(found.centre)
+        return ops.cast(ops.stack(modes, axis=-1), "int32")
 
-    def _pmf(self, means: Tensor, log_scales: Tensor) -> Tensor:
-        """Probability of every level: (…, M), (…, M) → (…, M, L)."""
-        levels = np.arange(self.num_levels, dtype="int32")
-        centred = self._scaled(levels) - ops.expand_dims(means, -1)
-        return ops.exp(self._log_bin(centred, ops.expand_dims(log_scales, -1), levels))
+    def get_config(self) -> dict[str, Any]:
+        return {"num_components": self.num_components, "num_levels": self.num_levels}
 
-    def _split(self, params: Tensor, channels: int) -> Components:
-        """Parameters (…, P) apart, in float32."""
+    def _parts(self, params: Tensor, channels: int) -> Parts:
+        self._check(params, channels)
+        axis = len(params.shape) - 1
+        rows = ops.split(ops.cast(params, "float32"), params.shape[axis] // self.num_components, axis=axis)
+        return Parts.of(rows, channels)
+
+    def _draw_component(self, params: Tensor, uniforms: Tensor, channels: int, temperature: Tensor) -> Parts:
+        """The parameters of one component, drawn by inverse CDF: uniforms (…, 1) → parts (…, 1)."""
+        self._check(params, channels)
+        size = self.num_components
+        shape = (*(-1, *params.shape[1:])[: len(params.shape) - 1], params.shape[-1] // size, size)
+        rows = ops.reshape(ops.cast(params, "float32"), shape)
+        logits = rows[..., 0, :]
+        weights = ops.exp((logits - ops.max(logits, axis=-1, keepdims=True)) / temperature)
+        cdf = ops.cumsum(weights, axis=-1)
+        # Staying below the total keeps a rounded-up draw from components of weight zero at the end.
+        total = cdf[..., -1:]
+        threshold = ops.minimum(uniforms * total, total * BELOW_ONE)
+        index = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1, keepdims=True)
+        drawn = ops.cast(ops.equal(index, np.arange(size, dtype="int32")), "float32")
+        chosen = ops.sum(rows * ops.expand_dims(drawn, -2), axis=-1)
+        return Parts.of(ops.split(chosen, shape[-2], axis=len(chosen.shape) - 1), channels)
+
+    def _check(self, params: Tensor, channels: int) -> None:
         if params.shape[-1] != self.num_params(channels):
             raise ValueError(
                 f"{type(self).__name__} got {params.shape[-1]} parameters a pixel for {channels} channels; "
-                f"expected {self.num_params(channels)}."
+                f"expected {self.num_params(channels)}: give the last layer num_params({channels}) outputs."
             )
-        size = self.num_components
-        rows = ops.reshape(
-            ops.cast(params, "float32"), (-1, *params.shape[1:-1], params.shape[-1] // size, size)
-        )
-        means, log_scales = rows[..., 1 : channels + 1, :], rows[..., channels + 1 : 2 * channels + 1, :]
-        return Components(
-            rows[..., 0, :],
-            means,
-            ops.clip(log_scales, *LOG_SCALES),
-            ops.tanh(rows[..., 2 * channels + 1 :, :]),
-        )
 
-    def _channels_of(self, params: Tensor) -> int:
-        """How many channels have as many parameters."""
-        for channels in range(1, params.shape[-1] + 1):
-            if self.num_params(channels) == params.shape[-1]:
-                return channels
-        raise ValueError(
-            f"{type(self).__name__} got {params.shape[-1]} parameters a pixel; expected "
-            f"{self.num_params(1)} for one channel, {self.num_params(3)} for three."
+    def _bins(self, values: Tensor) -> Bins:
+        top = self.num_levels - 1
+        half_bin = np.float32(1 / top)
+        doubled = 2 * ops.cast(values, "float32") - top  # exact: symmetric, and edges meet
+        is_first, is_last = doubled <= -top, doubled >= top
+        return Bins(
+            doubled * half_bin,
+            ops.where(is_first, -FAR, (doubled - 1) * half_bin),
+            ops.where(is_last, FAR, (doubled + 1) * half_bin),
+            ops.where(is_first | is_last, FAR, 2 * half_bin),
         )
-
-    def _scaled(self, values: Tensor) -> Tensor:
-        """Levels → [−1, 1]."""
-        # The product of two floats rounds once everywhere; a division may be rewritten by a compiler.
-        return ops.cast(values, "float32") * np.float32(2 / (self.num_levels - 1)) - 1
 
     def _nearest_level(self, x: Tensor) -> Tensor:
         """[−1, 1] and beyond → levels int32."""
         top = self.num_levels - 1
         return ops.cast(ops.clip(ops.floor((x + 1) * np.float32(top / 2) + 0.5), 0, top), "int32")
 
-    def get_config(self) -> dict[str, Any]:
-        return {"num_components": self.num_components, "num_levels": self.num_levels}
-
 
 @keras.saving.register_keras_serializable("tfprior")
 class DiscretizedLogistic(DiscretizedLogisticMixture):
     """One discretized logistic, its channels coupled linearly: the mixture of a single component.
+
+    Layout and uniforms are the mixture's too; its one logit and the first uniform change nothing.
 
     Raises:
         ValueError: for fewer than two levels.
@@ -229,27 +244,14 @@ class DiscretizedLogistic(DiscretizedLogisticMixture):
         return {"num_levels": self.num_levels}
 
 
-def _coupled(means: Tensor, coefficients: Tensor, channel: int, before: list[Tensor]) -> Tensor:
-    """The channel's means given the values before it on [−1, 1], each (…, 1) or (…, M): (…, M)."""
-    mean = means[..., channel, :]
-    first = channel * (channel - 1) // 2
-    for index, x in enumerate(before):
-        mean = mean + coefficients[..., first + index, :] * x
-    return mean
+def _log_bin(bins: Bins, mean: Tensor, rate: Tensor) -> Tensor:
+    """log of the probability of a bin under a logistic, in nats.
 
-
-def _of_component(chosen: Tensor, parts: list[Tensor]) -> list[Tensor]:
-    """Of each part (…, N, M) the component that is one in `chosen` (…, M): (…, N, 1)."""
-    weights = ops.expand_dims(chosen, -2)
-    return [ops.sum(part * weights, axis=-1, keepdims=True) for part in parts]
-
-
-def choose(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """One-hot of a component (…, M), drawn by inverse CDF from logits (…, M) and uniforms (…, 1)."""
-    weights = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))
-    cdf = ops.cumsum(weights, axis=-1)
-    total = cdf[..., -1:]
-    # Staying below the total keeps a rounded-up draw from components of weight zero at the end.
-    threshold = ops.minimum(uniforms * total, total * BELOW_ONE)
-    index = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1, keepdims=True)
-    return ops.cast(ops.equal(index, np.arange(logits.shape[-1], dtype="int32")), "float32")
+    With a > b, its edges from the mean in units of the scale, it is log(σ(a) − σ(b)) = log σ(a) + log σ(−b)
+    + log(1 − exp(b − a)), exact in both tails. Of an edge at infinity nothing is left.
+    """
+    return (
+        ops.log(-ops.expm1(-rate * bins.width))
+        - ops.softplus(rate * (mean - bins.upper))
+        - ops.softplus(rate * (bins.lower - mean))
+    )
