@@ -13,9 +13,10 @@ import numpy as np
 
 from tfprior import distributions, layers, priors
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
-from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 
 GREY, COLOUR = (4, 6, 1), (3, 4, 3)
+EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
 PACKAGES = (layers, distributions, priors)
@@ -38,7 +39,18 @@ class Entry:
         return "-".join([self.kind.__name__, *shown])
 
 
-_SHOWN = ("axis", "mask_type", "groups", "embedding_dim", "grid_shape", "num_classes", "condition_shape")
+_SHOWN = (
+    "direction",
+    "strides",
+    "weight_norm",
+    "axis",
+    "mask_type",
+    "groups",
+    "embedding_dim",
+    "grid_shape",
+    "num_classes",
+    "condition_shape",
+)
 
 
 def features(*shape: int, seed: int = 0) -> np.ndarray:
@@ -88,6 +100,31 @@ LAYERS = [
     Entry(layers.GatedBlock, {"filters": 6}, _conditioned_stacks),
     Entry(layers.ResidualBlock, {"filters": 12, "groups": 3, "dropout": 0.5}, _maps(12)),
     Entry(layers.ResidualBlock, {"filters": 6, "kernel_size": 5}, _maps(6)),
+    Entry(layers.ShiftedConv2D, {"filters": 6, "kernel_size": (2, 3), "direction": "down"}, _maps(4)),
+    Entry(
+        layers.ShiftedConv2D,
+        {"filters": 6, "kernel_size": (2, 2), "direction": "down_right", "strides": 2, "init_scale": 0.1},
+        _maps(4),
+    ),
+    Entry(layers.ShiftedConv2DTranspose, {"filters": 6, "direction": "down"}, _maps(4)),
+    Entry(
+        layers.ShiftedConv2DTranspose,
+        {"filters": 6, "direction": "down_right", "weight_norm": False},
+        _maps(4),
+    ),
+    Entry(layers.WeightNormDense, {"filters": 5}, _maps(4)),
+    Entry(layers.GatedResNet, {"filters": 6, "direction": "down"}, _maps(6)),
+    Entry(
+        layers.GatedResNet,
+        {
+            "filters": 6,
+            "direction": "down_right",
+            "takes_down": True,
+            "takes_shortcut": True,
+            "dropout": 0.5,
+        },
+        lambda: [*_stacks(6, 6, 6)(), features(2, 1, 1, 3, seed=3)],
+    ),
     Entry(layers.ValueEncoding, {"num_levels": 4}, lambda: integers(2, 4, 5, 3)),
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
 ]
@@ -110,6 +147,8 @@ def arguments(
         "maps": {"condition_shape": (*grid_shape[:2], 2)},
     }
     small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "condition_dim": 4}
+    if kind is PixelCNNPP:
+        small = {"filters": 6, "num_layers": 1, "num_stages": 2, "dropout": 0.0, "condition_dim": 4}
     return {
         "grid_shape": grid_shape,
         "distribution": Categorical(4),
@@ -152,6 +191,9 @@ PRIORS = [
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
     _prior_entry(GatedPixelCNN, GREY, "vectors", embedding_dim=3),
+    _prior_entry(PixelCNNPP, GREY, "labels", dropout=0.5),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, distribution=DiscretizedLogisticMixture(2, 4)),
 ]
 
 ENTRIES = [*LAYERS, *DISTRIBUTIONS, *PRIORS]

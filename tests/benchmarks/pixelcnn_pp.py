@@ -2,7 +2,7 @@
 
     python tests/benchmarks/pixelcnn_pp.py         # about three minutes on two cores
 
-Both networks have the same stages, blocks and filters, 28×28×1 values of 256 levels and five mixture components.
+Both networks have the same stages, blocks and filters, for 28×28×1 values of 256 levels and five components.
 Theirs runs without weight normalization, which it has in eager mode only; ours runs with it. Training steps
 are taken in turn, the best of several counts; their sampling runs once, whole.
 """
