@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-MODELS = {"PixelCNN": ((3, 4, 1), "labels"), "GatedPixelCNN": ((2, 3, 3), "maps")}
+MODELS = {
+    "PixelCNN": ((3, 4, 1), "labels"),
+    "GatedPixelCNN": ((2, 3, 3), "maps"),
+    "PixelCNNPP": ((4, 4, 1), "maps"),
+}
 
 
 @pytest.mark.parametrize("name", MODELS)

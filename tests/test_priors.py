@@ -49,7 +49,13 @@ def fitted(prior: Prior, **options: Any) -> Prior:
 
 
 def jacobian(prior: Prior) -> np.ndarray:
-    """Which value moves which parameter, over a few grids: (H, W, C, K, H, W, C) bool.
+    """Which value moves which logit: (H, W, C, K, H, W, C) bool."""
+    height, width, channels = prior.grid_shape
+    return dependence(prior).reshape(height, width, channels, -1, height, width, channels)
+
+
+def dependence(prior: Prior) -> np.ndarray:
+    """Which value moves which parameter, over a few grids: (H, W, P, H, W, C) bool.
 
     Values may be floats to the network. One backward pass does: example n of the batch carries parameter n.
     """
@@ -65,7 +71,7 @@ def jacobian(prior: Prior) -> np.ndarray:
             params = prior(inputs)
             own = tf.linalg.diag_part(tf.reshape(params, (size, size)))
         moved |= tape.gradient(own, values).numpy() != 0
-    return moved.reshape(height, width, channels, -1, height, width, channels)
+    return moved.reshape(height, width, -1, height, width, channels)
 
 
 def permitted(grid: tuple[int, int, int]) -> np.ndarray:

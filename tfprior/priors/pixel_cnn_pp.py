@@ -482,16 +482,20 @@ def pool(condition: Tensor | None, size: tuple[int, int]) -> Tensor | None:
     """A condition's features (B, 1 or H, 1 or W, D), maps averaged to `size`."""
     if condition is None or condition.shape[1] in (1, size[0]):
         return condition
-    return ops.average_pool(condition, condition.shape[1] // size[0], data_format="channels_last")
+    return ops.mean(_blocks(condition, condition.shape[1] // size[0]), axis=(2, 4))
 
 
 def pool_row(condition: Tensor | None, scale: int, y: Tensor) -> Tensor | None:
     """The row of the pooled condition that row y (B,) of the grid lies in: (B, 1 or W / scale, D)."""
     if condition is None or condition.shape[1] == 1:
         return None if condition is None else condition[:, 0]
-    height, width, size = condition.shape[1:]
-    blocks = ops.reshape(condition, (-1, height // scale, scale, width // scale, scale, size))
-    return ops.mean(select(blocks, y // scale), axis=(1, 3))
+    return ops.mean(select(_blocks(condition, scale), y // scale), axis=(1, 3))
+
+
+def _blocks(maps: Tensor, scale: int) -> Tensor:
+    """(B, H, W, D) → (B, H / scale, scale, W / scale, scale, D)."""
+    height, width, size = maps.shape[1:]
+    return ops.reshape(maps, (-1, height // scale, scale, width // scale, scale, size))
 
 
 _PLAIN: weakref.WeakKeyDictionary[PixelCNNPP, PixelCNNPP] = weakref.WeakKeyDictionary()
