@@ -1,7 +1,6 @@
 """Writing a bundle: every function in every format, checked as a whole before it appears."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tfprior import __version__
+from tfprior.atomic import flush
 from tfprior.export import manifest as bundle_manifest
 from tfprior.export.functions import Function, Port, condition_kind, functions, model_description
 from tfprior.priors import Prior
@@ -211,15 +211,7 @@ def _close_to_a_step(
 
 def _sync(root: Path) -> None:
     for path in (root, *root.rglob("*")):
-        _sync_entry(path)
-
-
-def _sync_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)
 
 
 def _move(partial: Path, path: Path) -> None:
@@ -235,6 +227,6 @@ def _move(partial: Path, path: Path) -> None:
             if old.exists():
                 old.rename(path)
             raise
-        _sync_entry(path.parent)
+        flush(path.parent)
     finally:
         shutil.rmtree(old.parent)

@@ -178,6 +178,21 @@ def test_complete_keeps_what_was_given(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(original, completion)
 
 
+def test_pixelcnn_pp_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
+    folder, exported, picture = tmp_path / "run", tmp_path / "bundle", tmp_path / "samples.png"
+    network = ["--model", "pixelcnn_pp", "--stages", 1, "--components", 2, "--filters", 4, "--layers", 1]
+    options = ["--epochs", 2, "--batch-size", 8, "--flip", "--ema", 0.5, "--levels", 4, "--no-xla"]
+    run("train", "--data", data, "--out", folder, *network, *options)
+    prior = load_prior(folder / "best.keras")
+    assert (prior.num_stages, prior.distribution.num_components) == (1, 2)
+    assert not prior.needs_initialization
+    assert "made, test split, 10 images" in run("evaluate", folder)
+    run("sample", folder, "--num", 4, "--out", picture)
+    assert rgb(picture).any()
+    run("export", folder, exported, "--format", "onnx")
+    assert "onnx step" in run("verify", exported)
+
+
 def test_verify_and_info_describe_a_bundle(bundle: Path) -> None:
     assert "onnx step" in run("verify", bundle)
     printed = run("info", bundle)
@@ -205,6 +220,9 @@ def test_info_describes_runs_and_files(trained: Path) -> None:
         ("train --out {tmp}/new --ema 2", 1, "ema=2.0; expected a momentum between 0 and 1"),
         ("train --out {tmp}/new --data nonsense", 1, "'nonsense' is not a known data set"),
         ("train --out {tmp}/new --data {tmp}/missing.npz", 1, "does not exist"),
+        ("train --out {tmp}/new --stages 2", 1, "gated_pixel_cnn has no option num_stages"),
+        ("train --out {tmp}/new --components 5", 1, "5 components for a categorical output"),
+        ("train --out {tmp}/new --data {data} --levels 4 --model pixelcnn_pp", 1, "divisible by 4"),
         ("train --out {run} --data {data}", 1, "holds a finished run (12 epochs"),
         ("evaluate {tmp}/missing", 1, "is no folder; expected the --out"),
         ("evaluate {tmp}", 1, "holds no config.json"),

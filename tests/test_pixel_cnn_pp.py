@@ -4,7 +4,9 @@ Shapes: B batch · H W C grid, H ≠ W. Weights are random, biases too.
 """
 
 import functools
+import inspect
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from catalogue import EVEN_COLOUR, GREY, batch_of, condition_of, values_of
-from test_priors import dependence, jacobian, permitted, teacher_forced, whole
-from test_sampling import noise
+from test_priors import dependence, every_grid, jacobian, permitted, teacher_forced, whole
+from test_sampling import chi_square, noise
 
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.layers.weight_norm import WeightNormalized
@@ -222,22 +224,41 @@ def test_every_loop_draws_the_same_integers(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("grid", "condition", "distribution", "num_stages"),
+    [
+        ((2, 2, 1), "none", Categorical(4), 2),
+        ((2, 2, 1), "maps", MIXTURE, 2),
+        ((2, 2, 3), "labels", Categorical(2), 2),
+        ((2, 2, 3), "vectors", DiscretizedLogisticMixture(2, 2), 2),
+        ((3, 2, 1), "none", Categorical(3), 1),
+    ],
+    ids=str,
+)
+def test_probabilities_of_all_grids_sum_to_one(
+    grid: Any, condition: str, distribution: Any, num_stages: int
+) -> None:
+    prior = small(grid, condition, distribution=distribution, num_stages=num_stages)
+    grids, given = every_grid(grid, distribution.num_levels), condition_of(prior, 1)
+    nats = prior.log_prob(grids, None if given is None else given.repeat(len(grids), 0))
+    assert np.exp(np.asarray(nats, "float64")).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
     ("grid", "distribution"),
-    [((2, 2, 1), Categorical(4)), ((2, 2, 1), DiscretizedLogisticMixture(2, 4))],
-    ids=["categorical", "mixture"],
+    [
+        ((2, 2, 1), Categorical(4)),
+        ((2, 2, 1), MIXTURE),
+        ((2, 2, 3), DiscretizedLogisticMixture(2, 2)),
+    ],
+    ids=["categorical", "mixture", "colour, mixture"],
 )
 def test_samples_follow_the_enumerated_probabilities(grid: Any, distribution: Any) -> None:
     prior = small(grid, distribution=distribution)
-    grids = np.array(list(itertools.product(range(4), repeat=4)), "int32").reshape(-1, *grid)
-    probabilities = np.exp(np.asarray(prior.log_prob(grids), "float64"))
-    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
-    values = sample(prior, 50_000, seed=0).reshape(-1, 4)
-    counts = np.bincount(values @ [64, 16, 4, 1], minlength=256)
-    expected = 50_000 * probabilities
-    likely = expected > 5
-    statistic = ((counts - expected)[likely] ** 2 / expected[likely]).sum()
-    freedom = likely.sum()
-    assert statistic < freedom + 5 * np.sqrt(2 * freedom)
+    levels, size = distribution.num_levels, math.prod(grid)
+    probabilities = np.exp(np.asarray(prior.log_prob(every_grid(grid, levels)), "float64"))
+    values = sample(prior, 50_000, seed=0).reshape(-1, size)
+    counts = np.bincount(values @ levels ** np.arange(size)[::-1], minlength=levels**size)
+    assert -5 < chi_square(counts, 50_000 * probabilities) < 5
 
 
 # Weight normalization ------------------------------------------------------------------------------------
@@ -316,6 +337,40 @@ def test_fit_initializes_once_on_its_first_batch(feed: str, monkeypatch: pytest.
     assert not prior.needs_initialization
 
 
+class FirstBatch(Exception):
+    """Carries what `initialize` was given, and ends `fit` before any training."""
+
+
+@pytest.mark.parametrize("as_dataset", [False, True], ids=["arrays", "dataset"])
+@pytest.mark.parametrize("condition", ["none", "labels", "maps"])
+def test_the_first_batch_is_spread_over_arrays_and_a_dataset_s_own(
+    condition: str, as_dataset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: PixelCNNPP, batch: Any) -> None:
+        raise FirstBatch(batch)
+
+    monkeypatch.setattr(PixelCNNPP, "initialize", stop)
+    prior = small(GREY, condition)
+    prior.compile(optimizer="adam")
+    batch = batch_of(prior, 12)
+    data = tf.data.Dataset.from_tensor_slices(batch).batch(4) if as_dataset else batch
+    with pytest.raises(FirstBatch) as caught:
+        prior.fit(data, **({} if as_dataset else {"batch_size": 4}))
+    chosen = [0, 1, 2, 3] if as_dataset else [0, 3, 6, 9]
+    expected = keras.tree.map_structure(lambda part: part[chosen], batch)
+    keras.tree.map_structure(np.testing.assert_array_equal, caught.value.args[0], expected)
+
+
+def test_training_starts_from_the_initialized_weights() -> None:
+    prior, other = small(GREY, "labels"), small(GREY, "labels")
+    batch = batch_of(prior, 6)
+    other.initialize(batch)
+    prior.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    prior.fit(batch, batch_size=6, shuffle=False, verbose=0)
+    for ours, theirs in zip(prior.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("file", ["prior.keras", "prior.weights.h5"])
 def test_loaded_weights_are_not_initialized_anew(file: str, tmp_path: Path) -> None:
     prior = small(GREY, "labels")
@@ -346,8 +401,59 @@ def test_initialization_checks_its_batch() -> None:
 def test_a_generator_cannot_give_a_first_batch_twice() -> None:
     prior = small(GREY)
     prior.compile(optimizer="adam")
-    with pytest.raises(ValueError, match=r"prior\.initialize\(batch\) before fit"):
+    with pytest.raises(ValueError, match=r"call initialize\(batch\) before fit"):
         prior.fit(iter([values_of(prior)]))
+
+
+def test_mixed_bfloat16_initializes_trains_and_streams() -> None:
+    prior = small(DEEP, "labels", num_stages=3, distribution=MIXTURE, dtype="mixed_bfloat16")
+    batch = batch_of(prior, 8)
+    prior.compile(optimizer="adam", run_eagerly=True)
+    history = prior.fit(batch, verbose=0).history
+    assert np.isfinite(history["bits_per_dim"]).all()
+    assert all(weight.dtype == "float32" for weight in prior.trainable_weights)
+    assert all(np.isfinite(weight).all() for weight in prior.get_weights())
+    values, given = values_of(prior, 2), condition_of(prior, 2)
+    expected = np.asarray(whole(prior, values, given), "float32")
+    steps, _ = teacher_forced(prior, values, given)
+    np.testing.assert_allclose(np.asarray(steps, "float32"), expected, atol=0.1)
+
+
+# The paper's size ----------------------------------------------------------------------------------------
+
+
+def num_weights(filters: int, num_layers: int, num_stages: int, channels: int, outputs: int) -> int:
+    """Of every layer in the paper's figure: kernel, scale and bias; both inputs of a 1×1 have their own."""
+
+    def layer(inputs: int, outputs: int) -> int:
+        return inputs * outputs + 2 * outputs
+
+    f, encoded = filters, 2 * channels  # a value, and a one
+    first = layer(6 * encoded, f) + layer(3 * encoded, f) + layer(2 * encoded, f)
+    encoder = num_stages * num_layers
+    decoder = encoder + num_stages - 1
+    links = encoder + 3 * decoder  # the down stream's features go into every block, short-cuts up only
+    blocks = sum(layer(taps * 2 * f, f) + layer(taps * 2 * f, 2 * f) for taps in (6, 4))
+    strided = 2 * (num_stages - 1) * (layer(6 * f, f) + layer(4 * f, f))
+    return first + (encoder + decoder) * blocks + links * layer(2 * f, f) + strided + layer(f, outputs)
+
+
+@pytest.mark.parametrize(("num_layers", "num_stages"), [(1, 1), (2, 2), (1, 3)])
+def test_the_weights_are_those_of_the_figure(num_layers: int, num_stages: int) -> None:
+    prior = small((4, 8, 3), num_layers=num_layers, num_stages=num_stages, distribution=MIXTURE)
+    counted = sum(math.prod(weight.shape) for weight in prior.trainable_weights)
+    assert counted == num_weights(6, num_layers, num_stages, 3, MIXTURE.num_params(3))
+
+
+def test_the_defaults_are_the_paper_s() -> None:
+    given = {name: each.default for name, each in inspect.signature(PixelCNNPP).parameters.items()}
+    sizes = [given[name] for name in ("filters", "num_layers", "num_stages")]
+    assert (sizes, given["dropout"]) == ([160, 5, 3], 0.5)
+    outputs = DiscretizedLogisticMixture().num_params(3)
+    ours = num_weights(*sizes, 3, outputs)
+    # The reference has a single one beside the three channels, and one 1×1 layer for both inputs.
+    reference = ours - 2 * (6 + 3 + 2) * 160 - 17 * 2 * 160
+    assert (outputs, ours, reference) == (100, 53_668_040, 53_659_080)
 
 
 def test_dropout_acts_in_training_only() -> None:

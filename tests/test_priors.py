@@ -1,4 +1,6 @@
-"""PixelCNN and Gated PixelCNN: causal both ways, two executions with the same numbers, exact likelihoods.
+"""The raster priors: causal both ways, two executions with the same numbers, exact likelihoods.
+
+What PixelCNN++ does its own way, its receptive field and its stages, is in test_pixel_cnn_pp.
 
 Shapes: B batch · H W C grid, H ≠ W · K levels · G channel groups. Weights are random, biases too.
 """
@@ -17,11 +19,13 @@ import tensorflow as tf
 from catalogue import COLOUR, CONDITIONS, GREY, batch_of, condition_of, integers, values_of
 
 from tfprior.distributions import Categorical
-from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 
-KINDS = [PixelCNN, GatedPixelCNN]
+MASKED_KINDS = [PixelCNN, GatedPixelCNN]
+KINDS = [*MASKED_KINDS, PixelCNNPP]
 GRIDS = [GREY, COLOUR]
 each_kind = pytest.mark.parametrize("kind", KINDS)
+each_masked_kind = pytest.mark.parametrize("kind", MASKED_KINDS)
 each_grid = pytest.mark.parametrize("grid", GRIDS, ids=["grey", "colour"])
 each_condition = pytest.mark.parametrize("condition", CONDITIONS)
 each_model = pytest.mark.parametrize(
@@ -146,13 +150,13 @@ def assert_causal(prior: Prior) -> None:
         np.testing.assert_array_equal(moved[:, :, :, level], reach)
 
 
-@each_kind
+@each_masked_kind
 @each_model
 def test_parameters_depend_on_exactly_the_receptive_field(kind: Any, grid: Any, condition: str) -> None:
     assert_causal(wide(kind, grid, condition))
 
 
-@each_kind
+@each_masked_kind
 @each_grid
 def test_training_and_saving_keep_causality(kind: Any, grid: Any, tmp_path: Path) -> None:
     prior = fitted(wide(kind, grid, "labels"))
@@ -213,7 +217,7 @@ def whole(prior: Prior, values: np.ndarray, condition: Any) -> np.ndarray:
     return np.asarray(prior(values if condition is None else {"values": values, "condition": condition}))
 
 
-@each_kind
+@each_masked_kind
 @each_model
 def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: str) -> None:
     prior = prior_like(kind, grid, condition)
@@ -223,25 +227,27 @@ def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: s
         np.testing.assert_allclose(params, whole(prior, values, given), rtol=0, atol=1e-5)
 
 
-@each_kind
+@each_masked_kind
 @pytest.mark.parametrize(
-    "changes", [{"embedding_dim": 3}, {"kernel_size": 5, "first_kernel_size": 3}], ids=str
+    "changes",
+    [{"embedding_dim": 3}, {"kernel_size": 5, "first_kernel_size": 3}, {"grid_shape": (2, 9, 2)}],
+    ids=str,
 )
 def test_steps_equal_the_call_with_other_options(kind: Any, changes: Any) -> None:
-    prior = catalogue.prior(kind, COLOUR, **changes)
+    prior = catalogue.prior(kind, **{"grid_shape": COLOUR, **changes})
     values = values_of(prior, 2)
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
 
 
 @each_kind
-@pytest.mark.parametrize("grid", [(1, 6, 1), (6, 1, 1), (1, 1, 3), (2, 9, 2)], ids=str)
+@pytest.mark.parametrize("grid", [(1, 6, 1), (6, 1, 1), (1, 1, 3)], ids=str)
 def test_steps_equal_the_call_on_narrow_grids(kind: Any, grid: Any) -> None:
     prior = catalogue.prior(kind, grid)
     values = values_of(prior, 2)
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
 
 
-@each_kind
+@each_masked_kind
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "maps"), (COLOUR, "labels")])
 def test_examples_may_stand_at_different_positions(kind: Any, grid: Any, condition: str) -> None:
     prior = prior_like(kind, grid, condition)
@@ -319,7 +325,7 @@ def every_grid(grid: tuple[int, int, int], levels: int) -> np.ndarray:
     return np.array(list(cells), "int32").reshape(-1, *grid)
 
 
-@each_kind
+@each_masked_kind
 @pytest.mark.parametrize(
     ("grid", "levels", "condition"),
     [((2, 2, 1), 4, "none"), ((1, 2, 3), 3, "labels"), ((2, 1, 3), 2, "maps"), ((3, 2, 1), 3, "vectors")],
@@ -390,7 +396,7 @@ def gradients(count: int, grid: tuple[int, int, int] = GREY) -> np.ndarray:
 
 @each_kind
 def test_fit_needs_no_loss_and_lowers_bits_per_dim(kind: Any) -> None:
-    prior = catalogue.prior(kind, COLOUR, first_kernel_size=3)
+    prior = catalogue.prior(kind, COLOUR)
     prior.compile(optimizer=keras.optimizers.Adam(0.02))
     images = gradients(32, COLOUR)
     history = prior.fit(images, batch_size=8, epochs=4, validation_data=images[:5], verbose=0).history
@@ -630,12 +636,9 @@ def test_bad_conditions_have_no_likelihood(condition: str, batch: Any, message: 
         ({"condition_shape": (4, 6)}, r"condition_shape=\(4, 6\); expected"),
         ({"condition_shape": 4}, r"condition_shape=4; expected"),
         ({"condition_shape": (0,)}, r"condition_shape=\(0,\); expected"),
-        ({"num_layers": -1}, r"num_layers=-1; expected"),
-        ({"kernel_size": 4}, r"kernel_size=4; expected an odd number"),
-        ({"first_kernel_size": 1}, r"kernel_size=1; expected an odd number"),
+        ({"num_layers": -1}, r"num_layers=-1.*; expected"),
         ({"dropout": 1.5}, r"rate.*1.5"),
         ({"filters": 0}, r"filters=0"),
-        ({"filters": 8, "grid_shape": COLOUR}, r"filters=8 for groups="),
         ({"embedding_dim": 0}, r"embedding_dim=0; expected"),
         ({"condition_dim": 0, "num_classes": 3}, r"condition_dim=0; expected|must be a positive integer"),
         ({"depth": 3}, r"depth"),
@@ -643,5 +646,19 @@ def test_bad_conditions_have_no_likelihood(condition: str, batch: Any, message: 
 )
 @each_kind
 def test_bad_options_are_refused_at_construction(kind: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**{**catalogue.arguments(kind), **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel_size": 4}, r"kernel_size=4; expected an odd number"),
+        ({"first_kernel_size": 1}, r"kernel_size=1; expected an odd number"),
+        ({"filters": 8, "grid_shape": COLOUR}, r"filters=8 for groups="),
+    ],
+)
+@each_masked_kind
+def test_bad_options_of_masks_are_refused_at_construction(kind: Any, changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**{**catalogue.arguments(kind), **changes})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from catalogue import features, randomise
 
 from tfprior.layers import GatedResNet, ShiftedConv2D, ShiftedConv2DTranspose, WeightNormDense
@@ -220,6 +221,34 @@ def test_initialization_on_a_constant_keeps_the_scale() -> None:
     layer.initialize(x)
     np.testing.assert_array_equal(layer.scale, before)
     np.testing.assert_allclose(layer(x), 0, atol=1e-5)
+
+
+@each_layer
+def test_only_the_direction_of_a_kernel_matters(name: str) -> None:
+    x = features(2, 4, 6, 3)
+    layer = built(LAYERS[name](), x)
+    expected = np.asarray(layer(x))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) ** 2)
+    kernel, gradient = numbers(layer.kernel), numbers(tape.gradient(loss, layer.kernel.value))
+    # Along the kernel itself the outputs are constant.
+    assert np.abs(gradient).max() > 0.1
+    np.testing.assert_allclose((kernel * gradient).reshape(-1, 5).sum(0), 0, atol=1e-3)
+    layer.kernel.assign(7 * layer.kernel)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+@each_layer
+def test_a_kernel_of_zeros_gives_the_bias_and_finite_gradients(name: str) -> None:
+    x = features(2, 4, 6, 3)
+    layer = built(LAYERS[name](), x)
+    layer.kernel.assign(0 * layer.kernel)
+    with tf.GradientTape() as tape:
+        y = layer(x)
+        loss = tf.reduce_sum(y**2)
+    np.testing.assert_array_equal(y, np.broadcast_to(layer.bias, y.shape))
+    for gradient in tape.gradient(loss, [weight.value for weight in layer.trainable_weights]):
+        assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tfprior.atomic import atomic_path, write_text
 from tfprior.data import Images
 from tfprior.priors import PixelCNN
 from tfprior.training import (
@@ -28,7 +29,6 @@ from tfprior.training import (
     save_grid,
     train,
 )
-from tfprior.training.atomic import atomic_path, write_text
 from tfprior.training.baselines import png_sizes
 from tfprior.training.callbacks import Clock, Schedule, clock_face
 from tfprior.training.completion import hidden_part, spread

@@ -194,7 +194,9 @@ def train(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
     filters: Annotated[int, typer.Option(min=1, help="Features of each layer.")] = 64,
-    layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 8,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Number of layers, 8; of pixelcnn_pp in each stage, 2.")
+    ] = None,
     stages: Annotated[
         int | None, typer.Option(min=1, help="Resolutions of pixelcnn_pp, each half the one above; 3.")
     ] = None,
@@ -224,7 +226,7 @@ def train(
 
     ```
     tfprior train --data digits --conditional --ema 0.995 --out runs/digits
-    tfprior train --data photos --minutes 15 --flip --out runs/photos
+    tfprior train --data photos --model pixelcnn_pp --minutes 15 --flip --out runs/photos
     tfprior train --data my_images/ --image-size 32 --out runs/mine
     ```
 
@@ -252,7 +254,7 @@ def train(
         "name": model.value,
         "conditional": conditional,
         "filters": filters,
-        "num_layers": layers,
+        "num_layers": layers or (2 if model is Model.pixelcnn_pp else 8),
         "dropout": dropout,
         "output": (output or default_output(model)).value,
         **({} if components is None else {"num_components": components}),
@@ -331,7 +333,7 @@ def sample(
     """
     import numpy as np
 
-    from tfprior.training.atomic import atomic_path
+    from tfprior.atomic import atomic_path
     from tfprior.training.pictures import save_grid
 
     if npz is not None and npz.suffix != ".npz":

@@ -90,6 +90,10 @@ class OutputDistribution(abc.ABC):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
 
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({options})"
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "OutputDistribution":
         return cls(**config)

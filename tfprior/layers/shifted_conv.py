@@ -21,12 +21,16 @@ def check_direction(direction: Any, name: str) -> None:
 
 def moved_down(apply: Apply, layer: keras.layers.Layer, x: Any) -> Any:
     """The layer's outputs moved down by one row; the first row is zeros, without the bias: (B, H, W, ·)."""
+    if x.shape[1] == 1:
+        return 0.0 * apply(layer, x)
     # What moves out of the image is cut off before the layer, where no gradient has to pass.
     return ops.pad(apply(layer, x[:, :-1]), ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
 def moved_right(apply: Apply, layer: keras.layers.Layer, x: Any) -> Any:
     """The layer's outputs moved right by one column; the first column is zeros: (B, H, W, ·)."""
+    if x.shape[2] == 1:
+        return 0.0 * apply(layer, x)
     return ops.pad(apply(layer, x[:, :, :-1]), ((0, 0), (0, 0), (1, 0), (0, 0)))
 
 

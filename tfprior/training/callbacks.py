@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tfprior.training.atomic import atomic_path
+from tfprior.atomic import atomic_path
 from tfprior.training.run_folder import BEST, LAST, RESUME, RunFolder, save_prior
 
 

@@ -8,7 +8,7 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfprior.training.atomic import atomic_path
+from tfprior.atomic import atomic_path
 
 BACKDROP = (236, 237, 240)
 INK = (58, 62, 70)

@@ -20,8 +20,8 @@ from typing import Any
 
 import keras
 
+from tfprior.atomic import atomic_path, remove_unfinished, write_text
 from tfprior.priors.base import Prior
-from tfprior.training.atomic import atomic_path, remove_unfinished, write_text
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
     "config.json",

@@ -14,11 +14,11 @@ import numpy as np
 from rich.console import Console
 
 from tfprior import __version__, sampling
+from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.data import Images
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture, OutputDistribution
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.priors.base import Prior
-from tfprior.training.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.training.baselines import baseline_bits
 from tfprior.training.callbacks import Checkpoints, Clock, Report, Schedule, tensorboard
 from tfprior.training.curve import save_curve
