@@ -11,28 +11,34 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfprior import distributions, layers, priors
-from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
+from tfprior import distributions, layers, priors, tokenizers
+from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
+from tfprior.layers import VectorQuantizer
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
+from tfprior.tokenizers import VQVAE, VQVAE2
 
 GREY, COLOUR = (4, 6, 1), (3, 4, 3)
 EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
-PACKAGES = (layers, distributions, priors)
-ABSTRACT = {"OutputDistribution", "Prior", "RasterPrior"}
+PACKAGES = (layers, distributions, priors, tokenizers)
+ABSTRACT = {"OutputDistribution", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A public class, the arguments of one example of it, and inputs for that example."""
+    """A public class, the arguments of one example of it, and inputs for that example.
+
+    An argument that is a function is called for every build: no two examples share a layer.
+    """
 
     kind: type
     arguments: dict[str, Any]
     inputs: Callable[[], Any]
 
     def build(self, **changes: Any) -> Any:
-        return self.kind(**{**self.arguments, **changes})
+        given = {**self.arguments, **changes}
+        return self.kind(**{name: value() if callable(value) else value for name, value in given.items()})
 
     def __str__(self) -> str:
         shown = [f"{name}={value}" for name, value in self.arguments.items() if name in _SHOWN]
@@ -106,6 +112,11 @@ LAYERS = [
         {"filters": 6, "kernel_size": (2, 2), "direction": "down_right", "strides": 2, "init_scale": 0.1},
         _maps(4),
     ),
+    Entry(
+        layers.ShiftedConv2D,
+        {"filters": 6, "kernel_size": (3, 1), "direction": "down", "strides": 2, "weight_norm": False},
+        _maps(4),
+    ),
     Entry(layers.ShiftedConv2DTranspose, {"filters": 6, "direction": "down"}, _maps(4)),
     Entry(
         layers.ShiftedConv2DTranspose,
@@ -129,10 +140,29 @@ LAYERS = [
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
 ]
 
+
+def _quantizers(*sizes: int) -> Callable[[], list[VectorQuantizer]]:
+    return lambda: [VectorQuantizer(8, size) for size in sizes]
+
+
+QUANTIZERS = [
+    Entry(layers.VectorQuantizer, {"codebook_size": 8, "code_dim": 4}, _maps(4)),
+    Entry(
+        layers.VectorQuantizer,
+        {"codebook_size": 8, "code_dim": 4, "decay": None, "metric": "cosine", "gradient": "rotation"},
+        _maps(4),
+    ),
+    Entry(layers.ResidualVectorQuantizer, {"quantizers": _quantizers(4, 4)}, _maps(4)),
+    Entry(layers.ProductQuantizer, {"quantizers": _quantizers(1, 3)}, _maps(4)),
+    Entry(layers.FiniteScalarQuantizer, {"levels": (4, 3, 2, 2)}, _maps(4)),
+    Entry(layers.LookupFreeQuantizer, {"num_bits": 4}, _maps(4)),
+]
+
 DISTRIBUTIONS = [
     Entry(Categorical, {"num_classes": 5}, lambda: features(2, 4, 3, 3 * 5)),
     Entry(DiscretizedLogistic, {"num_levels": 5}, lambda: features(2, 4, 3, 10)),
     Entry(DiscretizedLogisticMixture, {"num_components": 2, "num_levels": 5}, lambda: features(2, 4, 3, 20)),
+    Entry(Gaussian, {"num_levels": 5, "scale": 0.5}, lambda: features(2, 4, 3, 3)),
 ]
 
 
@@ -197,7 +227,47 @@ PRIORS = [
     _prior_entry(PixelCNNPP, EVEN_COLOUR, distribution=DiscretizedLogisticMixture(2, 4)),
 ]
 
-ENTRIES = [*LAYERS, *DISTRIBUTIONS, *PRIORS]
+TOKENIZERS = [
+    Entry(
+        VQVAE,
+        {
+            "image_shape": (4, 8, 1),
+            "quantizer": lambda: VectorQuantizer(8, 4),
+            "distribution": DiscretizedLogistic(16),
+            "filters": 6,
+            "residual_filters": 4,
+        },
+        lambda: integers(3, 4, 8, 1, top=16),
+    ),
+    Entry(
+        VQVAE,
+        {
+            "image_shape": (4, 6, 3),
+            "quantizer": lambda: layers.ProductQuantizer(_quantizers(2, 3)()),
+            "distribution": Categorical(4),
+            "downsampling": 2,
+            "filters": 6,
+            "num_residual_blocks": 1,
+        },
+        lambda: integers(3, 4, 6, 3),
+    ),
+    Entry(
+        VQVAE2,
+        {
+            "image_shape": (8, 4, 1),
+            "top_quantizer": lambda: VectorQuantizer(8, 4),
+            "bottom_quantizer": lambda: VectorQuantizer(16, 3),
+            "distribution": DiscretizedLogistic(16),
+            "downsampling": 2,
+            "filters": 6,
+            "num_residual_blocks": 1,
+            "residual_filters": 4,
+        },
+        lambda: integers(3, 8, 4, 1, top=16),
+    ),
+]
+
+ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *TOKENIZERS]
 
 
 def example_model(entry: Entry) -> tuple[keras.Model, Any]:

@@ -14,6 +14,8 @@ from catalogue import (
     ENTRIES,
     LAYERS,
     PRIORS,
+    QUANTIZERS,
+    TOKENIZERS,
     Entry,
     condition_of,
     example_model,
@@ -26,7 +28,9 @@ from keras import tree
 each_layer = pytest.mark.parametrize("entry", LAYERS, ids=str)
 each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
 each_prior = pytest.mark.parametrize("entry", PRIORS, ids=str)
+each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
 each_network = pytest.mark.parametrize("entry", [*LAYERS, *PRIORS], ids=str)
+each_of_all = pytest.mark.parametrize("entry", [*LAYERS, *QUANTIZERS, *PRIORS, *TOKENIZERS], ids=str)
 
 
 def public_classes() -> dict[str, type]:
@@ -62,7 +66,7 @@ def test_abstract_bases_cannot_be_built(name: str) -> None:
     assert inspect.isabstract(public_classes()[name])
 
 
-@each_network
+@each_of_all
 def test_config_holds_every_argument_of_the_constructor(entry: Entry) -> None:
     names = set(inspect.signature(entry.kind).parameters) - {"kwargs"}
     network = entry.build()
@@ -70,7 +74,7 @@ def test_config_holds_every_argument_of_the_constructor(entry: Entry) -> None:
     assert all(hasattr(network, name) for name in names)
 
 
-@each_network
+@each_of_all
 def test_config_round_trip_gives_the_same_outputs(entry: Entry) -> None:
     network, inputs = built(entry), entry.inputs()
     copy = entry.kind.from_config(network.get_config())
@@ -161,7 +165,7 @@ def test_mixed_bfloat16_keeps_weights_in_float32(entry: Entry) -> None:
     assert all(weight.dtype == "float32" for weight in network.trainable_weights)
 
 
-@each_network
+@each_of_all
 def test_sublayers_share_the_policy(entry: Entry) -> None:
     network = entry.build(dtype="mixed_bfloat16")
     assert {layer.dtype_policy.name for layer in network._flatten_layers()} == {"mixed_bfloat16"}
@@ -176,14 +180,14 @@ def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
     np.testing.assert_allclose(nats, prior.log_prob(values, condition), rtol=0.05)
 
 
-@each_network
+@each_of_all
 def test_function_gives_the_eager_numbers(entry: Entry) -> None:
     network, inputs = built(entry), tree.map_structure(tf.constant, entry.inputs())
     function = tf.function(lambda x: network(x), autograph=False)
     assert_equal(function(inputs), network(inputs), atol=1e-5)
 
 
-@each_network
+@each_of_all
 def test_a_forward_pass_never_changes_a_weight(entry: Entry) -> None:
     network = built(entry)
     before = network.get_weights()

@@ -12,15 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"__init__", "layers", "distributions", "data", "compilation", "inputs", "sharding"},
+    {"__init__", "layers", "distributions", "data"}
+    | {"atomic", "compilation", "grid_model", "inputs", "sharding"},
     {"priors", "tokenizers", "encoders"},
-    {"sampling", "training", "pretraining"},
+    {"sampling", "generator", "training", "pretraining"},
     {"export"},
     {"cli", "tables"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
-CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling"}
+CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling", "generator"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},

@@ -9,7 +9,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "distributions", "export", "layers", "priors", "sampling", "training")
+_SUBMODULES = (
+    "data",
+    "distributions",
+    "export",
+    "generator",
+    "layers",
+    "priors",
+    "sampling",
+    "tokenizers",
+    "training",
+)
 
 __all__ = ["__version__", *_SUBMODULES]
 

@@ -1,5 +1,7 @@
 """Batches as a tf.data pipeline; the only file here that needs TensorFlow."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -44,3 +46,33 @@ def batches(
     if repeat:  # after batching, so that no batch mixes two epochs
         dataset = dataset.repeat()
     return dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def sharded_batches(
+    files: list[str],
+    read: Callable[[str], dict[str, np.ndarray]],
+    num_examples: int,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    drop_remainder: bool,
+) -> tf.data.Dataset:
+    """Batches from files that each hold a dict of arrays; see `ShardedCodes.pipeline`."""
+    first = read(files[0])
+    signature = {name: tf.TensorSpec((None, *part.shape[1:]), "int32") for name, part in first.items()}
+    orders = np.random.default_rng(seed)
+
+    def examples() -> Iterator[dict[str, np.ndarray]]:
+        for file in orders.permutation(files) if shuffle else files:
+            shard = read(str(file))
+            count = len(shard["values"])
+            order = orders.permutation(count) if shuffle else np.arange(count)
+            yield {name: part[order].astype("int32") for name, part in shard.items()}
+
+    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
+    dataset = dataset.rebatch(batch_size, drop_remainder)
+    if len(signature) == 1:
+        dataset = dataset.map(lambda parts: parts["values"])
+    num_batches = num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
+    return dataset.prefetch(tf.data.AUTOTUNE)

@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["OutputDistribution"],
         "categorical": ["Categorical"],
         "discretized_logistic": ["DiscretizedLogistic", "DiscretizedLogisticMixture"],
+        "gaussian": ["Gaussian"],
     },
 )

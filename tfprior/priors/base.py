@@ -6,24 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import (
-    as_array,
-    check_condition,
-    check_grid_shape,
-    check_shape_and_type,
-    check_values,
-)
+from tfprior.grid_model import GridModel
+from tfprior.inputs import as_array, check_condition, check_grid_shape, check_values
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE
 
 Predict = Callable[[Tensor | None], tuple[Tensor, State]]
 
 
-class Prior(keras.Model, abc.ABC):
+class Prior(GridModel):
     """p(values | condition) over an integer grid (H, W, C), by the chain rule in `num_steps` steps.
 
     It runs two ways with the same numbers: `call` over the whole grid (training, likelihood), and `step` one
@@ -41,6 +35,8 @@ class Prior(keras.Model, abc.ABC):
     Raises:
         ValueError: for a shape that is no grid, or two kinds of condition at once.
     """
+
+    noun = "prior"
 
     def __init__(
         self,
@@ -165,34 +161,12 @@ class Prior(keras.Model, abc.ABC):
         """−log2 p / (H · W · C): values (B, H, W, C) → (B,)."""
         return self.log_prob(values, condition) / (-math.log(2) * self.num_dims)
 
-    @property
-    def num_dims(self) -> int:
-        return math.prod(self.grid_shape)
-
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
         """Raises ValueError for values or a condition of the wrong shape, type or range."""
         check_values(values, self.grid_shape, self.distribution.num_levels)
         check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
 
-    @staticmethod
-    def unpack(inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """(values, condition) of a batch: the values alone, or a dict of both."""
-        if not isinstance(inputs, dict):
-            return inputs, None
-        unknown = sorted(set(inputs) - {"values", "condition"})
-        if "values" not in inputs or unknown:
-            raise ValueError(f"Got a batch with keys {sorted(inputs)}; expected 'values' and 'condition'.")
-        return inputs["values"], inputs.get("condition")
-
     # Training
-
-    @property
-    def needs_initialization(self) -> bool:
-        """Whether `fit` is to call `initialize` first."""
-        return False
-
-    def initialize(self, inputs: Any) -> None:
-        """Sets weights that depend on data from a batch (values, or a dict); most priors have none."""
 
     def for_sampling(self) -> "Prior":
         """A prior of the same weights that samples faster, where there is one; else this one."""
@@ -210,90 +184,7 @@ class Prior(keras.Model, abc.ABC):
         values, _ = self.unpack(x)
         nats = -ops.sum(self.distribution.log_prob(y_pred, values), axis=(1, 2)) / self.num_dims
         self._bits_per_dim.update_state(nats / math.log(2), sample_weight)
-        if sample_weight is not None:
-            nats = nats * ops.cast(sample_weight, nats.dtype)
-        return ops.mean(nats) + sum(self.losses)
-
-    def fit(self, x: Any = None, y: Any = None, validation_data: Any = None, **kwargs: Any) -> Any:
-        """Keras `fit` on values, a dict of values and condition, or a dataset of either.
-
-        Raises:
-            ValueError: for inputs of the wrong shape, type or range, before any training.
-        """
-        x = self._check_training_data(x, y)
-        if isinstance(validation_data, tuple | list):
-            given, targets, weights = (*validation_data, None, None)[:3]
-            # Keras drops sample weights that come without targets: they stand in for them.
-            validation_data = (self._check_training_data(given, targets), weights, weights)
-        elif validation_data is not None:
-            validation_data = self._check_training_data(validation_data, None)
-        if hasattr(x, "element_spec"):
-            kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
-        if self.needs_initialization:
-            self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32))
-        return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Keras `evaluate`: loss in nats per dimension and exact `bits_per_dim` over all examples.
-
-        Raises:
-            ValueError: for inputs of the wrong shape, type or range.
-        """
-        x = self._check_training_data(x, y)
-        return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
-
-    def _check_training_data(self, x: Any, y: Any) -> Any:
-        """The data as Keras takes them, or ValueError."""
-        if y is not None:
-            raise ValueError(
-                "Got targets y; a prior learns the values themselves: pass fit(values), or "
-                'fit({"values": values, "condition": condition}).'
-            )
-        if hasattr(x, "element_spec"):  # tf.data
-            self._check_specification(x.element_spec)
-            first = next(iter(x), None)  # most mistakes are in every batch
-            if first is None:
-                raise ValueError("Got an empty dataset; expected at least one example.")
-            self.check_inputs(*self.unpack(first[0] if isinstance(first, tuple) else first))
-        elif isinstance(x, dict) or hasattr(x, "shape"):
-            x = {name: as_array(part) for name, part in x.items()} if isinstance(x, dict) else x
-            values, condition = self.unpack(x)
-            if len(values) == 0:
-                raise ValueError("Got an empty dataset; expected at least one example.")
-            self.check_inputs(values, condition)
-        elif x is None or isinstance(x, list | tuple):
-            raise ValueError(
-                f"Got {type(x).__name__} as training data; expected an integer array, a dict of 'values' and "
-                "'condition', or a dataset of either: pass np.asarray(values)."
-            )
-        return x
-
-    def _first_batch(self, x: Any, batch_size: int) -> Any:
-        """The first batch of a dataset, or as many examples evenly spread over arrays."""
-        if hasattr(x, "element_spec"):
-            first = next(iter(x))
-            return first[0] if isinstance(first, tuple) else first
-        if isinstance(x, dict) or hasattr(x, "shape"):
-            count = len(self.unpack(x)[0])
-            chosen = np.arange(min(batch_size, count)) * count // min(batch_size, count)
-            return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[chosen], x)
-        raise ValueError(
-            f"Got {type(x).__name__} as training data, and this prior's first weights depend on data; call "
-            "prior.initialize(batch) before fit."
-        )
-
-    def _check_specification(self, specification: Any) -> None:
-        if isinstance(specification, tuple):
-            if len(specification) != 1:
-                raise ValueError(
-                    f"Got a dataset of {len(specification)}-tuples; expected values, or a dict of 'values' "
-                    "and 'condition'."
-                )
-            (specification,) = specification
-        values, condition = self.unpack(specification)
-        if values.shape.rank is not None:
-            check_shape_and_type(tuple(values.shape), values.dtype, self.grid_shape, "values")
-        check_condition(condition, self.num_classes, self.condition_shape)
+        return self.mean_of(nats, sample_weight) + sum(self.losses)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,240 @@
+"""A tokenizer's codes of a data set that need not fit into memory, in shards.
+
+codes.json            shape and kinds of the codes, examples in a shard, digest of the tokenizer's weights
+codes-00000.npz       codes (N, h, w, G) of the first shard, and condition (N,) where the data have one
+…
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tfprior.atomic import atomic_path, remove_unfinished, write_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+DESCRIPTION = "codes.json"
+FORMAT, VERSION = "tfprior.codes", 1
+
+
+class Encoder(Protocol):
+    """What `encode_dataset` needs of a tokenizer with one grid of codes."""
+
+    code_shape: tuple[int, int, int]
+    codebook_size: int
+
+    def encode(self, images: Any) -> np.ndarray: ...
+
+    def get_weights(self) -> list[np.ndarray]: ...
+
+
+class ShardedCodes:
+    """The codes that `encode_dataset` wrote, read shard by shard.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        grid_shape: (h, w, G).
+        num_levels: kinds of code, K.
+        num_examples: in all shards.
+
+    Raises:
+        FileNotFoundError: for a folder without codes.
+        ValueError: for a damaged, unfinished or newer one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        description = _description(self.path)
+        if description is None:
+            raise FileNotFoundError(f"{path} holds no {DESCRIPTION}; expected a folder of encode_dataset.")
+        if description.get("num_examples") is None:
+            raise ValueError(f"{path} is unfinished; call encode_dataset again, which goes on.")
+        self.grid_shape = tuple(description["grid_shape"])
+        self.num_levels = description["num_levels"]
+        self.num_examples = description["num_examples"]
+        self._num_shards = -(-self.num_examples // description["shard_size"])
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    def shards(self) -> Iterator[dict[str, np.ndarray]]:
+        """Each shard as {"values": (N, h, w, G)}, with "condition" (N,) where the data have one."""
+        for index in range(self._num_shards):
+            yield _read_shard(_shard(self.path, index))
+
+    def arrays(self) -> Any:
+        """All codes at once as `fit` takes them: values, or a dict of values and condition."""
+        whole = _joined(list(self.shards()))
+        return whole if len(whole) > 1 else whole["values"]
+
+    def pipeline(
+        self, batch_size: int, shuffle: bool = True, seed: int = 0, drop_remainder: bool = False
+    ) -> "tf.data.Dataset":
+        """Batches of values, or of a dict of values and condition, with one or two shards in memory.
+
+        Each epoch holds every example once. Shuffling draws the order of the shards and of the examples in
+        each anew.
+        """
+        from .pipeline import sharded_batches
+
+        files = [str(_shard(self.path, index)) for index in range(self._num_shards)]
+        return sharded_batches(
+            files, _read_shard, self.num_examples, batch_size, shuffle, seed, drop_remainder
+        )
+
+
+def encode_dataset(
+    tokenizer: Encoder,
+    dataset: Any,
+    path: str | os.PathLike[str],
+    shard_size: int = 8192,
+    progress: bool = True,
+) -> ShardedCodes:
+    """Writes the codes of a data set to the folder `path`; called again after an interruption, it goes on.
+
+    Args:
+        tokenizer: with one grid of codes.
+        dataset: images (N, H, W, C), a dict of them as "values" and labels as "condition", or batches of
+            either: a tf.data pipeline or any other iterable, with the same order every time it is read.
+        path: the folder.
+        shard_size: examples in a file.
+        progress: whether a bar is shown.
+
+    Raises:
+        ValueError: for images that the tokenizer was not built for, and a folder that holds codes of another
+            tokenizer or shard size.
+        FileExistsError: for a folder that holds anything else.
+    """
+    if not hasattr(tokenizer, "code_shape"):
+        raise ValueError(
+            f"encode_dataset got a {type(tokenizer).__name__} of several grids of codes; expected one grid: "
+            "call its encode on parts of the data."
+        )
+    if not isinstance(shard_size, int | np.integer) or shard_size < 1:
+        raise ValueError(f"shard_size={shard_size!r}; expected a positive integer.")
+    path = Path(path)
+    wanted = {
+        "format": FORMAT,
+        "version": VERSION,
+        "grid_shape": list(tokenizer.code_shape),
+        "num_levels": tokenizer.codebook_size,
+        "shard_size": shard_size,
+        "tokenizer": _digest(tokenizer),
+    }
+    found = _description(path)
+    if found is None:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{path} exists and holds no codes; choose another path.")
+        write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": None}, indent=1) + "\n")
+    else:
+        changed = [name for name in wanted if found.get(name) != wanted[name]]
+        if changed:
+            raise ValueError(
+                f"{path} holds codes with another {', '.join(changed)}; choose another path, or delete it."
+            )
+        if found["num_examples"] is not None:
+            return ShardedCodes(path)
+    remove_unfinished(path)
+    count = 0
+    for index, shard in enumerate(_gathered(_batches(dataset, shard_size), shard_size, progress)):
+        file = _shard(path, index)
+        if not file.exists():
+            shard["values"] = _small(tokenizer.encode(shard["values"]), tokenizer.codebook_size)
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, allow_pickle=False, **shard)
+        count += len(shard["values"])
+    if not count:
+        raise ValueError("Got an empty dataset; expected at least one image.")
+    write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": count}, indent=1) + "\n")
+    return ShardedCodes(path)
+
+
+def _batches(dataset: Any, size: int) -> Iterable[Any]:
+    """The data set as batches."""
+    if not isinstance(dataset, dict) and not hasattr(dataset, "shape"):
+        return dataset
+    parts = dataset if isinstance(dataset, dict) else {"values": dataset}
+    starts = range(0, len(parts["values"]), size)
+    return ({name: part[start : start + size] for name, part in parts.items()} for start in starts)
+
+
+def _gathered(batches: Iterable[Any], size: int, progress: bool) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of any size → dicts of `size` examples; the last one may hold fewer."""
+    from rich.progress import track
+
+    waiting: list[dict[str, np.ndarray]] = []
+    held = 0
+    for batch in track(batches, description="encoding", disable=not progress, transient=True):
+        parts = batch if isinstance(batch, dict) else {"values": batch}
+        parts = {name: np.asarray(part) for name, part in parts.items()}
+        counts = {name: len(part) for name, part in parts.items()}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"Got a batch of {counts}; expected as many of each.")
+        waiting.append(parts)
+        held += counts["values"]
+        if held < size:
+            continue
+        whole, used = _joined(waiting), held - held % size
+        for first in range(0, used, size):
+            yield {name: part[first : first + size] for name, part in whole.items()}
+        waiting, held = [{name: part[used:] for name, part in whole.items()}], held - used
+    if held:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shard(path: Path, index: int) -> Path:
+    return path / f"codes-{index:05}.npz"
+
+
+def _read_shard(file: str | Path) -> dict[str, np.ndarray]:
+    try:
+        with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive may raise almost anything
+        raise ValueError(
+            f"{file} could not be read ({error}); delete it and call encode_dataset again."
+        ) from error
+
+
+def _description(path: Path) -> dict[str, Any] | None:
+    """What codes.json says; None where there is none."""
+    file = path / DESCRIPTION
+    if not file.is_file():
+        return None
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        known = description["format"] == FORMAT and isinstance(description["version"], int)
+        for name in ("grid_shape", "num_levels", "shard_size", "num_examples"):
+            description[name]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({error}); delete the folder and encode again.") from error
+    if not known or description["version"] > VERSION:
+        raise ValueError(
+            f"{file} has format {description['format']!r} and version {description['version']!r}; this "
+            f"tfprior reads {FORMAT!r} up to {VERSION}: upgrade it."
+        )
+    return description
+
+
+def _digest(tokenizer: Encoder) -> str:
+    """SHA-256 of the weights, by which codes of another tokenizer are told."""
+    sha = hashlib.sha256()
+    for weight in tokenizer.get_weights():
+        sha.update(np.ascontiguousarray(weight).tobytes())
+    return sha.hexdigest()
+
+
+def _small(codes: np.ndarray, num_levels: int) -> np.ndarray:
+    return codes.astype("uint8" if num_levels <= 256 else "uint16" if num_levels <= 65536 else "int32")

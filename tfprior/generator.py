@@ -1,0 +1,193 @@
+"""Images from a prior over a tokenizer's codes.
+
+Shapes: N images · H W C · h w G codes.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior import sampling
+from tfprior.inputs import as_array, check_completion
+from tfprior.priors.base import Prior
+from tfprior.tokenizers.base import Tokenizer, as_levels
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class Generator(keras.Model):
+    """A tokenizer and the prior of its codes, or one prior for each of its grids, as one model.
+
+    The first prior may have a condition of its own; a finer one is conditioned on the tokenizer's
+    `condition_map` of the codes above it.
+
+    Args:
+        tokenizer: of tfprior.tokenizers.
+        priors: of tfprior.priors.
+
+    Raises:
+        ValueError: where the priors are not those of the tokenizer's codes.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, priors: Prior | Sequence[Prior], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tokenizer = tokenizer
+        self.priors = [priors] if isinstance(priors, Prior) else list(priors)
+        if len(self.priors) != len(tokenizer.code_shapes):
+            raise ValueError(
+                f"Generator got {len(self.priors)} priors; expected {len(tokenizer.code_shapes)}, one for "
+                "each grid of codes, coarse to fine."
+            )
+        sizes = zip(tokenizer.code_shapes, tokenizer.codebook_sizes, strict=True)
+        for prior, (shape, size) in zip(self.priors, sizes, strict=True):
+            got = prior.grid_shape, prior.distribution.num_levels
+            if got != (tuple(shape), size):
+                raise ValueError(
+                    f"Generator got a prior of grids {got[0]} of {got[1]} levels; the tokenizer's codes are "
+                    f"{tuple(shape)} of {size}: train the prior on tokenizer.encode(images)."
+                )
+        for index, prior in enumerate(self.priors[1:], 1):
+            expected = tokenizer.condition_shapes[index]
+            if prior.condition_shape != expected:
+                raise ValueError(
+                    f"Generator got a prior with condition_shape={prior.condition_shape}; expected "
+                    f"{expected}, that of the tokenizer's condition_map."
+                )
+        self.built = True
+
+    def sample(
+        self,
+        num_samples: int,
+        condition: Any = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> np.ndarray:
+        """Draws images (num_samples, H, W, C) int32: the expected images of drawn codes.
+
+        Arguments are those of `tfprior.sampling.sample`; the options hold for every prior.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return as_levels(self.tokenizer.decode(self.sample_codes(num_samples, condition, seed, **options)))
+
+    def sample_codes(
+        self, num_samples: int, condition: Any = None, seed: int | None = None, **options: Any
+    ) -> Any:
+        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
+        return self._draw(num_samples, condition, seed, **options)
+
+    def complete(
+        self, images: Any, mask: Any, condition: Any = None, seed: int | None = None, **options: Any
+    ) -> np.ndarray:
+        """Draws what is hidden of images (N, H, W, C): mask (H, W) or (N, H, W), True where hidden.
+
+        A code is drawn where it stands for a hidden pixel. The encoder sees the hidden pixels as the mean of
+        those that are known, and codes near the border may tell of that; what is known stays as it is.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        images = as_array(images)
+        levels = self.tokenizer.distribution.num_levels
+        known, hidden = check_completion(images, mask, len(images), self.tokenizer.image_shape, levels)
+        if known is None or hidden is None:
+            raise ValueError("complete takes images and a mask that is True where they are hidden.")
+        hidden = hidden[..., None]
+        seen = np.maximum((~hidden).sum((1, 2), keepdims=True), 1)
+        means = np.where(hidden, 0, known).sum((1, 2), keepdims=True) / seen
+        grids = self.tokenizer.encode(np.where(hidden, as_levels(means), known))
+        observed = [
+            {"observed": grid, "mask": coarsened(hidden[..., 0], grid.shape[1:3])}
+            for grid in (grids if isinstance(grids, list) else [grids])
+        ]
+        codes = self._draw(len(images), condition, seed, observed, **options)
+        drawn = as_levels(self.tokenizer.decode(codes))
+        return np.where(hidden, drawn, known)
+
+    def log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+        """A lower bound of the log-likelihood in nats: images (N, H, W, C) → (N,).
+
+        log p(codes) + log p(image | codes), of the codes that the encoder chooses: one term of the sum over
+        all codes.
+
+        Raises:
+            ValueError: for images or a condition of the wrong shape, type or range.
+        """
+        images, condition = as_array(images), as_array(condition)
+        self.tokenizer.check_inputs(images)
+        if not len(images) or batch_size < 1:
+            raise ValueError(
+                f"Got {len(images)} images and batch_size={batch_size}; expected at least one of each."
+            )
+        parts = []
+        for first in range(0, len(images), batch_size):
+            rows = slice(first, first + batch_size)
+            parts.append(self._log_prob(images[rows], None if condition is None else condition[rows]))
+        return np.concatenate(parts)
+
+    def bits_per_dim(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+        """The bound as bits per dimension, an upper one: images (N, H, W, C) → (N,)."""
+        return self.log_prob(images, condition, batch_size) / (-math.log(2) * self.tokenizer.num_dims)
+
+    def _draw(
+        self,
+        num_samples: int,
+        condition: Any,
+        seed: int | None,
+        observed: Sequence[dict[str, np.ndarray]] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
+        seeds = np.random.SeedSequence(seed).generate_state(len(self.priors))
+        codes: list[np.ndarray] = []
+        for index, prior in enumerate(self.priors):
+            given = self._condition(codes, condition)
+            known = observed[index] if observed else {}
+            codes.append(
+                sampling.sample(prior, num_samples, given, seed=int(seeds[index]), **known, **options)
+            )
+        return codes if len(codes) > 1 else codes[0]
+
+    def _log_prob(self, images: Any, condition: Any) -> np.ndarray:
+        codes = self.tokenizer.codes(images)
+        params = self.tokenizer.params(codes)
+        nats = ops.sum(self.tokenizer.distribution.log_prob(params, images), axis=(1, 2))
+        grids = codes if isinstance(codes, list) else [codes]
+        for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True)):
+            nats = nats + prior.log_prob(grid, self._condition(grids[:index], condition))
+        return ops.convert_to_numpy(nats)
+
+    def _condition(self, coarser: list[Any], condition: Any) -> Any:
+        """The condition of the prior whose coarser codes are these."""
+        return self.tokenizer.condition_map(coarser[-1]) if coarser else condition
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "tokenizer": serialize(self.tokenizer),
+            "priors": [serialize(prior) for prior in self.priors],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Generator":
+        load = keras.saving.deserialize_keras_object
+        parts = {
+            "tokenizer": load(config["tokenizer"], custom_objects),
+            "priors": [load(prior, custom_objects) for prior in config["priors"]],
+        }
+        return cls(**{**config, **parts})
+
+
+def coarsened(hidden: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """True where any pixel of a block is hidden: (N, H, W) → (N, h, w)."""
+    count, height, width = hidden.shape
+    blocks = hidden.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
+    return np.asarray(blocks.any((2, 4)))

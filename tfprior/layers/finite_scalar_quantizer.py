@@ -1,0 +1,64 @@
+"""Finite scalar quantization (Mentzer et al. 2023, arXiv:2309.15505)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.layers.quantizer import Quantized, Quantizer, count_codes, straight_through
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class FiniteScalarQuantizer(Quantizer):
+    """Rounds each of D numbers to one of a few levels: (…, D) → (…, D) in [−1, 1], one code for all of them.
+
+    There is no codebook to learn, and nothing to collapse: K is the product of the levels.
+
+    Args:
+        levels: of each number, for example (8, 5, 5, 5) for 1000 codes.
+
+    Raises:
+        ValueError: for no levels, or a number below 2.
+    """
+
+    def __init__(self, levels: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not levels or any(not isinstance(level, int | np.integer) or level < 2 for level in levels):
+            raise ValueError(
+                f"FiniteScalarQuantizer got levels={levels!r}; expected whole numbers of 2 or more, for "
+                "example (8, 5, 5, 5)."
+            )
+        self.levels = tuple(int(level) for level in levels)
+        self.code_dim = len(self.levels)
+        self.codebook_size = math.prod(self.levels)
+        sizes = np.array(self.levels)
+        self._places = np.cumprod([1, *self.levels[:-1]]).astype("int32")
+        self._middles = (sizes // 2).astype("int32")
+        # Even numbers of levels have no level in the middle: they are shifted by a half.
+        self._reach = ((sizes - 1) * (1 + 1e-3) / 2).astype("float32")
+        self._offset = np.where(sizes % 2 == 0, 0.5, 0.0).astype("float32")
+        self._shift = np.arctanh(self._offset / self._reach).astype("float32")
+
+    def call(self, inputs: Any, training: bool = False) -> Quantized:
+        bounded = ops.tanh(ops.cast(inputs, "float32") + self._shift) * self._reach - self._offset
+        rounded = ops.round(bounded)
+        quantized = straight_through(bounded, rounded) / ops.cast(self._middles, "float32")
+        digits = ops.cast(rounded, "int32") + self._middles
+        codes = ops.sum(digits * self._places, axis=-1, keepdims=True)
+        return Quantized(
+            ops.cast(quantized, self.compute_dtype),
+            codes,
+            ops.zeros((), "float32"),
+            {"counts": count_codes(codes, self.codebook_size)},
+        )
+
+    def decode(self, codes: Any) -> Any:
+        digits = codes // self._places % np.array(self.levels, "int32")  # (…, D)
+        values = ops.cast(digits - self._middles, "float32") / self._middles.astype("float32")
+        return ops.cast(values, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "levels": self.levels}

@@ -1,0 +1,84 @@
+"""Lookup-free quantization (Yu et al. 2023, arXiv:2310.05737)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.layers.quantizer import Quantized, Quantizer, count_codes, straight_through
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class LookupFreeQuantizer(Quantizer):
+    """The sign of each of D numbers: (…, D) → (…, D) in {−1, 1}, one code of D bits.
+
+    Args:
+        num_bits: D; K = 2^D.
+        commitment_weight: β, the weight of ‖z − sg(sign z)‖².
+        entropy_weight: weight of E[H(p(bit | z))] − H(E[p(bit | z)]) in nats, summed over the bits, with
+            p = σ(4 z / entropy_temperature): it wants sure bits that are on as often as off.
+        entropy_temperature: of that sigmoid.
+
+    Raises:
+        ValueError: for options out of range, or vectors of another size.
+    """
+
+    def __init__(
+        self,
+        num_bits: int,
+        commitment_weight: float = 0.25,
+        entropy_weight: float = 0.1,
+        entropy_temperature: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(num_bits, int | np.integer) or not 1 <= num_bits <= 24:
+            raise ValueError(f"LookupFreeQuantizer got num_bits={num_bits!r}; expected a number in [1, 24].")
+        if not (commitment_weight >= 0 and entropy_weight >= 0 and entropy_temperature > 0):
+            raise ValueError(
+                f"LookupFreeQuantizer got commitment_weight={commitment_weight}, "
+                f"entropy_weight={entropy_weight}, entropy_temperature={entropy_temperature}; expected "
+                "weights of 0 or more and a positive temperature."
+            )
+        self.num_bits = self.code_dim = int(num_bits)
+        self.codebook_size = 2**self.num_bits
+        self.commitment_weight = commitment_weight
+        self.entropy_weight = entropy_weight
+        self.entropy_temperature = entropy_temperature
+        self._places = 2 ** np.arange(self.num_bits, dtype="int32")
+
+    def call(self, inputs: Any, training: bool = False) -> Quantized:
+        x = ops.cast(inputs, "float32")
+        bits = ops.cast(x > 0, "int32")
+        signs = ops.cast(2 * bits - 1, "float32")
+        codes = ops.sum(bits * self._places, axis=-1, keepdims=True)
+        loss = self.commitment_weight * ops.mean(ops.square(x - signs))
+        if self.entropy_weight:
+            loss = loss + self.entropy_weight * self._entropy_loss(ops.reshape(x, (-1, self.num_bits)))
+        return Quantized(
+            ops.cast(straight_through(x, signs), self.compute_dtype),
+            codes,
+            loss,
+            {"counts": count_codes(codes, self.codebook_size)},
+        )
+
+    def decode(self, codes: Any) -> Any:
+        return ops.cast(2 * (codes // self._places % 2) - 1, self.compute_dtype)
+
+    def _entropy_loss(self, flat: Any) -> Any:
+        logits = 4 * flat / self.entropy_temperature
+        on = ops.sigmoid(logits)
+        of_each = on * ops.softplus(-logits) + (1 - on) * ops.softplus(logits)
+        mean = ops.clip(ops.mean(on, axis=0), 1e-6, 1 - 1e-6)
+        of_mean = -mean * ops.log(mean) - (1 - mean) * ops.log(1 - mean)
+        return ops.sum(ops.mean(of_each, axis=0) - of_mean)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "commitment_weight": self.commitment_weight,
+            "entropy_weight": self.entropy_weight,
+            "entropy_temperature": self.entropy_temperature,
+        }

@@ -1,0 +1,234 @@
+"""The contract of a tokenizer."""
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.compilation import compiled
+from tfprior.distributions.base import OutputDistribution
+from tfprior.grid_model import GridModel, Tensor
+from tfprior.inputs import as_array, check_grid_shape, check_values
+from tfprior.layers.quantizer import Quantizer
+from tfprior.tokenizers.usage import CodebookUsage
+
+Codes = Any
+"""A grid of codes (B, h, w, G), or a list of them, coarse to fine."""
+
+
+class Tokenized(NamedTuple):
+    """What a tokenizer's `call` makes of images (B, H, W, C).
+
+    Attributes:
+        params: parameters of the distribution of the images given their codes (B, H, W, P).
+        codes: (B, h, w, G) int32, or a list of them, coarse to fine.
+        loss: of the quantizers.
+        statistics: of each quantizer, for the update of its codebook.
+    """
+
+    params: Any
+    codes: Codes
+    loss: Any
+    statistics: list[dict[str, Any]]
+
+
+class Tokenizer(GridModel):
+    """Integer images (H, W, C) ↔ grids of codes, with a likelihood of the images given their codes.
+
+    `fit(images)` needs no loss: it minimises the nats per dimension that the images cost given their codes,
+    plus the quantizers' losses. It reports `bits_per_dim`, the bound of the ELBO with a uniform prior over
+    codes, `reconstruction_bits_per_dim` without that prior's share, and the use of the codebooks over the
+    epoch.
+
+    Args:
+        image_shape: (H, W, C).
+        distribution: of a pixel given the codes.
+        quantizers: of tfprior.layers, coarse to fine.
+        grids: (h, w) of the codes of each quantizer.
+
+    Attributes:
+        code_shapes: (h, w, G) of each quantizer.
+        codebook_sizes: of each quantizer.
+
+    Raises:
+        ValueError: for a shape that is no grid, or arguments of other kinds.
+    """
+
+    noun = "tokenizer"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        distribution: OutputDistribution,
+        quantizers: Sequence[Quantizer],
+        grids: Sequence[tuple[int, int]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.image_shape = self.grid_shape = check_grid_shape(image_shape)
+        if not isinstance(distribution, OutputDistribution):
+            raise ValueError(
+                f"{name} got distribution={distribution!r}; expected one of tfprior.distributions."
+            )
+        for quantizer in quantizers:
+            if not isinstance(quantizer, Quantizer):
+                raise ValueError(f"{name} got quantizer={quantizer!r}; expected one of tfprior.layers.")
+            quantizer.use_policy(self.dtype_policy)
+        self.distribution = distribution
+        self.quantizers = list(quantizers)
+        self.code_shapes = [
+            (*grid, each.num_codes) for grid, each in zip(grids, self.quantizers, strict=True)
+        ]
+        self.codebook_sizes = [each.codebook_size for each in self.quantizers]
+        self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
+        self._reconstruction = keras.metrics.Mean(name="reconstruction_bits_per_dim")
+        self._usage = CodebookUsage([(each.num_codes, each.codebook_size) for each in self.quantizers])
+        self.is_initialized = self.add_weight(
+            shape=(), dtype="bool", initializer="zeros", trainable=False, name="is_initialized"
+        )
+
+    # Tensors in, tensors out
+
+    @abc.abstractmethod
+    def call(self, inputs: Any, training: bool = False) -> Tokenized:
+        """Images (B, H, W, C) → Tokenized."""
+
+    @abc.abstractmethod
+    def codes(self, images: Tensor) -> Codes:
+        """Images (B, H, W, C) → codes (B, h, w, G) int32, or a list of them, coarse to fine."""
+
+    @abc.abstractmethod
+    def params(self, codes: Codes) -> Tensor:
+        """Codes → parameters of the images' distribution (B, H, W, P)."""
+
+    @property
+    def condition_shapes(self) -> list[tuple[int, ...] | None]:
+        """Shape of the spatial condition of each grid's prior: None for the coarsest."""
+        return [None] * len(self.quantizers)
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Levels → [−1, 1], in the type that the layers compute in."""
+        values = ops.cast(images, "float32") * np.float32(2 / (self.distribution.num_levels - 1)) - 1
+        return ops.cast(values, self.compute_dtype)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Nats per dimension of the images given their codes, plus the quantizers' losses."""
+        images, _ = self.unpack(x)
+        nats = -ops.sum(self.distribution.log_prob(y_pred.params, images), axis=(1, 2))
+        self._bits_per_dim.update_state((nats + self.code_nats) / self.num_dims / math.log(2), sample_weight)
+        self._reconstruction.update_state(nats / self.num_dims / math.log(2), sample_weight)
+        self._usage.update_state([statistics["counts"] for statistics in y_pred.statistics])
+        if training:
+            for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
+                quantizer.update(statistics)
+        return self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
+
+    @property
+    def code_nats(self) -> float:
+        """Nats of an image's codes where each is as probable as any other."""
+        pairs = zip(self.code_shapes, self.codebook_sizes, strict=True)
+        return sum(math.prod(shape) * math.log(size) for shape, size in pairs)
+
+    # Arrays in, arrays out, however many
+
+    def encode(self, images: Any, batch_size: int = 64) -> Any:
+        """Images (N, H, W, C) → codes (N, h, w, G) int32, or a list of them, coarse to fine.
+
+        Raises:
+            ValueError: for images of the wrong shape, type or range.
+        """
+        images = as_array(images)
+        self.check_inputs(images)
+        return self._in_batches(_encode, images, batch_size)
+
+    def decode(self, codes: Any, batch_size: int = 64) -> np.ndarray:
+        """Codes → expected images (N, H, W, C) float32, on the scale of the levels.
+
+        Raises:
+            ValueError: for codes of the wrong shape, type or range.
+        """
+        grids = [as_array(grid) for grid in (codes if isinstance(codes, list | tuple) else [codes])]
+        if len(grids) != len(self.quantizers):
+            raise ValueError(
+                f"{type(self).__name__} got {len(grids)} grids of codes; expected {len(self.quantizers)}."
+            )
+        for grid, shape, size in zip(grids, self.code_shapes, self.codebook_sizes, strict=True):
+            check_values(grid, shape, size, "codes")
+        return self._in_batches(_decode, grids if len(grids) > 1 else grids[0], batch_size)
+
+    def reconstruct(self, images: Any, batch_size: int = 64) -> np.ndarray:
+        """Images → codes → images (N, H, W, C) int32.
+
+        Raises:
+            ValueError: for images of the wrong shape, type or range.
+        """
+        return as_levels(self.decode(self.encode(images, batch_size), batch_size))
+
+    def _in_batches(self, function: Any, arrays: Any, batch_size: int) -> Any:
+        """The function over all rows, in batches of one size: the last is filled up, so one trace serves."""
+        arrays = keras.tree.map_structure(ops.convert_to_numpy, arrays)
+        count = len(keras.tree.flatten(arrays)[0])
+        if not count or batch_size < 1:
+            raise ValueError(
+                f"Got {count} examples and batch_size={batch_size}; expected at least one of each."
+            )
+        size = min(batch_size, count)
+        run, results = compiled(function, self), []
+        for first in range(0, count, size):
+            rows = np.arange(first, first + size) % count
+            given = [ops.convert_to_tensor(part[rows], "int32") for part in keras.tree.flatten(arrays)]
+            made = keras.tree.map_structure(ops.convert_to_numpy, run(*given))
+            results.append(keras.tree.map_structure(lambda part, last=count - first: part[:last], made))
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+    def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
+        check_values(values, self.grid_shape, self.distribution.num_levels, "images")
+        if condition is not None:
+            raise ValueError("A tokenizer has no condition; pass the images alone.")
+
+    @property
+    def needs_initialization(self) -> bool:
+        return not bool(ops.convert_to_numpy(self.is_initialized))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "image_shape": self.image_shape,
+            "distribution": keras.saving.serialize_keras_object(self.distribution),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Tokenizer":
+        load = keras.saving.deserialize_keras_object
+        parts = {
+            name: load(value, custom_objects)
+            for name, value in config.items()
+            if (name == "distribution" or name.endswith("quantizer")) and isinstance(value, dict)
+        }
+        return cls(**{**config, **parts})
+
+
+def as_levels(expected: np.ndarray) -> np.ndarray:
+    """Expected values → the nearest levels, int32."""
+    return np.rint(expected).astype("int32")
+
+
+def _encode(tokenizer: Tokenizer, images: Tensor) -> Codes:
+    return tokenizer.codes(images)
+
+
+def _decode(tokenizer: Tokenizer, *grids: Tensor) -> Tensor:
+    codes = list(grids) if len(grids) > 1 else grids[0]
+    return tokenizer.distribution.mean(tokenizer.params(codes))
