@@ -52,9 +52,6 @@ def main(
         dropout=dropout,
     )
     batches = seen.pipeline("train", batch_size, seed=seed, flip=True, drop_remainder=True)
-    # `fit` would do it by itself, on its first batch.
-    prior.initialize(next(iter(batches)))
-
     steps = epochs * batches.cardinality().numpy()
     prior.compile(
         optimizer=keras.optimizers.Adam(

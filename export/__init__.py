@@ -1,6 +1,7 @@
-"""Bundles: a prior as SavedModel and ONNX graphs with a manifest, for runtimes without Keras or Python.
+"""Bundles: a prior, or a tokenizer with its priors, as SavedModel and ONNX graphs with a manifest.
 
-`tfprior.export.client` needs numpy and onnxruntime only, so nothing here loads before it is used.
+They serve runtimes without Keras or Python. `tfprior.export.client` needs numpy and onnxruntime only, so
+nothing here loads before it is used.
 """
 
 import importlib

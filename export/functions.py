@@ -6,7 +6,6 @@ Shapes: B batch · H W C grid · K uniforms a pixel · S a packed state.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 from tfprior.export.packing import Packing
@@ -63,17 +62,6 @@ class Ports:
             self.condition = (Port("condition", "float32", prior.condition_shape, "condition"),)
 
 
-def recurrent_state(prior: Prior) -> Tensors:
-    """The state without the condition's features, which no step changes; batch of one."""
-    condition = None
-    if prior.num_classes is not None:
-        condition = ops.zeros((1,), "int32")
-    elif prior.condition_shape is not None:
-        condition = ops.zeros((1, *prior.condition_shape))
-    state = prior.initial_state(1, condition)
-    return {name: value for name, value in state.items() if name != "condition"}
-
-
 def batch_size(tensors: Tensors) -> Any:
     return ops.shape(tensors["position"])[0]
 
@@ -86,10 +74,10 @@ def _condition_features(prior: Prior, tensors: Tensors) -> Tensors:
 
 
 def _initial_state(prior: Prior, ports: Ports) -> Function:
-    packing = Packing(recurrent_state(prior))
+    packing = Packing(prior.recurrent_state(1))
 
     def call(tensors: Tensors) -> Tensors:
-        state = prior.initial_state(batch_size(tensors))
+        state = prior.recurrent_state(batch_size(tensors))
         return {"state": packing.pack(state, batch_size(tensors))}
 
     position = ports.position._replace(meaning="any; gives the batch size only")
@@ -98,7 +86,7 @@ def _initial_state(prior: Prior, ports: Ports) -> Function:
 
 
 def _step(prior: Prior, ports: Ports) -> Function:
-    packing = Packing(recurrent_state(prior))
+    packing = Packing(prior.recurrent_state(1))
 
     def call(tensors: Tensors) -> Tensors:
         state = {**packing.unpack(tensors["state"]), **_condition_features(prior, tensors)}
@@ -121,11 +109,16 @@ def _step(prior: Prior, ports: Ports) -> Function:
     )
 
 
-def _sample(prior: Prior, ports: Ports) -> Function:
+def draw_grid(prior: Prior, uniforms: Any, condition: Any, temperature: Any) -> tuple[Any, Any]:
+    """The whole loop in the graph: noise (B, H, W, K) → values (B, H, W, C), nats (B,)."""
     loop = cached if isinstance(prior, RasterPrior) else stepwise
+    return loop(prior, uniforms, condition, temperature)
 
+
+def _sample(prior: Prior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        values, log_prob = loop(prior, tensors["uniforms"], tensors.get("condition"), tensors["temperature"])
+        given = tensors.get("condition"), tensors["temperature"]
+        values, log_prob = draw_grid(prior, tensors["uniforms"], *given)
         return {"values": values, "log_prob": log_prob}
 
     return Function(
@@ -149,7 +142,7 @@ def _row(prior: RasterPrior, ports: Ports) -> Function:
 
     def call(tensors: Tensors) -> Tensors:
         y = tensors["position"] // width
-        outside = prior.initial_state(batch_size(tensors))["row"]
+        outside = prior.recurrent_state(batch_size(tensors))["row"]
         finished = ops.where(ops.reshape(y > 0, (-1, 1, 1)), tensors["finished_row"], outside)
         condition = _condition_features(prior, tensors).get("condition")
         state, features = prior.row(packing.unpack(tensors["row_state"]), finished, condition, y)
@@ -212,24 +205,3 @@ def _pixel(prior: RasterPrior, ports: Ports) -> Function:
 def _features(prior: RasterPrior) -> Port:
     shape = (prior.grid_shape[1], prior.num_features)
     return Port("row_features", "float32", shape, "from `row`, the same for every pixel of the row")
-
-
-def condition_kind(prior: Prior) -> dict[str, Any] | None:
-    """The manifest's words for the condition; None for an unconditional prior."""
-    if prior.num_classes is not None:
-        return {"kind": "label", "num_classes": prior.num_classes}
-    if prior.condition_shape is not None:
-        return {
-            "kind": "vector" if len(prior.condition_shape) == 1 else "map",
-            "shape": list(prior.condition_shape),
-        }
-    return None
-
-
-def model_description(prior: Prior) -> dict[str, Any]:
-    """Class and configuration of the prior, as `keras` serializes it."""
-    return {
-        "class": type(prior).__name__,
-        "config": keras.saving.serialize_keras_object(prior)["config"],
-        "parameters": prior.count_params(),
-    }

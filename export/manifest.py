@@ -9,7 +9,7 @@ from typing import Any
 FORMAT = "tfprior.bundle"
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
-MODELS = ("GatedPixelCNN", "PixelCNN", "PixelCNNPP")
+MODELS = ("GatedPixelCNN", "Generator", "PixelCNN", "PixelCNNPP")
 
 
 def _is_size(value: Any) -> bool:
@@ -34,18 +34,36 @@ def _is_function(value: Any) -> bool:
     return all(_is_port(port) for port in (*value["inputs"], *value["outputs"]))
 
 
+def _is_golden(value: Any) -> bool:
+    return all(isinstance(value[name], list) for name in ("uniforms", "values", "log_prob"))
+
+
+def _is_images(value: Any) -> bool:
+    if value is None:
+        return True
+    golden = value["golden"]
+    lists = (golden[name] for name in ("expected", "images", "codes", "log_prob_bound"))
+    sizes = (*value["shape"], value["num_levels"])
+    return len(sizes) == 4 and all(map(_is_size, sizes)) and all(isinstance(part, list) for part in lists)
+
+
 # What the readers of a bundle rely on.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "model": lambda value: isinstance(value["class"], str),
+    "priors": lambda value: isinstance(value, list) and bool(value),
+    "images": _is_images,
+    "functions": lambda value: bool(value) and all(map(_is_function, value.values())),
+    "files": lambda value: isinstance(value, list) and bool(value),
+    "versions": lambda value: isinstance(value, dict),
+}
+_PRIOR_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "prefix": lambda value: isinstance(value, str),
     "grid_shape": lambda value: len(value) == 3 and all(map(_is_size, value)),
     "num_levels": _is_size,
     "num_steps": _is_size,
     "condition": _is_condition,
     "noise": lambda value: _is_size(value["per_step"]),
-    "functions": lambda value: bool(value) and all(map(_is_function, value.values())),
-    "files": lambda value: isinstance(value, list) and bool(value),
-    "versions": lambda value: isinstance(value, dict),
-    "golden": lambda value: all(isinstance(value[n], list) for n in ("uniforms", "values", "log_prob")),
+    "golden": _is_golden,
 }
 
 
@@ -83,9 +101,9 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
             f"{file} has schema version {version!r} and this tfprior reads up to {SCHEMA_VERSION}: "
             "upgrade tfprior, or export the bundle with this version."
         )
-    for name, is_valid in _FIELDS.items():
-        if not _holds(is_valid, manifest.get(name)):
-            raise BundleError(f"{file} lacks a valid field {name!r}; export the bundle again.")
+    _check_fields(file, manifest, _FIELDS, "")
+    for index, prior in enumerate(manifest["priors"]):
+        _check_fields(file, prior, _PRIOR_FIELDS, f"priors[{index}].")
     if manifest["model"].get("class") not in MODELS:
         raise BundleError(
             f"{file} names the model {manifest['model'].get('class')!r}; expected one of {', '.join(MODELS)}."
@@ -93,6 +111,12 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
     for entry in manifest["files"]:
         _check_entry(file, entry)
     return manifest
+
+
+def _check_fields(file: Path, value: Any, fields: dict[str, Callable[[Any], bool]], where: str) -> None:
+    for name, is_valid in fields.items():
+        if not isinstance(value, dict) or name not in value or not _holds(is_valid, value[name]):
+            raise BundleError(f"{file} lacks a valid field {where + name!r}; export the bundle again.")
 
 
 def _check_entry(file: Path, entry: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfprior.export.functions import Function
+from tfprior.generator import Generator
 from tfprior.priors import Prior
 
 
@@ -21,10 +22,10 @@ def concrete_function(function: Function) -> Any:
     return tf.function(call, input_signature=signature, autograph=False).get_concrete_function()
 
 
-def write_saved_model(prior: Prior, graphs: dict[str, Any], path: Path) -> None:
-    """Writes every graph as a signature; `step` is also the default one."""
+def write_saved_model(model: Prior | Generator, graphs: dict[str, Any], path: Path) -> None:
+    """Writes every graph as a signature; `step` (with several priors `generate`) is also the default one."""
     module = tf.Module()
     # The graphs read these variables; tracking them alone keeps each weight in the file once.
-    module.weights = [weight.value for weight in prior.weights]
-    signatures = {**graphs, "serving_default": graphs["step"]}
+    module.weights = [weight.value for weight in model.weights]
+    signatures = {**graphs, "serving_default": graphs["step" if "step" in graphs else "generate"]}
     tf.saved_model.save(module, str(path), signatures=signatures)

@@ -1,6 +1,7 @@
-"""Is the bundle whole, and does every function in it still compute what the prior computed?"""
+"""Is the bundle whole, and does every function in it still compute what the model computed?"""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,19 @@ import numpy as np
 
 from tfprior.export.client import OnnxSampler
 from tfprior.export.manifest import FILE_NAME, BundleError, checked_file, checked_files, load_manifest
+from tfprior.export.onnx_functions import Arrays, OnnxFunctions
 
 TOLERANCE = 1e-5
 """Relative difference allowed between log-likelihoods in nats."""
+PIXEL_TOLERANCE = 1e-4
+"""Difference allowed between expected images whose levels lie on [0, 1]."""
+
+Run = Callable[[str, Arrays], Arrays]
+"""A function of a bundle by its name: named arrays in, named arrays out."""
 
 
 def verify(path: str | Path) -> dict[str, str]:
-    """Checks manifest, files, sizes and hashes, then replays the golden rollout in every format it finds.
+    """Checks manifest, files, sizes and hashes, then replays the golden rollouts in every format it finds.
 
     Returns what was checked: name → result in words. A SavedModel is a program: verify bundles you trust.
 
@@ -29,10 +36,7 @@ def verify(path: str | Path) -> dict[str, str]:
     if not names & {"onnx", "saved_model"}:
         raise BundleError(f"The bundle {path} holds neither ONNX nor SavedModel functions; export it again.")
     if "onnx" in names:
-        sampler = OnnxSampler(path)
-        for method in sampler.methods:
-            report[f"onnx {method}"] = _replay(manifest, f"ONNX {method}", sampler.rollout, method)
-        report["onnx log_prob"] = _replay_log_prob(manifest, "ONNX", sampler.log_prob)
+        report |= _verify_onnx(path, manifest)
     if "saved_model" in names:
         if importlib.util.find_spec("tensorflow") is None:
             report["saved_model"] = "not replayed: TensorFlow is not installed"
@@ -57,126 +61,136 @@ def _check_files(path: Path, manifest: dict[str, Any]) -> None:
         checked_file(path, manifest, name)
 
 
-def _replay(manifest: dict[str, Any], name: str, rollout: Any, *arguments: Any) -> str:
-    golden = manifest["golden"]
-    uniforms = np.asarray(golden["uniforms"], "float32")
-    values, log_prob = rollout(uniforms, golden_condition(manifest), 1.0, *arguments)
-    differing = int((values != np.asarray(golden["values"], "int32")).sum())
-    if differing:
-        raise BundleError(
-            f"{name} drew {differing} of {values.size} golden integers differently: the bundle "
-            "does not reproduce its prior here; do not use it."
-        )
-    return f"{values.size} of {values.size} integers, {_compare(golden, name, log_prob)}"
-
-
-def _replay_log_prob(manifest: dict[str, Any], name: str, log_prob: Any) -> str:
-    golden = manifest["golden"]
-    return _compare(golden, name, log_prob(np.asarray(golden["values"], "int32"), golden_condition(manifest)))
-
-
-def _compare(golden: dict[str, Any], name: str, log_prob: np.ndarray) -> str:
-    expected = np.asarray(golden["log_prob"])
-    worst = float(np.max(np.abs(log_prob - expected) / np.maximum(1.0, np.abs(expected))))
-    if not worst <= TOLERANCE:
-        raise BundleError(
-            f"{name} gives log-likelihoods of the golden rollout that differ by {worst:.1e} (relative): the "
-            "bundle does not reproduce its prior here; do not use it."
-        )
-    return f"log-likelihoods to {worst:.0e}"
-
-
-def golden_condition(manifest: dict[str, Any]) -> np.ndarray | None:
-    """The condition of the golden rollout, in the type that the functions take."""
-    if manifest["condition"] is None:
-        return None
-    dtype = "int32" if manifest["condition"]["kind"] == "label" else "float32"
-    return np.asarray(manifest["golden"]["condition"], dtype)
+def _verify_onnx(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    samplers = [OnnxSampler(path, prefix=prior["prefix"]) for prior in manifest["priors"]]
+    return _replay_all("onnx", manifest, samplers, OnnxFunctions(path).run)
 
 
 def _verify_saved_model(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
     import tensorflow as tf
 
+    from tfprior.export.saved_model_sampler import SavedModelSampler
+
     loaded = tf.saved_model.load(str(checked_files(path, manifest, "saved_model") / "1"))
     signatures = loaded.signatures
 
-    def step_rollout(uniforms: np.ndarray, condition: Any, temperature: float) -> Any:
-        batch, height, width, noise = uniforms.shape
-        uniforms = uniforms.reshape(batch, height * width, noise)
-        given = {"temperature": tf.fill((batch,), temperature), **_given(condition)}
-        state = signatures["initial_state"](position=tf.zeros((batch,), tf.int32))["state"]
-        previous = tf.zeros((batch, manifest["grid_shape"][-1]), tf.int32)
-        values, nats = [], np.zeros(batch, "float64")
-        for position in range(height * width):
-            out = signatures["step"](
-                state=state,
-                previous=previous,
-                position=tf.fill((batch,), position),
-                uniforms=tf.constant(uniforms[:, position]),
-                **given,
-            )
-            state, previous = out["state_out"], out["value"]
-            values.append(previous.numpy())
-            nats += out["log_prob"].numpy()
-        return np.stack(values, axis=1).reshape(batch, height, width, -1), nats
+    def run(function: str, arrays: Arrays) -> Arrays:
+        out = signatures[function](**{name: tf.constant(array) for name, array in arrays.items()})
+        return {name: tensor.numpy() for name, tensor in out.items()}
 
-    def pair_rollout(uniforms: np.ndarray, condition: Any, temperature: float) -> Any:
-        batch, height, width, _ = uniforms.shape
-        row_state, left_end = (
-            tf.zeros((batch, *_port(manifest, function, f"{function}_state")["shape"][1:]))
-            for function in ("row", "pixel")
-        )
-        finished = tf.zeros((batch, width, manifest["grid_shape"][-1]), tf.int32)
-        rows, nats = [], np.zeros(batch, "float64")
-        for y in range(height):
-            position = tf.fill((batch,), y * width)
-            begun = signatures["row"](
-                row_state=row_state, finished_row=finished, position=position, **_given(condition)
-            )
-            row_state, pixel_state, previous, values = begun["row_state_out"], left_end, finished[:, 0], []
-            for x in range(width):
-                out = signatures["pixel"](
-                    pixel_state=pixel_state,
-                    row_features=begun["row_features"],
-                    previous=previous,
-                    position=position + x,
-                    uniforms=tf.constant(uniforms[:, y, x]),
-                    temperature=tf.fill((batch,), temperature),
-                )
-                pixel_state, previous = out["pixel_state_out"], out["value"]
-                values.append(previous)
-                nats += out["log_prob"].numpy()
-            finished = tf.stack(values, axis=1)
-            rows.append(finished.numpy())
-        return np.stack(rows, axis=1), nats
+    samplers = [SavedModelSampler(signatures, prior) for prior in manifest["priors"]]
+    return _replay_all("saved_model", manifest, samplers, run)
 
-    def loop_rollout(uniforms: np.ndarray, condition: Any, temperature: float) -> Any:
-        out = signatures["sample"](
-            uniforms=tf.constant(uniforms),
-            temperature=tf.fill((len(uniforms),), temperature),
-            **_given(condition),
-        )
-        return out["values"].numpy(), out["log_prob"].numpy()
 
-    def log_prob(values: np.ndarray, condition: Any) -> np.ndarray:
-        return signatures["log_prob"](values=tf.constant(values), **_given(condition))["log_prob"].numpy()
+def _replay_all(kind: str, manifest: dict[str, Any], samplers: list[Any], run: Run) -> dict[str, str]:
+    """The golden rollout of every prior by every method, then that of the images."""
+    report: dict[str, str] = {}
+    above = None
+    for prior, sampler in zip(manifest["priors"], samplers, strict=True):
+        condition = golden_condition(prior) if above is None else _condition_from(above, prior, manifest, run)
+        golden, prefix = prior["golden"], prior["prefix"]
+        for method in sampler.methods:
+            name = f"{kind} {prefix}{method}"
+            uniforms = np.asarray(golden["uniforms"], "float32")
+            report[name] = _compare_draws(golden, name, *sampler.rollout(uniforms, condition, 1.0, method))
+        above = np.asarray(golden["values"], "int32")
+        name = f"{kind} {prefix}log_prob"
+        nats = sampler.log_prob(above, condition)
+        report[name] = _compare_nats(golden["log_prob"], name, nats)
+    if manifest["images"] is not None:
+        report |= _replay_images(kind, manifest, run)
+    return report
 
-    pair = {}
-    if "row" in signatures:
-        pair["saved_model pair"] = _replay(manifest, "SavedModel pair", pair_rollout)
+
+def _condition_from(
+    above: np.ndarray, prior: dict[str, Any], manifest: dict[str, Any], run: Run
+) -> np.ndarray:
+    function = prior["condition"]["function"]
+    (port,) = manifest["functions"][function]["inputs"]
+    return run(function, {port["name"]: above})["condition"]
+
+
+def golden_condition(prior: dict[str, Any]) -> np.ndarray | None:
+    """The condition of a golden rollout, in the type that the functions take."""
+    if prior["condition"] is None:
+        return None
+    dtype = "int32" if prior["condition"]["kind"] == "label" else "float32"
+    return np.asarray(prior["golden"]["condition"], dtype)
+
+
+def _replay_images(kind: str, manifest: dict[str, Any], run: Run) -> dict[str, str]:
+    """Encoding, decoding, and the whole way from noise to images."""
+    priors, images = manifest["priors"], manifest["images"]
+    golden, top = images["golden"], images["num_levels"] - 1
+    names = [f"{prior['prefix']}codes" for prior in priors]
+    drawn = {
+        name: np.asarray(prior["golden"]["values"], "int32")
+        for name, prior in zip(names, priors, strict=True)
+    }
+    found = {name: np.asarray(codes, "int32") for name, codes in zip(names, golden["codes"], strict=True)}
+    noise = {
+        f"{prior['prefix']}uniforms": np.asarray(prior["golden"]["uniforms"], "float32") for prior in priors
+    }
+    condition = golden_condition(priors[0])
+    given = {} if condition is None else {"condition": condition}
+    given_images = {"images": np.asarray(golden["images"], "int32")}
+    nats = np.sum([prior["golden"]["log_prob"] for prior in priors], axis=0)
+
+    encoded = run("encode", given_images)
+    decoded = run("decode", drawn)
+    made = run("generate", {**noise, **given, "temperature": np.ones(len(nats), "float32")})
+    bound = run("log_prob_bound", {**given_images, **given})["log_prob"]
+    name = f"{kind} generate"
     return {
-        **pair,
-        "saved_model step": _replay(manifest, "SavedModel step", step_rollout),
-        "saved_model sample": _replay(manifest, "SavedModel sample", loop_rollout),
-        "saved_model log_prob": _replay_log_prob(manifest, "SavedModel", log_prob),
+        f"{kind} encode": _compare_codes(found, f"{kind} encode", encoded),
+        f"{kind} decode": _compare_images(golden["expected"], f"{kind} decode", decoded["images"], top),
+        name: "; ".join(
+            (
+                _compare_codes(drawn, name, made),
+                _compare_images(golden["expected"], name, made["images"], top),
+                _compare_nats(nats, name, made["log_prob"]),
+            )
+        ),
+        f"{kind} log_prob_bound": _compare_nats(golden["log_prob_bound"], f"{kind} log_prob_bound", bound),
     }
 
 
-def _port(manifest: dict[str, Any], function: str, name: str) -> dict[str, Any]:
-    return next(port for port in manifest["functions"][function]["inputs"] if port["name"] == name)
+def _compare_draws(golden: dict[str, Any], name: str, values: np.ndarray, log_prob: np.ndarray) -> str:
+    integers = _compare_integers(np.asarray(golden["values"], "int32"), name, values)
+    return f"{integers}, {_compare_nats(golden['log_prob'], name, log_prob)}"
 
 
-def _given(condition: np.ndarray | None) -> dict[str, Any]:
-    import tensorflow as tf
+def _compare_codes(expected: Arrays, name: str, codes: Arrays) -> str:
+    grids = [np.concatenate([one[grid].reshape(-1) for grid in expected]) for one in (expected, codes)]
+    return _compare_integers(grids[0], name, grids[1])
 
-    return {} if condition is None else {"condition": tf.constant(condition)}
+
+def _compare_integers(expected: np.ndarray, name: str, values: np.ndarray) -> str:
+    differing = int((values != expected).sum())
+    if differing:
+        raise BundleError(
+            f"{name} gives {differing} of {values.size} golden integers differently: the bundle does not "
+            "reproduce its model here; do not use it."
+        )
+    return f"{values.size} of {values.size} integers"
+
+
+def _compare_nats(expected: Any, name: str, log_prob: np.ndarray) -> str:
+    expected = np.asarray(expected)
+    worst = float(np.max(np.abs(log_prob - expected) / np.maximum(1.0, np.abs(expected))))
+    if not worst <= TOLERANCE:
+        raise BundleError(
+            f"{name} gives log-likelihoods of the golden rollout that differ by {worst:.1e} (relative): the "
+            "bundle does not reproduce its model here; do not use it."
+        )
+    return f"log-likelihoods to {worst:.0e}"
+
+
+def _compare_images(expected: Any, name: str, images: np.ndarray, top: int) -> str:
+    worst = float(np.max(np.abs(images - np.asarray(expected)))) / top
+    if not worst <= PIXEL_TOLERANCE + 5e-4 / top:  # written to three decimals
+        raise BundleError(
+            f"{name} gives golden images that differ by {worst:.1e} of their range: the bundle does not "
+            "reproduce its model here; do not use it."
+        )
+    return f"pixels to {worst:.0e}"

@@ -12,8 +12,8 @@ import pytest
 import tfprior.export
 from tfprior.distributions import Categorical
 from tfprior.export import onnx as onnx_export
-from tfprior.export.bundle import golden_rollout
 from tfprior.export.client import OnnxSampler
+from tfprior.export.golden import golden_rollout
 from tfprior.export.manifest import BundleError
 from tfprior.priors import GatedPixelCNN
 
@@ -43,6 +43,10 @@ def edit_manifest(bundle: Path, edit: Callable[[dict], object]) -> None:
     file.write_text(json.dumps(manifest))
 
 
+def golden(manifest: dict) -> dict:
+    return manifest["priors"][0]["golden"]
+
+
 def flip_byte(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -70,7 +74,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "schema version 2 .* upgrade tfprior",
     ),
     "other format": (lambda b: edit_manifest(b, lambda m: m.update(format="?")), "not the manifest"),
-    "missing field": (lambda b: edit_manifest(b, lambda m: m.pop("noise")), "lacks a valid field 'noise'"),
+    "missing field": (
+        lambda b: edit_manifest(b, lambda m: m.pop("functions")),
+        "lacks a valid field 'functions'",
+    ),
     "unknown model": (
         lambda b: edit_manifest(b, lambda m: m["model"].update({"class": "os.system"})),
         "expected one of GatedPixelCNN",
@@ -81,13 +88,26 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
             f"lacks a valid field '{field}'",
         )
         for field, value in {
+            "functions": {"step": {"inputs": []}},
+            "files": [],
+            "priors": [],
+            "images": {"shape": [3, 4, 1]},
+        }.items()
+    },
+    **{
+        f"damaged field {field} of the prior": (
+            lambda b, field=field, value=value: edit_manifest(
+                b, lambda m: m["priors"][0].update({field: value})
+            ),
+            rf"lacks a valid field 'priors\[0\].{field}'",
+        )
+        for field, value in {
             "noise": {},
             "condition": {"kind": "label"},
             "grid_shape": ["3", 4, 1],
-            "functions": {"step": {"inputs": []}},
             "golden": {"values": []},
-            "files": [],
             "num_steps": -1,
+            "prefix": None,
         }.items()
     },
     "path outside": (
@@ -96,12 +116,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other golden values": (
         lambda b: edit_manifest(
-            b, lambda m: m["golden"].update(values=(1 - np.asarray(m["golden"]["values"]) // 2).tolist())
+            b, lambda m: golden(m).update(values=(1 - np.asarray(golden(m)["values"]) // 2).tolist())
         ),
         "golden integers differently",
     ),
     "other golden likelihood": (
-        lambda b: edit_manifest(b, lambda m: m["golden"].update(log_prob=[-1.0, -1.0])),
+        lambda b: edit_manifest(b, lambda m: golden(m).update(log_prob=[-1.0, -1.0])),
         "log-likelihoods of the golden rollout that differ",
     ),
 }
@@ -160,6 +180,24 @@ def test_an_operator_without_converter_stops_the_export(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["expm1", "log1p"])
+def test_operators_of_small_numbers_keep_their_digits(name: str, tmp_path: Path) -> None:
+    import onnxruntime
+    import tensorflow as tf
+
+    from tfprior.export.functions import Function, Port
+    from tfprior.export.saved_model import concrete_function
+
+    x = Port("x", "float32", (12,), "any")
+    call = getattr(tf.math, name)
+    function = Function(name, lambda tensors: {"y": call(tensors["x"])}, (x,), (x._replace(name="y"),))
+    onnx_export.write_onnx(function, concrete_function(function), tmp_path / "x.onnx", {})
+    session = onnxruntime.InferenceSession(str(tmp_path / "x.onnx"), providers=["CPUExecutionProvider"])
+    numbers = np.array([[0, 1e-30, 1e-8, -1e-8, 1e-4, -1e-4, 0.3, -0.3, -0.9, 1, 5, 20]], "float32")
+    (found,) = session.run(None, {"x": numbers})
+    np.testing.assert_allclose(found, getattr(np, name)(numbers.astype("float64")), rtol=2e-6, atol=0)
+
+
 def test_an_existing_path_is_replaced_only_on_request(prior: GatedPixelCNN, tmp_path: Path) -> None:
     path = tmp_path / "prior"
     path.mkdir()
@@ -188,12 +226,12 @@ def test_unknown_formats_are_named(prior: GatedPixelCNN, tmp_path: Path, formats
 def test_the_golden_rollout_keeps_its_distance_from_the_steps(prior: GatedPixelCNN) -> None:
     from tfprior.sampling import sample
 
-    golden = golden_rollout(prior)
-    noise = np.asarray(golden["uniforms"], "float32")
+    rollout = golden_rollout(prior)
+    noise = np.asarray(rollout["uniforms"], "float32")
     for offset in (-5e-6, 5e-6):
         nudged = np.clip(noise + np.float32(offset), 0, 1 - 2**-23)
-        values = sample(prior, len(noise), np.asarray(golden["condition"], "int32"), nudged)
-        np.testing.assert_array_equal(values, np.asarray(golden["values"]))
+        values = sample(prior, len(noise), np.asarray(rollout["condition"], "int32"), nudged)
+        np.testing.assert_array_equal(values, np.asarray(rollout["values"]))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tfprior.export
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.export.client import OnnxSampler
-from tfprior.export.functions import functions, recurrent_state
+from tfprior.export.functions import functions
 from tfprior.export.packing import Packing
 from tfprior.export.warmup import prediction_log
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
@@ -202,7 +202,7 @@ def test_the_client_completes_as_keras_does(exported: Exported) -> None:
 
 def test_graphs_have_the_manifests_names_shapes_and_no_noise_of_their_own(exported: Exported) -> None:
     manifest = tfprior.export.load_manifest(exported.path)
-    size = Packing(recurrent_state(exported.prior)).size
+    size = Packing(exported.prior.recurrent_state(1)).size
     assert set(manifest["functions"]) == {"initial_state", "step", "sample", "log_prob", "row", "pixel"}
     step = manifest["functions"]["step"]
     has_condition = ["condition"] if exported.condition(1) is not None else []

@@ -1,4 +1,4 @@
-"""The priors on JAX, in a process of their own: a Keras backend is chosen once, at import."""
+"""Priors, tokenizers and generators on JAX, in processes of their own: a backend is chosen at import."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_prior_on_jax(name: str) -> None:
+@pytest.mark.parametrize("name", [*MODELS, "VQVAE"])
+def test_models_run_on_jax(name: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
@@ -23,6 +23,35 @@ def test_prior_on_jax(name: str) -> None:
     run = subprocess.run([sys.executable, __file__, name], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == [name, "jax"]
+
+
+def generator() -> None:
+    import catalogue
+    import keras
+    import numpy as np
+
+    from tfprior.distributions import Categorical, DiscretizedLogistic
+    from tfprior.generator import Generator
+    from tfprior.layers import VectorQuantizer
+    from tfprior.priors import GatedPixelCNN
+    from tfprior.tokenizers import VQVAE
+
+    images = catalogue.integers(12, 4, 8, 1, top=16)
+    tokenizer = VQVAE((4, 8, 1), VectorQuantizer(8, 4), DiscretizedLogistic(16), filters=8)
+    tokenizer.compile(optimizer="adam")
+    tokenizer.fit(images, batch_size=6, epochs=1, verbose=0)
+    before = np.asarray(tokenizer.quantizer.codebook)
+    history = tokenizer.fit(images, batch_size=6, epochs=2, verbose=0).history
+    assert np.isfinite(history["bits_per_dim"]).all()
+    assert (np.asarray(tokenizer.quantizer.codebook) != before).any()  # follows its vectors
+
+    prior = GatedPixelCNN(tokenizer.code_shape, Categorical(8), filters=8, num_layers=1, first_kernel_size=3)
+    prior.compile(optimizer="adam")
+    prior.fit(tokenizer.encode(images), verbose=0)
+    model = Generator(tokenizer, prior)
+    assert model.sample(3, seed=0).shape == (3, 4, 8, 1)
+    assert np.isfinite(model.bits_per_dim(images, batch_size=5)).all()
+    print("VQVAE", keras.backend.backend())
 
 
 def main(name: str) -> None:
@@ -34,7 +63,8 @@ def main(name: str) -> None:
     from tfprior import priors
     from tfprior.sampling import sample
 
-    prior = catalogue.prior(getattr(priors, name), *MODELS[name])
+    kind = getattr(priors, name)
+    prior = kind(**catalogue.arguments(kind, *MODELS[name]))
     values, given = catalogue.values_of(prior, 4), catalogue.condition_of(prior, 4)
     prior.compile(optimizer="adam")
     needed = prior.needs_initialization
@@ -64,4 +94,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    generator() if sys.argv[1] == "VQVAE" else main(sys.argv[1])

@@ -19,6 +19,7 @@ from catalogue import EVEN_COLOUR, GREY, batch_of, condition_of, values_of
 from test_priors import dependence, every_grid, jacobian, permitted, teacher_forced, whole
 from test_sampling import chi_square, noise
 
+from tfprior import compilation
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.layers.weight_norm import WeightNormalized
 from tfprior.priors import PixelCNNPP
@@ -29,6 +30,13 @@ MIXTURE = DiscretizedLogisticMixture(2, 4)
 
 small = functools.partial(catalogue.prior, PixelCNNPP)
 prior_like = functools.cache(small)
+
+
+def fresh(*shape: Any, **changes: Any) -> PixelCNNPP:
+    """A small prior as it is built."""
+    return PixelCNNPP(**catalogue.arguments(PixelCNNPP, *shape, **changes))
+
+
 """Priors that no test changes."""
 
 MODELS = {
@@ -284,6 +292,18 @@ def test_sampling_uses_the_weights_of_the_moment() -> None:
     np.testing.assert_array_equal(second, sample(prior, 4, uniforms=uniforms, method="full"))
 
 
+def test_sampling_runs_on_plain_kernels() -> None:
+    prior = small(GREY)
+    plain = prior.for_sampling()
+    normalized = [layer for layer in plain._flatten_layers() if isinstance(layer, WeightNormalized)]
+    assert normalized
+    assert not any(layer.weight_norm for layer in normalized)
+    sample(prior, 2, seed=0)
+    assert plain is prior.for_sampling()
+    assert plain in compilation._COMPILED
+    assert prior not in compilation._COMPILED
+
+
 @pytest.mark.parametrize("name", ["grey, three stages, labels", "colour, mixture"])
 @pytest.mark.parametrize("weight_norm", [True, False], ids=["weight norm", "plain"])
 def test_initialization_normalizes_every_layer(name: str, weight_norm: bool) -> None:
@@ -323,7 +343,7 @@ def feeds(prior: PixelCNNPP) -> dict[str, Any]:
 
 @pytest.mark.parametrize("feed", ["array", "tensor", "dataset", "dataset of tuples"])
 def test_fit_initializes_once_on_its_first_batch(feed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    prior, batches = small(GREY), []
+    prior, batches = fresh(GREY), []
     initialize = PixelCNNPP.initialize
     monkeypatch.setattr(
         PixelCNNPP, "initialize", lambda self, batch: batches.append(batch) or initialize(self, batch)
@@ -350,7 +370,7 @@ def test_the_first_batch_is_spread_over_arrays_and_a_dataset_s_own(
         raise FirstBatch(batch)
 
     monkeypatch.setattr(PixelCNNPP, "initialize", stop)
-    prior = small(GREY, condition)
+    prior = fresh(GREY, condition)
     prior.compile(optimizer="adam")
     batch = batch_of(prior, 12)
     data = tf.data.Dataset.from_tensor_slices(batch).batch(4) if as_dataset else batch
@@ -362,7 +382,8 @@ def test_the_first_batch_is_spread_over_arrays_and_a_dataset_s_own(
 
 
 def test_training_starts_from_the_initialized_weights() -> None:
-    prior, other = small(GREY, "labels"), small(GREY, "labels")
+    prior, other = fresh(GREY, "labels"), fresh(GREY, "labels")
+    other.set_weights(prior.get_weights())
     batch = batch_of(prior, 6)
     other.initialize(batch)
     prior.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -382,24 +403,70 @@ def test_loaded_weights_are_not_initialized_anew(file: str, tmp_path: Path) -> N
         prior.save_weights(tmp_path / file)
         other = small(GREY, "labels", seed=5)
         other.load_weights(tmp_path / file)
-    assert not other.needs_initialization
-    other.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
-    other.fit(batch_of(prior, 8), verbose=0)
+    assert_fit_keeps_weights(other)
     for ours, theirs in zip(prior.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def assert_fit_keeps_weights(prior: PixelCNNPP) -> None:
+    """At a learning rate of zero, on data that would initialize otherwise."""
+    before = prior.get_weights()
+    prior.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    batch = batch_of(prior, 5)
+    batch["values"] = np.maximum(batch["values"], 2)
+    prior.fit(batch, verbose=0)
+    for ours, theirs in zip(prior.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("how", ["train_on_batch", "own loop", "set_weights"])
+def test_trained_weights_are_not_initialized_anew(how: str) -> None:
+    prior = fresh(GREY, "labels")
+    batch = batch_of(prior, 8)
+    assert prior.needs_initialization
+    if how == "train_on_batch":
+        prior.compile(optimizer="adam", run_eagerly=True)
+        prior.train_on_batch(batch)
+    elif how == "own loop":
+        with tf.GradientTape() as tape:
+            loss = prior.compute_loss(batch, y_pred=prior(batch))
+        variables = [weight.value for weight in prior.trainable_weights]
+        keras.optimizers.SGD(0.1).apply(tape.gradient(loss, variables), prior.trainable_weights)
+    else:
+        prior.set_weights(small(GREY, "labels").get_weights())
+    assert not prior.needs_initialization
+    assert_fit_keeps_weights(prior)
+
+
+def test_a_missing_condition_of_a_dict_is_no_condition() -> None:
+    prior = fresh(GREY)
+    prior.compile(optimizer="adam", run_eagerly=True)
+    prior.fit({"values": values_of(prior, 8), "condition": None}, verbose=0)
+    assert not prior.needs_initialization
+
+
+def test_fit_before_compile_leaves_the_weights() -> None:
+    prior = fresh(GREY)
+    with pytest.raises(ValueError, match="compile"):
+        prior.fit(values_of(prior, 8))
+    assert prior.needs_initialization
+
+
 def test_initialization_checks_its_batch() -> None:
-    prior = small(GREY, "labels")
+    prior = fresh(GREY, "labels")
     with pytest.raises(ValueError, match="condition=None"):
         prior.initialize(values_of(prior))
     with pytest.raises(ValueError, match="expected integers"):
         prior.initialize({"values": np.full((2, *GREY), 9), "condition": np.zeros(2, "int32")})
+    with pytest.raises(ValueError, match="Got an empty batch"):
+        prior.initialize(keras.tree.map_structure(lambda part: part[:0], batch_of(prior, 2)))
+    with pytest.raises(ValueError, match=r"Dataset as a batch; .* pass next\(iter\(dataset\)\)"):
+        prior.initialize(tf.data.Dataset.from_tensor_slices(batch_of(prior, 2)).batch(2))
     assert prior.needs_initialization
 
 
 def test_a_generator_cannot_give_a_first_batch_twice() -> None:
-    prior = small(GREY)
+    prior = fresh(GREY)
     prior.compile(optimizer="adam")
     with pytest.raises(ValueError, match=r"call initialize\(batch\) before fit"):
         prior.fit(iter([values_of(prior)]))
@@ -408,6 +475,7 @@ def test_a_generator_cannot_give_a_first_batch_twice() -> None:
 def test_mixed_bfloat16_initializes_trains_and_streams() -> None:
     prior = small(DEEP, "labels", num_stages=3, distribution=MIXTURE, dtype="mixed_bfloat16")
     batch = batch_of(prior, 8)
+    prior.initialize(batch)
     prior.compile(optimizer="adam", run_eagerly=True)
     history = prior.fit(batch, verbose=0).history
     assert np.isfinite(history["bits_per_dim"]).all()

@@ -616,6 +616,20 @@ def test_bad_conditions_have_no_likelihood(condition: str, batch: Any, message: 
         prior_like(PixelCNN, GREY, condition).log_prob(batch["values"], batch["condition"])
 
 
+@each_kind
+@pytest.mark.parametrize("condition", ["labels", "maps"])
+def test_a_conditional_prior_never_runs_without_its_condition(kind: Any, condition: str) -> None:
+    prior = prior_like(kind, GREY, condition)
+    values = values_of(prior, 2)
+    for run in (
+        lambda: prior(values),
+        lambda: prior.predict(values, verbose=0),
+        lambda: prior.initial_state(2),
+    ):
+        with pytest.raises(ValueError, match="is conditional and got condition=None"):
+            run()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,11 +1,14 @@
-"""The README's Python runs as it stands, and the demo runs whole at a tiny size."""
+"""The Python of the README and the docs runs as it stands, and the demo runs whole at a tiny size."""
 
 import re
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+from tfprior.grid_model import GridModel
 from tfprior.priors import GatedPixelCNN
 
 ROOT = Path(__file__).parent.parent
@@ -29,9 +32,29 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(first["images"], second["images"])
 
 
-def test_pictures_and_links_of_the_readme_exist() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text("utf-8")):
-        assert (ROOT / target).exists(), target
+def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = GridModel.fit
+
+    def fit_little(self: GridModel, x: Any, **options: object) -> object:
+        few = keras.tree.map_structure(lambda part: part[:64], x)
+        return train(self, few, **{**options, "epochs": 1, "verbose": 0})
+
+    monkeypatch.setattr(GridModel, "fit", fit_little)
+    names: dict = {}
+    for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "docs/vq_vae.md").read_text("utf-8"), re.S):
+        exec(snippet, names)
+    assert names["codes"].shape[1:] == (4, 4, 1)
+    assert names["bits"].shape == (len(names["digits"].x_test),)
+    np.testing.assert_array_equal(names["completed"][:, :4], names["digits"].x_test[:10, :4])
+    assert np.abs(names["again"] - names["drawn"]).max() <= 1
+    assert names["more"].shape == (10, 8, 8, 1)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/vq_vae.md"])
+def test_pictures_and_links_exist(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_no_placeholder_is_left_in_the_readme() -> None:

@@ -107,3 +107,9 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_probability", None)
     with pytest.raises(ImportError, match="to_tfp needs TensorFlow Probability"):
         Categorical(5).to_tfp(np.zeros((1, 15), "float32"))
+
+
+def test_values_outside_the_levels_are_impossible() -> None:
+    theirs = DiscretizedLogisticMixture(2, 4).to_tfp(np.zeros((3, 12), "float32"))
+    assert np.isneginf(theirs.log_prob([[9, 0], [-1, 3], [0, 4]])).all()
+    assert np.isfinite(theirs.log_prob([[3, 0], [0, 3], [1, 2]])).all()

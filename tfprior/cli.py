@@ -354,12 +354,12 @@ def sample(
                 f"{', '.join(refused)}: a bundle samples by temperature alone; use the run."
             )
         from tfprior.export import load_manifest
-        from tfprior.export.client import OnnxSampler
+        from tfprior.export.client import OnnxGenerator, OnnxSampler
 
         manifest = load_manifest(source)
-        num_levels = manifest["num_levels"]
-        labels = labels_of(num, classes, (manifest["condition"] or {}).get("num_classes"))
-        sampler = OnnxSampler(source)
+        sampler = OnnxSampler(source) if manifest["images"] is None else OnnxGenerator(source)
+        num_levels = sampler.num_levels
+        labels = labels_of(num, classes, (manifest["priors"][0]["condition"] or {}).get("num_classes"))
         values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
     else:
         import_keras()

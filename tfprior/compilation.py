@@ -2,10 +2,12 @@
 
 import functools
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 _COMPILED: weakref.WeakKeyDictionary[keras.Model, dict[Hashable, Callable[..., Any]]] = (
     weakref.WeakKeyDictionary()
@@ -25,6 +27,35 @@ def compiled(
     if key not in cache:
         cache[key] = _compile(function, weakref.ref(model), jit_compile)
     return cache[key]
+
+
+def in_batches(
+    function: Callable[..., Any], model: keras.Model, arrays: Sequence[Any], batch_size: int
+) -> Any:
+    """`function(model, *arrays)` over all rows, compiled for batches of one size: the last one is filled up.
+
+    Integers go in as int32 and anything else as float32; an array may be None. Results are NumPy arrays.
+
+    Raises:
+        ValueError: for no rows, or a batch size below 1.
+    """
+    given = [None if part is None else ops.convert_to_numpy(part) for part in arrays]
+    count = next(len(part) for part in given if part is not None)
+    if not count or batch_size < 1:
+        raise ValueError(f"Got {count} examples and batch_size={batch_size}; expected at least one of each.")
+    size = min(batch_size, count)
+    run, results = compiled(function, model), []
+    for first in range(0, count, size):
+        rows = np.arange(first, first + size) % count
+        made = keras.tree.map_structure(ops.convert_to_numpy, run(*(_rows(part, rows) for part in given)))
+        results.append(keras.tree.map_structure(lambda part, last=count - first: part[:last], made))
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def _rows(array: np.ndarray | None, rows: np.ndarray) -> Any:
+    if array is None:
+        return None
+    return ops.convert_to_tensor(array[rows], "float32" if array.dtype.kind == "f" else "int32")
 
 
 def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile: bool) -> Callable[..., Any]:

@@ -12,7 +12,9 @@ import numpy as np
 from keras import ops
 
 from tfprior import sampling
-from tfprior.inputs import as_array, check_completion
+from tfprior.compilation import in_batches
+from tfprior.distributions.base import Tensor
+from tfprior.inputs import as_array, check_completion, check_condition
 from tfprior.priors.base import Prior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
@@ -122,15 +124,27 @@ class Generator(keras.Model):
         """
         images, condition = as_array(images), as_array(condition)
         self.tokenizer.check_inputs(images)
-        if not len(images) or batch_size < 1:
-            raise ValueError(
-                f"Got {len(images)} images and batch_size={batch_size}; expected at least one of each."
-            )
-        parts = []
-        for first in range(0, len(images), batch_size):
-            rows = slice(first, first + batch_size)
-            parts.append(self._log_prob(images[rows], None if condition is None else condition[rows]))
-        return np.concatenate(parts)
+        prior = self.priors[0]
+        check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
+        return in_batches(Generator.bound, self, [images, condition], batch_size)
+
+    def bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What `log_prob` gives, of tensors."""
+        codes = self.tokenizer.codes(images)
+        params = self.tokenizer.params(codes)
+        nats = ops.sum(self.tokenizer.distribution.log_prob(params, images), axis=(1, 2))
+        grids = codes if isinstance(codes, list) else [codes]
+        for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True)):
+            nats = nats + prior.log_prob(grid, self.condition_of(grids[:index], condition))
+        return nats
+
+    def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
+        """The condition of the prior that comes after these codes: `condition` itself for the first one."""
+        return self.tokenizer.condition_map(coarser[-1]) if coarser else condition
+
+    def for_sampling(self) -> "Generator":
+        """A generator of the same weights that samples faster."""
+        return Generator(self.tokenizer, [prior.for_sampling() for prior in self.priors])
 
     def bits_per_dim(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
         """The bound as bits per dimension, an upper one: images (N, H, W, C) → (N,)."""
@@ -148,25 +162,12 @@ class Generator(keras.Model):
         seeds = np.random.SeedSequence(seed).generate_state(len(self.priors))
         codes: list[np.ndarray] = []
         for index, prior in enumerate(self.priors):
-            given = self._condition(codes, condition)
-            known = observed[index] if observed else {}
+            given = self.condition_of(codes, condition)
+            known: dict[str, Any] = observed[index] if observed else {}
             codes.append(
                 sampling.sample(prior, num_samples, given, seed=int(seeds[index]), **known, **options)
             )
         return codes if len(codes) > 1 else codes[0]
-
-    def _log_prob(self, images: Any, condition: Any) -> np.ndarray:
-        codes = self.tokenizer.codes(images)
-        params = self.tokenizer.params(codes)
-        nats = ops.sum(self.tokenizer.distribution.log_prob(params, images), axis=(1, 2))
-        grids = codes if isinstance(codes, list) else [codes]
-        for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True)):
-            nats = nats + prior.log_prob(grid, self._condition(grids[:index], condition))
-        return ops.convert_to_numpy(nats)
-
-    def _condition(self, coarser: list[Any], condition: Any) -> Any:
-        """The condition of the prior whose coarser codes are these."""
-        return self.tokenizer.condition_map(coarser[-1]) if coarser else condition
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -50,23 +50,43 @@ class GridModel(keras.Model, abc.ABC):
             raise ValueError(f"Got a batch with keys {sorted(inputs)}; expected 'values' and 'condition'.")
         return inputs["values"], inputs.get("condition")
 
-    def fit(self, x: Any = None, y: Any = None, validation_data: Any = None, **kwargs: Any) -> Any:
+    def checked_batch(self, inputs: Any) -> Any:
+        """A batch as tensors, values or a dict of values and condition, for `initialize`.
+
+        Raises:
+            ValueError: for no batch, an empty one, or one of the wrong shape, type or range.
+        """
+        parts = dict(zip(("values", "condition"), self.unpack(inputs), strict=True))
+        parts = {name: as_array(part) for name, part in parts.items() if part is not None}
+        if not getattr(parts["values"], "shape", ()):  # NumPy makes an array without axes of anything
+            raise ValueError(
+                f"Got {type(inputs).__name__} as a batch; expected values (B, H, W, C), or a dict "
+                "of 'values' and 'condition': of a dataset, pass next(iter(dataset))."
+            )
+        if not len(parts["values"]):
+            raise ValueError("Got an empty batch; expected at least one example.")
+        self.check_inputs(**parts)
+        return parts if "condition" in parts else parts["values"]
+
+    def fit(self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any) -> Any:
         """Keras `fit` on values, a dict of values and condition, or a dataset of either.
+
+        A dataset is read from its start more than once: first for its first batch, then to train.
 
         Raises:
             ValueError: for inputs of the wrong shape, type or range, before any training.
         """
-        x = self._check_training_data(x, y)
+        x, first = self._checked_data(x, y)
         if isinstance(validation_data, tuple | list):
             given, targets, weights = (*validation_data, None, None)[:3]
             # Keras drops sample weights that come without targets: they stand in for them.
-            validation_data = (self._check_training_data(given, targets), weights, weights)
+            validation_data = (self._checked_data(given, targets)[0], weights, weights)
         elif validation_data is not None:
-            validation_data = self._check_training_data(validation_data, None)
+            validation_data, _ = self._checked_data(validation_data, None)
         if hasattr(x, "element_spec"):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
-        if self.needs_initialization:
-            self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32))
+        if self.compiled and self.needs_initialization:
+            self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32) if first is None else first)
         return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
@@ -75,11 +95,12 @@ class GridModel(keras.Model, abc.ABC):
         Raises:
             ValueError: for inputs of the wrong shape, type or range.
         """
-        x = self._check_training_data(x, y)
+        x, _ = self._checked_data(x, y)
         return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
 
-    def _check_training_data(self, x: Any, y: Any) -> Any:
-        """The data as Keras takes them, or ValueError."""
+    def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """The data as Keras takes them, and the first batch of a dataset; or ValueError."""
+        first = None
         if y is not None:
             raise ValueError(
                 f"Got targets y; a {self.noun} learns the values themselves: pass fit(values), or "
@@ -90,9 +111,11 @@ class GridModel(keras.Model, abc.ABC):
             first = next(iter(x), None)  # most mistakes are in every batch
             if first is None:
                 raise ValueError("Got an empty dataset; expected at least one example.")
-            self.check_inputs(*self.unpack(first[0] if isinstance(first, tuple) else first))
+            first = first[0] if isinstance(first, tuple) else first
+            self.check_inputs(*self.unpack(first))
         elif isinstance(x, dict) or hasattr(x, "shape"):
-            x = {name: as_array(part) for name, part in x.items()} if isinstance(x, dict) else x
+            if isinstance(x, dict):
+                x = {name: as_array(part) for name, part in x.items() if part is not None}
             values, condition = self.unpack(x)
             if len(values) == 0:
                 raise ValueError("Got an empty dataset; expected at least one example.")
@@ -102,7 +125,7 @@ class GridModel(keras.Model, abc.ABC):
                 f"Got {type(x).__name__} as training data; expected an integer array, a dict of 'values' and "
                 "'condition', or a dataset of either: pass np.asarray(values)."
             )
-        return x
+        return x, first
 
     def _check_specification(self, specification: Any) -> None:
         if isinstance(specification, tuple):
@@ -124,9 +147,9 @@ class GridModel(keras.Model, abc.ABC):
         return ops.mean(nats)
 
     def _first_batch(self, x: Any, batch_size: int) -> Any:
-        """The first batch of a dataset, or as many examples evenly spread over arrays."""
-        if hasattr(x, "element_spec"):
-            first = next(iter(x))
+        """As many examples, evenly spread over arrays; of an indexed data set its first batch."""
+        if isinstance(x, keras.utils.PyDataset):
+            first = x[0]
             return first[0] if isinstance(first, tuple) else first
         if isinstance(x, dict) or hasattr(x, "shape"):
             count = len(self.unpack(x)[0])

@@ -18,6 +18,13 @@ def check_grid_shape(grid_shape: Any) -> GridShape:
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
+def check_sizes(name: str, **sizes: int) -> None:
+    """Raises ValueError unless every size is a positive integer."""
+    for size, value in sizes.items():
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} got {size}={value!r}; expected a positive integer.")
+
+
 def check_values(values: Any, grid_shape: GridShape, num_levels: int, name: str = "values") -> None:
     """Raises ValueError unless `values` are integers (B, H, W, C) in [0, num_levels)."""
     check_shape_and_type(tuple(values.shape), values.dtype, grid_shape, name)

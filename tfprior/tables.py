@@ -1,5 +1,6 @@
 """Tables that the command line prints: scores, and what runs, priors and bundles hold."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def run_table(run: "RunFolder") -> Table:
             "epochs": len(history),
             "best validation bits/dim": None if best is None else f"{best:.4f}",
             "data": data["name_or_path"],
-            "grid": f"{' × '.join(map(str, data['grid_shape']))}, {data['levels']} levels",
+            "grid": grid_line(data["grid_shape"], data["levels"]),
             **{"model" if name == "name" else name: value for name, value in model.items()},
             **options,
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
@@ -54,7 +55,7 @@ def prior_table(path: Path, prior: "Prior") -> Table:
         str(path),
         {
             "model": type(prior).__name__,
-            "grid": f"{' × '.join(map(str, prior.grid_shape))}, {prior.distribution.num_levels} levels",
+            "grid": grid_line(prior.grid_shape, prior.distribution.num_levels),
             "classes": prior.num_classes,
             "parameters": f"{prior.count_params():,}",
         },
@@ -66,8 +67,11 @@ def bundle_table(path: Path) -> Table:
 
     manifest = load_manifest(path)
     table = Table(title=f"{path}: {manifest['model']['class']}", title_justify="left", show_header=False)
-    table.add_row("grid", f"{' × '.join(map(str, manifest['grid_shape']))}, {manifest['num_levels']} levels")
-    table.add_row("steps", str(manifest["num_steps"]))
+    if manifest["images"] is not None:
+        table.add_row("images", grid_line(manifest["images"]["shape"], manifest["images"]["num_levels"]))
+    for prior in manifest["priors"]:
+        table.add_row(f"{prior['prefix']}grid", grid_line(prior["grid_shape"], prior["num_levels"]))
+        table.add_row(f"{prior['prefix']}steps", str(prior["num_steps"]))
     for name, function in manifest["functions"].items():
         table.add_row(f"function {name}", "")
         for side in ("inputs", "outputs"):
@@ -78,6 +82,10 @@ def bundle_table(path: Path) -> Table:
         "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     )
     return table
+
+
+def grid_line(shape: Iterable[int], num_levels: int) -> str:
+    return f"{' × '.join(map(str, shape))}, {num_levels} levels"
 
 
 def tensor_line(tensor: dict[str, Any]) -> str:

@@ -74,6 +74,19 @@ def loss(name: str, mode: str) -> Callable[[], float]:
     return lambda: float(run(params, values)[0])
 
 
+def gradient(name: str) -> np.ndarray:
+    """Of the mean in the parameters, in our layout."""
+    params, values = inputs(name)
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        nats = tf.reduce_mean(CONTESTANTS[name](params, values))
+    found = tape.gradient(nats, params).numpy()
+    if name == "composite":
+        rest = found[..., COMPONENTS:].reshape(*SHAPE[:-1], 3, COMPONENTS, 3).swapaxes(-1, -2)
+        found[..., COMPONENTS:] = rest.reshape(*SHAPE[:-1], -1)
+    return found
+
+
 def milliseconds(mode: str, repeats: int) -> dict[str, float]:
     runs = {name: loss(name, mode) for name in CONTESTANTS}
     nats = [run() for run in runs.values()]  # compiles
@@ -118,6 +131,7 @@ def main() -> None:
         print(measure(*options.measure))
         return
 
+    np.testing.assert_allclose(gradient("tfprior"), gradient("composite"), rtol=1e-2, atol=1e-7)
     table = Table(title="Forward and gradient of the loss, " + "×".join(map(str, SHAPE)) + ", 10 components")
     for name in ("", "composite ms", "tfprior ms", "ratio", "composite MB", "tfprior MB", "ratio"):
         table.add_column(name, justify="right" if name else "left")

@@ -224,7 +224,8 @@ class DiscretizedLogisticMixture(OutputDistribution):
     def _nearest_level(self, x: Tensor) -> Tensor:
         """[−1, 1] and beyond → levels int32."""
         top = self.num_levels - 1
-        return ops.cast(ops.clip(ops.floor((x + 1) * np.float32(top / 2) + 0.5), 0, top), "int32")
+        levels = ops.clip(ops.floor((x + 1) * np.float32(top / 2) + 0.5), 0, top)
+        return ops.clip(ops.cast(levels, "int32"), 0, top)  # NaN is cast to any integer
 
 
 @keras.saving.register_keras_serializable("tfprior")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 
@@ -29,6 +30,8 @@ def independent_categoricals(logits: Tensor) -> tfd.Distribution:
 
 class Pixel(tfd.Distribution):
     """Any output distribution with its parameters: params (…, P) → batch shape (…), event shape (C,).
+
+    Mean and mode are the distribution's own: of coupled channels after the first one an approximation.
 
     Raises:
         ValueError: where no number of channels has P parameters.
@@ -66,7 +69,10 @@ class Pixel(tfd.Distribution):
         return tf.constant([self.channels])
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
-        return self.distribution.log_prob(self.params, value)
+        top = self.distribution.num_levels - 1
+        nats = self.distribution.log_prob(self.params, tf.clip_by_value(value, 0, top))
+        inside = tf.reduce_all((value >= 0) & (value <= top), axis=-1)
+        return tf.where(inside, nats, -np.inf)
 
     def _sample_n(self, n: tf.Tensor, seed: Any = None) -> tf.Tensor:
         size = self.distribution.num_uniforms(self.channels)

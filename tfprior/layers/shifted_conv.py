@@ -47,8 +47,8 @@ class ShiftedConv2D(WeightNormalized):
             x x x                      x x
             x o x                      x o
 
-    (B, H, W, C) → (B, H / strides, W / strides, filters). With strides 2 output i looks at inputs 2i − 1 and
-    2i, so that it can run as soon as row (pixel) 2i is there.
+    (B, H, W, C) → (B, H / strides, W / strides, filters). With strides 2 output i of a kernel of two rows
+    looks at rows 2i − 1 and 2i, so that it can run as soon as row (pixel) 2i is there.
 
     Streaming, by rows: `row_step` runs one row from the rows above it. By pixels: `above` is what the rows
     above give to a row, `pixel_step` adds what its own pixels give, and `own_row` does so for all of
@@ -72,7 +72,7 @@ class ShiftedConv2D(WeightNormalized):
         super().__init__(filters, weight_norm, init_scale, **kwargs)
         name = type(self).__name__
         check_direction(direction, name)
-        height, width = kernel_size
+        height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         if height < 1 or width < 1 or (direction == "down" and width % 2 == 0):
             raise ValueError(
                 f"{name} got kernel_size={kernel_size}; expected positive numbers, the second one odd for "

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import check_sizes
 from tfprior.layers.quantizer import Quantized, Quantizer, count_codes, rotated, straight_through
 
 GRADIENTS = {"straight_through": straight_through, "rotation": rotated}
@@ -85,8 +86,8 @@ class VectorQuantizer(Quantizer):
                 )
         if decay is None and restart_below is not None and keras.backend.backend() == "jax":
             raise ValueError(
-                "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment to "
-                "a trained codebook: pass restart_below=None, or a decay."
+                "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment "
+                "to a trained codebook: pass restart_below=None, or a decay."
             )
         if not (commitment_weight >= 0 and entropy_weight >= 0 and entropy_temperature > 0):
             raise ValueError(
@@ -242,10 +243,3 @@ class VectorQuantizer(Quantizer):
             "entropy_weight": self.entropy_weight,
             "entropy_temperature": self.entropy_temperature,
         }
-
-
-def check_sizes(name: str, **sizes: int) -> None:
-    """Raises ValueError unless every size is a positive integer."""
-    for size, value in sizes.items():
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} got {size}={value!r}; expected a positive integer.")

@@ -74,7 +74,17 @@ class Prior(GridModel):
 
     @abc.abstractmethod
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
-        """The state before the first step: name → tensor (B, …). A step never changes entry "condition"."""
+        """The state before the first step: name → tensor (B, …).
+
+        It is `recurrent_state`, and for a conditional prior entry "condition", which no step changes.
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+
+    @abc.abstractmethod
+    def recurrent_state(self, batch_size: Any) -> State:
+        """What steps change, before the first one: name → tensor (B, …)."""
 
     @abc.abstractmethod
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import check_sizes
 from tfprior.layers.gated_resnet import Features, GatedResNet
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.shifted_conv import (
@@ -142,8 +143,8 @@ class PixelCNNPP(RasterPrior):
              ├─── 1×3 ── shift down ──┐                      ▼
              └─── 2×1 ── shift right ─+── stages of the down-right stream ── elu ── 1×1 ── parameters
 
-    The kernels are weight-normalized; `initialize`, which `fit` does by itself on its first batch, sets their
-    scales and biases from data.
+    The kernels are weight-normalized; `initialize`, which `fit` does by itself on a first batch (from arrays,
+    examples from all over them), sets their scales and biases from data.
 
     Args:
         grid_shape: (H, W, C) of the values; H and W divisible by 2^(num_stages − 1).
@@ -183,11 +184,7 @@ class PixelCNNPP(RasterPrior):
             grid_shape, distribution, num_classes, condition_shape, embedding_dim, condition_dim, **kwargs
         )
         height, width, channels = self.grid_shape
-        if filters < 1 or num_layers < 1 or num_stages < 1:
-            raise ValueError(
-                f"PixelCNNPP got filters={filters}, num_layers={num_layers}, num_stages={num_stages}; "
-                "expected positive numbers."
-            )
+        check_sizes("PixelCNNPP", filters=filters, num_layers=num_layers, num_stages=num_stages)
         stride = 2 ** (num_stages - 1)
         if height % stride or width % stride:
             raise ValueError(
@@ -215,9 +212,6 @@ class PixelCNNPP(RasterPrior):
             self.hidden = WeightNormDense(hidden, **given)
             self.channels_before = MaskedDense(hidden, "A", channels, use_bias=False, dtype=self.dtype_policy)
             self.head = MaskedDense(num_params, "B", channels, dtype=self.dtype_policy)
-        self.is_initialized = self.add_weight(
-            shape=(), dtype="bool", initializer="zeros", trainable=False, name="is_initialized"
-        )
         self.build()
 
     def build_network(self, features: int, condition: tuple[Any, ...] | None) -> None:
@@ -283,15 +277,15 @@ class PixelCNNPP(RasterPrior):
         The batch is what `fit` takes: values, or a dict of values and condition.
 
         Raises:
-            ValueError: for a batch of the wrong shape, type or range.
+            ValueError: for an empty batch, or one of the wrong shape, type or range.
         """
-        self.check_inputs(*self.unpack(inputs))
-        self.network(inputs, initialize)
-        self.is_initialized.assign(True)
+        self.network(self.checked_batch(inputs), initialize)
 
     @property
     def needs_initialization(self) -> bool:
-        return not bool(ops.convert_to_numpy(self.is_initialized))
+        """Whether no bias has moved: neither from data, nor in training, nor by loading weights."""
+        biases = (each.bias for each in self._flatten_layers() if isinstance(each, WeightNormalized))
+        return not any(ops.convert_to_numpy(bias).any() for bias in biases)
 
     def without_weight_norm(self) -> "PixelCNNPP":
         """A copy with plain kernels, which computes the same with less work."""
@@ -509,4 +503,3 @@ def copy_weights(prior: PixelCNNPP, plain: PixelCNNPP) -> None:
             theirs.bias.assign(ours.bias)
         elif ours.weights and not ours._layers:
             theirs.set_weights(ours.get_weights())
-    plain.is_initialized.assign(prior.is_initialized)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import as_array
+from tfprior.inputs import as_array, check_condition
 from tfprior.layers.streaming import State
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.base import Prior
@@ -70,10 +70,15 @@ class RasterPrior(Prior):
         )
 
     def encode_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Labels (B,), vectors (B, D) or maps (B, H, W, D) → features (B, 1 or H, 1 or W, D)."""
+        """Labels (B,), vectors (B, D) or maps (B, H, W, D) → features (B, 1 or H, 1 or W, D).
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+        condition = as_array(condition)
+        check_condition(condition, self.num_classes, self.condition_shape)
         if condition is None:
             return None
-        condition = as_array(condition)
         if self.class_embedding is not None:
             condition = self.class_embedding(ops.cast(condition, "int32"))
         condition = ops.cast(condition, self.compute_dtype)
@@ -117,18 +122,18 @@ class RasterPrior(Prior):
     # One position at a time, composed of the two
 
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
-        """Zeros, nothing known yet, and the condition's features: flat dict name → tensor (B, …)."""
+        state, features = self.recurrent_state(batch_size), self.encode_condition(condition)
+        return state if features is None else {**state, "condition": features}
+
+    def recurrent_state(self, batch_size: Any) -> State:
         _, width, channels = self.grid_shape
-        state = {
+        return {
             **self.row_state(batch_size),
             **self.pixel_state(batch_size),
             "features": ops.zeros((batch_size, width, self.num_features), self.compute_dtype),
             "row": ops.full((batch_size, width, channels), OUTSIDE, "int32"),
             "previous": ops.full((batch_size, channels), OUTSIDE, "int32"),
         }
-        if condition is not None:
-            state["condition"] = self.encode_condition(condition)
-        return state
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at `position` − 1, and a new row's features where `position` begins a row."""

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.compilation import compiled
+from tfprior.compilation import in_batches
 from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
@@ -106,6 +106,10 @@ class Tokenizer(GridModel):
     def params(self, codes: Codes) -> Tensor:
         """Codes → parameters of the images' distribution (B, H, W, P)."""
 
+    def expected(self, codes: Codes) -> Tensor:
+        """Codes → expected images (B, H, W, C) float32, on the scale of the levels."""
+        return self.distribution.mean(self.params(codes))
+
     @property
     def condition_shapes(self) -> list[tuple[int, ...] | None]:
         """Shape of the spatial condition of each grid's prior: None for the coarsest."""
@@ -131,6 +135,7 @@ class Tokenizer(GridModel):
         self._reconstruction.update_state(nats / self.num_dims / math.log(2), sample_weight)
         self._usage.update_state([statistics["counts"] for statistics in y_pred.statistics])
         if training:
+            self.is_initialized.assign(True)
             for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
                 quantizer.update(statistics)
         return self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
@@ -151,7 +156,7 @@ class Tokenizer(GridModel):
         """
         images = as_array(images)
         self.check_inputs(images)
-        return self._in_batches(_encode, images, batch_size)
+        return in_batches(_encode, self, [images], batch_size)
 
     def decode(self, codes: Any, batch_size: int = 64) -> np.ndarray:
         """Codes → expected images (N, H, W, C) float32, on the scale of the levels.
@@ -166,7 +171,7 @@ class Tokenizer(GridModel):
             )
         for grid, shape, size in zip(grids, self.code_shapes, self.codebook_sizes, strict=True):
             check_values(grid, shape, size, "codes")
-        return self._in_batches(_decode, grids if len(grids) > 1 else grids[0], batch_size)
+        return in_batches(_decode, self, grids, batch_size)
 
     def reconstruct(self, images: Any, batch_size: int = 64) -> np.ndarray:
         """Images → codes → images (N, H, W, C) int32.
@@ -175,23 +180,6 @@ class Tokenizer(GridModel):
             ValueError: for images of the wrong shape, type or range.
         """
         return as_levels(self.decode(self.encode(images, batch_size), batch_size))
-
-    def _in_batches(self, function: Any, arrays: Any, batch_size: int) -> Any:
-        """The function over all rows, in batches of one size: the last is filled up, so one trace serves."""
-        arrays = keras.tree.map_structure(ops.convert_to_numpy, arrays)
-        count = len(keras.tree.flatten(arrays)[0])
-        if not count or batch_size < 1:
-            raise ValueError(
-                f"Got {count} examples and batch_size={batch_size}; expected at least one of each."
-            )
-        size = min(batch_size, count)
-        run, results = compiled(function, self), []
-        for first in range(0, count, size):
-            rows = np.arange(first, first + size) % count
-            given = [ops.convert_to_tensor(part[rows], "int32") for part in keras.tree.flatten(arrays)]
-            made = keras.tree.map_structure(ops.convert_to_numpy, run(*given))
-            results.append(keras.tree.map_structure(lambda part, last=count - first: part[:last], made))
-        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
 
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
         check_values(values, self.grid_shape, self.distribution.num_levels, "images")
@@ -230,5 +218,4 @@ def _encode(tokenizer: Tokenizer, images: Tensor) -> Codes:
 
 
 def _decode(tokenizer: Tokenizer, *grids: Tensor) -> Tensor:
-    codes = list(grids) if len(grids) > 1 else grids[0]
-    return tokenizer.distribution.mean(tokenizer.params(codes))
+    return tokenizer.expected(list(grids) if len(grids) > 1 else grids[0])

@@ -91,10 +91,9 @@ class VQVAE(Tokenizer):
         """Sets the codebook from a batch of images, as `fit` does with its first one.
 
         Raises:
-            ValueError: for images of the wrong shape, type or range.
+            ValueError: for no images, or images of the wrong shape, type or range.
         """
-        images, condition = self.unpack(inputs)
-        self.check_inputs(images, condition)
+        images, _ = self.unpack(self.checked_batch(inputs))
         self.quantizer.initialize(self.features(images))
         self.is_initialized.assign(True)
 

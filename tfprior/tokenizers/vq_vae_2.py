@@ -137,10 +137,9 @@ class VQVAE2(Tokenizer):
         """Sets both codebooks from a batch of images, as `fit` does with its first one.
 
         Raises:
-            ValueError: for images of the wrong shape, type or range.
+            ValueError: for no images, or images of the wrong shape, type or range.
         """
-        images, condition = self.unpack(inputs)
-        self.check_inputs(images, condition)
+        images, _ = self.unpack(self.checked_batch(inputs))
         fine, coarse = self.features(images)
         self.top_quantizer.initialize(coarse)
         top = self.top_quantizer.decode(self.top_quantizer.encode(coarse))

@@ -1,0 +1,131 @@
+"""The functions of a bundle that holds a tokenizer and the priors of its codes.
+
+Shapes: B batch · H W C image · h w G codes · K uniforms a code's position.
+"""
+
+from typing import Any
+
+from tfprior.export.functions import Function, Port, Ports, Tensors, draw_grid, functions
+from tfprior.generator import Generator
+
+PREFIXES = {1: ("",), 2: ("top_", "bottom_")}
+"""What stands before the names of each grid's functions and tensors, by the number of grids."""
+
+
+def prefixes(generator: Generator) -> tuple[str, ...]:
+    return PREFIXES[len(generator.priors)]
+
+
+def condition_function(prefix: str) -> str:
+    """The function that makes the condition of a grid's prior from the codes above it."""
+    return f"{prefix}condition"
+
+
+def generator_functions(generator: Generator) -> list[Function]:
+    """Those of every prior, and between images and codes."""
+    ports = ImagePorts(generator)
+    names = prefixes(generator)
+    made = [
+        function._replace(name=prefix + function.name)
+        for prefix, prior in zip(names, generator.priors, strict=True)
+        for function in functions(prior)
+    ]
+    made += [_condition(generator, index, ports) for index in range(1, len(names))]
+    return [
+        *made,
+        _encode(generator, ports),
+        _decode(generator, ports),
+        _generate(generator, ports),
+        _log_prob_bound(generator, ports),
+    ]
+
+
+class ImagePorts:
+    """The tensors between images and codes."""
+
+    def __init__(self, generator: Generator) -> None:
+        tokenizer, names = generator.tokenizer, prefixes(generator)
+        levels = tokenizer.distribution.num_levels
+        of_priors = [Ports(prior) for prior in generator.priors]
+        self.images = Port("images", "int32", tokenizer.image_shape, f"images in [0, {levels})")
+        self.expected = self.images._replace(
+            dtype="float32", meaning=f"expected images on [0, {levels - 1}]; round them to have levels"
+        )
+        self.codes = tuple(
+            ports.values._replace(
+                name=f"{prefix}codes", meaning=ports.values.meaning.replace("grids", "codes")
+            )
+            for prefix, ports in zip(names, of_priors, strict=True)
+        )
+        self.noise = tuple(
+            ports.noise._replace(name=f"{prefix}uniforms")
+            for prefix, ports in zip(names, of_priors, strict=True)
+        )
+        self.temperature = of_priors[0].temperature
+        self.condition = of_priors[0].condition
+
+    def codes_of(self, tensors: Tensors) -> Any:
+        """The codes among the tensors as a tokenizer takes them."""
+        grids = [tensors[port.name] for port in self.codes]
+        return grids if len(grids) > 1 else grids[0]
+
+    def named(self, codes: Any) -> Tensors:
+        """The codes of a tokenizer by name."""
+        grids = codes if isinstance(codes, list) else [codes]
+        return {port.name: grid for port, grid in zip(self.codes, grids, strict=True)}
+
+
+def _condition(generator: Generator, index: int, ports: ImagePorts) -> Function:
+    above = ports.codes[index - 1]
+    shape = generator.priors[index].condition_shape
+    assert shape is not None  # or the generator would have refused the prior
+    made = Port("condition", "float32", shape, "for the functions of the next finer codes")
+
+    def call(tensors: Tensors) -> Tensors:
+        return {"condition": generator.tokenizer.condition_map(tensors[above.name])}
+
+    return Function(condition_function(prefixes(generator)[index]), call, (above,), (made,))
+
+
+def _encode(generator: Generator, ports: ImagePorts) -> Function:
+    def call(tensors: Tensors) -> Tensors:
+        return ports.named(generator.tokenizer.codes(tensors["images"]))
+
+    return Function("encode", call, (ports.images,), ports.codes)
+
+
+def _decode(generator: Generator, ports: ImagePorts) -> Function:
+    def call(tensors: Tensors) -> Tensors:
+        return {"images": generator.tokenizer.expected(ports.codes_of(tensors))}
+
+    return Function("decode", call, ports.codes, (ports.expected,))
+
+
+def _generate(generator: Generator, ports: ImagePorts) -> Function:
+    def call(tensors: Tensors) -> Tensors:
+        codes: list[Any] = []
+        total: Any = 0.0
+        for prior, noise in zip(generator.priors, ports.noise, strict=True):
+            condition = generator.condition_of(codes, tensors.get("condition"))
+            values, nats = draw_grid(prior, tensors[noise.name], condition, tensors["temperature"])
+            codes.append(values)
+            total = total + nats
+        named = ports.named(codes)
+        images = generator.tokenizer.expected(ports.codes_of(named))
+        return {"images": images, **named, "log_prob": total}
+
+    nats = Port("log_prob", "float32", (), "nats of the codes, of the priors at temperature 1")
+    return Function(
+        "generate",
+        call,
+        (*ports.noise, ports.temperature, *ports.condition),
+        (ports.expected, *ports.codes, nats),
+    )
+
+
+def _log_prob_bound(generator: Generator, ports: ImagePorts) -> Function:
+    def call(tensors: Tensors) -> Tensors:
+        return {"log_prob": generator.bound(tensors["images"], tensors.get("condition"))}
+
+    nats = Port("log_prob", "float32", (), "nats, a lower bound: of the image's codes and of it given them")
+    return Function("log_prob_bound", call, (ports.images, *ports.condition), (nats,))

@@ -1,0 +1,110 @@
+"""Golden rollouts: noise, what the model draws from it, and its likelihood, which every runtime repeats.
+
+The noise keeps a distance from every step of the CDF (1e-5, less where many levels make many steps), so that
+rounding in no runtime can change an integer.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.export.manifest import BundleError
+from tfprior.generator import Generator
+from tfprior.priors import Prior
+from tfprior.sampling import sample
+
+SAMPLES = 2
+
+
+def golden_rollout(prior: Prior, coarser: Any = None) -> dict[str, Any]:
+    """Of one prior; `coarser` is its condition where coarser codes make it, and is not written down.
+
+    Raises:
+        BundleError: when no noise is found that keeps its distance.
+    """
+    height, width, channels = prior.grid_shape
+    generator = np.random.default_rng(0)
+    shape = (SAMPLES, height * width, prior.distribution.num_uniforms(channels))
+    uniforms = _decimals(generator, shape)
+    condition = _condition(prior, generator) if coarser is None else coarser
+    margin = min(1e-5, 0.01 / prior.distribution.num_levels)
+    for _ in range(2 * prior.num_steps):
+        noise = uniforms.reshape(-1, height, width, shape[-1]).copy()
+        values = sample(prior, SAMPLES, condition, noise)
+        close = _close_to_a_step(prior, values, noise, condition, margin).reshape(SAMPLES, -1)
+        if not close.any():
+            break
+        # What follows a changed pixel changes too, so only the first one of each sample is drawn anew.
+        for row in np.flatnonzero(close.any(axis=1)):
+            uniforms[row, close[row].argmax()] = _decimals(generator, shape[-1:])
+    else:
+        raise BundleError(
+            "Found no noise that keeps away from the steps of the CDF; is the prior trained, and free of NaN?"
+        )
+    log_prob = ops.convert_to_numpy(prior.log_prob(values, condition))
+    written = None if condition is None or coarser is not None else condition
+    return {
+        "uniforms": np.round(noise.astype("float64"), 4).tolist(),
+        "condition": None if written is None else np.round(written.astype("float64"), 4).tolist(),
+        "values": values.tolist(),
+        "log_prob": log_prob.astype("float64").tolist(),
+    }
+
+
+def golden_images(generator: Generator, codes: Any) -> dict[str, Any]:
+    """Images near those of some codes, what the tokenizer makes of them, and the bound of their likelihood.
+
+    Their codes keep a distance from others: pixels that differ by a hundredth of a level do not change them.
+
+    Raises:
+        BundleError: when no such images are found.
+    """
+    tokenizer, random = generator.tokenizer, np.random.default_rng(0)
+    condition = _condition(generator.priors[0], random)
+    top = tokenizer.distribution.num_levels - 1
+    expected = tokenizer.decode(codes)
+    for _ in range(100):
+        images = np.clip(np.rint(expected) + random.integers(-1, 2, expected.shape), 0, top).astype("int32")
+        found = tokenizer.encode(images)
+        nudged = [images + random.uniform(-0.01, 0.01, images.shape).astype("float32") for _ in range(3)]
+        if all(_same(tokenizer.codes(ops.convert_to_tensor(each)), found) for each in nudged):
+            break
+    else:
+        raise BundleError("Found no images whose codes are far from others; is the tokenizer free of NaN?")
+    return {
+        "expected": np.round(expected.astype("float64"), 3).tolist(),
+        "images": images.tolist(),
+        "codes": [grid.tolist() for grid in (found if isinstance(found, list) else [found])],
+        "log_prob_bound": generator.log_prob(images, condition).astype("float64").tolist(),
+    }
+
+
+def _same(codes: Any, others: Any) -> bool:
+    pairs = zip(keras.tree.flatten(codes), keras.tree.flatten(others), strict=True)
+    return all(np.array_equal(ops.convert_to_numpy(one), other) for one, other in pairs)
+
+
+def _decimals(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniforms of four decimals: short in JSON, and the same float32 in every language."""
+    return (generator.integers(0, 10_000, shape) / 10_000).astype("float32")
+
+
+def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | None:
+    if prior.num_classes is not None:
+        return np.asarray([0, prior.num_classes - 1], "int32")
+    if prior.condition_shape is not None:
+        drawn = generator.standard_normal((SAMPLES, *prior.condition_shape))
+        return np.round(drawn, 3).astype("float32")
+    return None
+
+
+def _close_to_a_step(
+    prior: Prior, values: np.ndarray, noise: np.ndarray, condition: Any, margin: float
+) -> np.ndarray:
+    """(B, H, W) bool: where noise that differs by `margin` would have drawn another value."""
+    params = prior(values if condition is None else {"values": values, "condition": condition})
+    nudged = [np.clip(noise + offset, 0, 1 - 2**-23).astype("float32") for offset in (-margin, margin)]
+    draws = [ops.convert_to_numpy(prior.distribution.sample(params, u)[0]) for u in nudged]
+    return np.any([drawn != values for drawn in draws], axis=(0, -1))
