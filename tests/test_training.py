@@ -21,6 +21,7 @@ from tfprior.training import (
     TrainingOptions,
     baseline_bits,
     bits_per_dim,
+    build_model,
     build_prior,
     load_prior,
     load_run,
@@ -31,8 +32,8 @@ from tfprior.training import (
 )
 from tfprior.training.baselines import png_sizes
 from tfprior.training.callbacks import Clock, Schedule, clock_face
+from tfprior.training.chart import count_ticks, nice_ticks
 from tfprior.training.completion import hidden_part, spread
-from tfprior.training.curve import epoch_ticks, nice_ticks
 from tfprior.training.evaluation import hold_out_validation, split_of
 from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
 from tfprior.training.run_folder import COLUMNS, RunFolder
@@ -208,10 +209,10 @@ def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float]
     assert ticks is None or found == ticks
 
 
-def test_epoch_ticks() -> None:
-    assert epoch_ticks(1) == [1]
-    assert epoch_ticks(3) == [1, 2, 3]
-    assert epoch_ticks(50) == [1, 10, 20, 30, 40, 50]
+def test_ticks_of_counts() -> None:
+    assert count_ticks(1) == [1]
+    assert count_ticks(3) == [1, 2, 3]
+    assert count_ticks(50) == [1, 10, 20, 30, 40, 50]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 100])
@@ -472,7 +473,7 @@ def test_models_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
     images = made()
     unlabelled = Images("made", images.x_train, None, images.x_test, None, 4)
     with pytest.raises(ValueError, match=words):
-        build_prior(unlabelled, model)
+        build_model(unlabelled, model)
 
 
 @pytest.mark.parametrize(
