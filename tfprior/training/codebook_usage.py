@@ -37,7 +37,7 @@ def save_codebook_usage(
         chart.bar(chart.x(number - 0.5) + gap, chart.x(number + 0.5) - gap, chart.y(share), STRONG)
     even = 100 / codebook_size
     chart.dashes(chart.y(even), ACCENT)
-    chart.text(chart.right, chart.y(even) - 9, f"all alike  {even:.2g} %", "rm", 13, ACCENT)
+    chart.text(chart.right, chart.y(even) - 9, f"uniform  {even:.2g} %", "rm", 13, ACCENT)
     words = f"{len(used)} of {codebook_size} used · perplexity {perplexity:.1f}"
     chart.text(chart.right, 26, words, "rm")
     chart.save(path)

@@ -1,11 +1,13 @@
 """Likelihood of a part of the data: exact for a prior, a bound for a tokenizer."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from tfprior.data import Images
+from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
 
 SPLITS = ("train", "validation", "test")
@@ -102,3 +104,23 @@ def bits_per_dim(
         ValueError: for images or labels that the model was not built for.
     """
     return scores_of(model, values, labels, batch_size)["bits_per_dim"]
+
+
+def bound_scores(
+    generator: Generator, values: np.ndarray, labels: np.ndarray | None, bits_per_code: float
+) -> dict[str, float]:
+    """Upper bounds of bits per dimension of images: with the prior of their codes, and with uniform codes.
+
+    `bits_per_code` is what the prior needs for the codes of these images.
+
+    Raises:
+        ValueError: for images or labels that the generator was not built for.
+    """
+    tokenizer = generator.tokenizer
+    bound = float(np.mean(generator.bits_per_dim(values, labels if generator.num_classes else None)))
+    num_codes = sum(math.prod(shape) for shape in tokenizer.code_shapes)
+    saved = tokenizer.code_nats / math.log(2) - num_codes * bits_per_code
+    return {
+        "this prior and its tokenizer": bound,
+        "the tokenizer, uniform codes": bound + saved / tokenizer.num_dims,
+    }

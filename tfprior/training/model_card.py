@@ -15,7 +15,7 @@ ALT = {
 def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
-    noun = "tokenizer, codes alike probable" if run.is_tokenizer else "prior"
+    noun = "tokenizer, uniform codes" if run.is_tokenizer else "prior"
     scores = {f"this {noun}": result["best_bits_per_dim"], **result["baselines"]}
     table = "\n".join(f"| {name} | {bits:.4f} |" for name, bits in scores.items())
     pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)

@@ -55,8 +55,8 @@ def save_reconstructions(
             "shape (N, H, W, C)."
         )
     above, below = (enlarge(to_rgb(part, num_levels), scale) for part in (originals, reconstructions))
-    between = np.full_like(above[:, :1], BACKDROP)
-    save_png(lay_out(np.concatenate([above, between, below], axis=1), columns, 4 * GAP), path)
+    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*above[:, :GAP].shape[:3], 3))
+    save_png(lay_out(np.concatenate([above, between, below], axis=1), columns, 6 * GAP), path)
 
 
 def save_completions(
