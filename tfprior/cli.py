@@ -19,6 +19,7 @@ from tfprior.tables import bundle_table, facts_table, model_table, run_table, sc
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
     from tfprior.data import Images
     from tfprior.generator import Generator
@@ -339,7 +340,7 @@ def evaluate(
     """
     import_keras()
     from tfprior.data import load
-    from tfprior.training import baseline_bits, bound_scores, load_run, scores_of, split_of
+    from tfprior.training import bound_scores, load_run, scores_of, split_of
 
     folder = load_run(run)
     options = folder.config["options"]
@@ -348,25 +349,17 @@ def evaluate(
     generator = generator_of(folder, tokenizer) if folder.of_codes else None
     model = folder.load() if generator is None else generator.priors[0]
     images = images_of(folder, data, image_size, levels)
-    values, labels = split_of(images, split.value, options)
-    scores = scores_of(model, values, labels)
-    bits = scores.pop("bits_per_dim")
-    console = Console()
-    title = f"{images.name}, {split.value} split, {len(values)} images"
+    scores = scores_of(model, *split_of(images, split.value, options))
+    bits = scores["bits_per_dim"]
     name = "this tokenizer, uniform codes" if folder.is_tokenizer else "this prior"
-    known = known_images(images, split, options)
-    baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
-    console.print(score_table(title, {name: bits, **baselines}, unit_of(images)))
+    console = Console()
+    console.print(compared({name: bits}, images, split, options))
     if folder.is_tokenizer:
         console.print(facts_table("", {words: f"{scores[name]:.4g}" for name, words in SCORE_NAMES.items()}))
     if generator is not None and images.origin is not None:
         images = load(**images.origin.images)
-        values, labels = split_of(images, split.value, options)
-        scores = {
-            **bound_scores(generator, values, labels, bits),
-            **baseline_bits(known_images(images, split, options), values, images.num_levels),
-        }
-        console.print(score_table(f"{images.name}, {split.value} split, {len(values)} images", scores))
+        bounds = bound_scores(generator, *split_of(images, split.value, options), bits_per_code=bits)
+        console.print(compared(bounds, images, split, options))
 
 
 @app.command()
@@ -689,11 +682,16 @@ def check_npz(option: str, path: Path) -> None:
         raise typer.BadParameter(f"{option} {path}: expected a name that ends in .npz.")
 
 
-def known_images(images: "Images", split: Split, options: dict[str, Any]) -> "np.ndarray":
-    """What the baselines learn from: of the training images what the model knows, for the test part all."""
-    from tfprior.training import split_of
+def compared(scores: dict[str, float], images: "Images", split: Split, options: dict[str, Any]) -> "Table":
+    """A table of the scores beside the baselines of the same images."""
+    from tfprior.training import baseline_bits, split_of
 
-    return images.x_train if split is Split.test else split_of(images, "train", options)[0]
+    values, _ = split_of(images, split.value, options)
+    # The test part stays unseen by all; of the training images the baselines know what the model knows.
+    known = images.x_train if split is Split.test else split_of(images, "train", options)[0]
+    baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
+    title = f"{images.name}, {split.value} split, {len(values)} images"
+    return score_table(title, {**scores, **baselines}, unit_of(images))
 
 
 def whole_path(data: str) -> str:
