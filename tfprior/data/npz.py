@@ -30,7 +30,7 @@ def read_npz(path: Path, num_levels: int | None = None) -> Images:
             codes whose number is not stored or another one.
     """
     arrays = _read(path)
-    are_codes = bool(np.any(arrays.get("are_codes", False)))
+    are_codes = _are_codes(arrays, path)
     if "x_train" not in arrays:
         raise ValueError(
             f"{path} has no x_train; expected arrays named x_train, y_train, x_test and y_test: save the "
@@ -119,6 +119,16 @@ def _num_levels(arrays: dict[str, np.ndarray], path: Path) -> int:
     return 256 if x_train.dtype == np.uint8 == x_test.dtype else top + 1
 
 
+def _are_codes(arrays: dict[str, np.ndarray], path: Path) -> bool:
+    flag = arrays.get("are_codes", np.array(False))
+    if flag.dtype.kind not in "biu" or flag.size != 1:
+        raise ValueError(
+            f"are_codes of {path} has dtype {flag.dtype} and shape {flag.shape}; expected True or False: "
+            "leave it out for images."
+        )
+    return bool(flag.item())
+
+
 def _num_codes(arrays: dict[str, np.ndarray], path: Path, given: int | None) -> int:
     if "num_levels" not in arrays:
         raise ValueError(f"{path} holds codes and no num_levels; expected it: store the codebook's size.")
@@ -139,6 +149,7 @@ def _origin(arrays: dict[str, np.ndarray], path: Path) -> CodesOrigin | None:
             raise TypeError(f"tokenizer_images is a {type(source).__name__}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} tells the tokenizer of its codes in a damaged way ({error}); encode the images again."
+            f"{path} tells the tokenizer of its codes in a damaged way ({error}); expected "
+            f"{', '.join(ORIGIN)}: encode the images again."
         ) from error
     return CodesOrigin(tokenizer, digest, source)
