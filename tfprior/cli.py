@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfprior.priors import Prior
     from tfprior.training import RunFolder
 
-DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file or a folder of images."
+DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
 MANIFEST = "manifest.json"
 
 
@@ -267,6 +267,7 @@ def train(
     tfprior train --data photos --model pixelcnn_pp --minutes 15 --flip --out runs/photos
     tfprior train --data my_images/ --image-size 32 --out runs/mine
     tfprior train --model vq_vae --data fashion_mnist --codes 256 --out runs/tokenizer
+    tfprior train --data codes.npz --out runs/prior
     ```
 
     One tenth of the training images is held out for validation (*: the best epoch so far). The folder gets
@@ -290,7 +291,6 @@ def train(
     )
     source = {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
     images = load(**source)
-    defaults = defaults_of(model, images)
     given = {
         "conditional": conditional or None,
         "filters": filters,
@@ -306,7 +306,7 @@ def train(
         "num_residual_blocks": residual_blocks,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    description = {"name": model.value, **defaults, **chosen}
+    description = {"name": model.value, **defaults_of(model, images), **chosen}
     console = Console()
     run = run_training(images, description, out, settings, source, overwrite, console)
     result = run.result or {}
