@@ -19,7 +19,7 @@ def encode_images(
         tokenizer: with one grid of codes.
         images: the data set.
         origin: which the codes remember.
-        progress: whether a bar is shown.
+        progress: whether a bar is shown, where there is a terminal.
 
     Raises:
         ValueError: for images that the tokenizer was not built for, and for codes.
@@ -38,8 +38,10 @@ def encode_images(
 
 
 def _codes(tokenizer: Encoder, values: np.ndarray, description: str, progress: bool) -> np.ndarray:
+    from rich.console import Console
     from rich.progress import track
 
-    starts = range(0, len(values), AT_ONCE)
-    shown = track(starts, description=description, disable=not progress, transient=True)
+    starts, console = range(0, len(values), AT_ONCE), Console()
+    hidden = not progress or not console.is_terminal
+    shown = track(starts, description, console=console, disable=hidden, transient=True)
     return np.concatenate([tokenizer.encode(values[start : start + AT_ONCE]) for start in shown])

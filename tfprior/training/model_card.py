@@ -65,7 +65,7 @@ def subject(run: RunFolder) -> str:
 def codebook(result: dict[str, Any]) -> str:
     return (
         f"\nOf the bits, {result['reconstruction_bits_per_dim']:.4f} are the image's given its codes. "
-        f"{result['usage']:.0%} of the codes are\nin use, with a perplexity of {result['perplexity']:.1f}.\n"
+        f"{result['usage']:.1%} of the codes are\nin use, with a perplexity of {result['perplexity']:.1f}.\n"
     )
 
 
