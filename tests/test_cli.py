@@ -1,7 +1,10 @@
 """The command line: what commands write and say, their errors in one sentence, and a run that was killed."""
 
 import csv
+import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +18,23 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tfprior.cli import app, sentence, whole_path
-from tfprior.data import load
-from tfprior.training import baseline_bits, load_prior, load_run, split_of
+from tfprior.data import CodesOrigin, load
+from tfprior.training import (
+    baseline_bits,
+    load_generator,
+    load_prior,
+    load_run,
+    load_tokenizer,
+    save_grid,
+    save_reconstructions,
+    scores_of,
+    split_of,
+)
+from tfprior.training.completion import spread
 
-COMMANDS = ("train", "evaluate", "sample", "complete", "export", "verify", "info")
+COMMANDS = ("train", "evaluate", "encode", "reconstruct", "sample", "complete", "export", "verify", "info")
 TINY = ["--model", "pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8", "--no-xla"]
+VQ_VAE = ["--model", "vq_vae", "--codes", "6", "--code-dim", "3", "--downsampling", "2", "--filters", "4"]
 
 
 def run(*args: Any, code: int = 0) -> str:
@@ -70,6 +85,51 @@ def bundle(trained: Path) -> Path:
     printed = run("export", trained, out, "--format", "onnx")
     assert "onnx/step.onnx" in printed
     assert "state_out" in printed
+    return out
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As above, 8 × 4: a size that can be halved."""
+    rng = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    labels = {"y_train": np.arange(60) % 2, "y_test": np.arange(10) % 2}
+    values = {
+        f"x{name[1:]}": (rng.integers(2, size=(len(label), 8, 4, 1)) + 2 * label[:, None, None, None])
+        for name, label in labels.items()
+    }
+    arrays = {name: value.astype("uint8") for name, value in values.items()}
+    np.savez(path, **arrays, **labels, num_levels=4)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(pictures: Path) -> Path:
+    out = pictures.parent / "tokenizer"
+    options = ["--residual-blocks", 1, "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.01, "--no-xla"]
+    printed = run("train", "--data", pictures, "--out", out, *VQ_VAE, *options)
+    assert "perplexity" in printed
+    assert "this tokenizer (epoch" in printed
+    assert "reconstructions.png, codebook_usage.png" in printed
+    return out
+
+
+@pytest.fixture(scope="module")
+def codes(tokenizer: Path) -> Path:
+    out = tokenizer.parent / "codes.npz"
+    printed = run("encode", tokenizer, "--out", out)
+    assert "60 training and 10 test grids, 4 × 2 × 1 of 6 codes" in printed
+    return out
+
+
+@pytest.fixture(scope="module")
+def of_codes(codes: Path) -> Path:
+    """A prior of codes."""
+    out = codes.parent / "prior"
+    printed = run("train", "--data", codes, "--out", out, *TINY, "--conditional", "--epochs", 2)
+    assert "bits/code" in printed
+    assert "PNG" not in printed
+    assert "shades of grey" not in printed
     return out
 
 
@@ -193,6 +253,155 @@ def test_pixelcnn_pp_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
     assert "onnx step" in run("verify", exported)
 
 
+def test_a_tokenizer_fills_a_run_folder(tokenizer: Path) -> None:
+    config = load_run(tokenizer).config
+    expected = {
+        "name": "vq_vae",
+        "codebook_size": 6,
+        "code_dim": 3,
+        "downsampling": 2,
+        "filters": 4,
+        "num_residual_blocks": 1,
+        "output": "logistic_mixture",
+    }
+    assert expected.items() <= config["model"].items()
+    model = load_tokenizer(tokenizer)
+    assert (model.codebook_size, model.code_shape) == (6, (4, 2, 1))
+    assert model.distribution.num_components == 10
+    assert "reconstruction_bits_per_dim" in epochs_in(tokenizer / "metrics.csv")[0]
+    assert not (tokenizer / "samples.png").exists()
+
+
+def test_encode_writes_codes_that_know_where_they_come_from(
+    tokenizer: Path, codes: Path, pictures: Path, tmp_path: Path
+) -> None:
+    model, images, loaded = load_tokenizer(tokenizer), load(pictures), load(codes)
+    with np.load(codes, allow_pickle=False) as archive:
+        assert archive["x_train"].dtype == np.uint8
+        np.testing.assert_array_equal(archive["x_train"], model.encode(images.x_train))
+        np.testing.assert_array_equal(archive["x_test"], model.encode(images.x_test))
+    assert loaded.are_codes
+    assert loaded.num_levels == 6
+    np.testing.assert_array_equal(loaded.y_train, images.y_train)
+    source = {"name_or_path": str(pictures.resolve()), "image_size": None, "num_levels": None}
+    assert loaded.origin == CodesOrigin(str(tokenizer.resolve()), model.weights_digest(), source)
+    few = tmp_path / "few.npz"
+    np.savez(few, x_train=images.x_train[:5], x_test=images.x_test[:2])
+    run("encode", tokenizer, "--data", few, "--levels", 4, "--out", tmp_path / "c.npz")
+    loaded = load(tmp_path / "c.npz")
+    np.testing.assert_array_equal(loaded.x_test, model.encode(images.x_test[:2]))
+    assert loaded.y_train is None
+    assert loaded.origin.images == {"name_or_path": str(few), "image_size": None, "num_levels": 4}
+
+
+def test_evaluate_measures_a_tokenizer(tokenizer: Path, pictures: Path) -> None:
+    images = load(pictures)
+    scores = scores_of(load_tokenizer(tokenizer), images.x_test)
+    printed = run("evaluate", tokenizer)
+    assert "this tokenizer, uniform codes" in printed
+    for name in ("bits_per_dim", "reconstruction_bits_per_dim", "perplexity"):
+        assert f"{scores[name]:.4g}" in printed
+    for number in baseline_bits(images.x_train, images.x_test, 4).values():
+        assert f"{number:.4f}" in printed
+    assert "pictures, validation split" in run("evaluate", tokenizer, "--split", "validation")
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_evaluate_measures_codes_and_the_images_they_stand_for(
+    of_codes: Path, codes: Path, pictures: Path, split: str
+) -> None:
+    printed = run("evaluate", of_codes, "--split", split)
+    options = load_run(of_codes).config["options"]
+    values, labels = split_of(load(codes), split, options)
+    images, _ = split_of(load(pictures), split, options)
+    generator = load_generator(of_codes)
+    np.testing.assert_array_equal(generator.tokenizer.encode(images), values)
+    bits = float(np.mean(load_prior(of_codes).bits_per_dim(values, labels)))
+    bound = float(np.mean(generator.bits_per_dim(images, labels)))
+    uniform = scores_of(generator.tokenizer, images)["bits_per_dim"]
+    for number in (bits, math.log2(6), bound, uniform):
+        assert f"{number:.4f}" in printed
+    assert printed.count("PNG") == 1
+
+
+def test_sample_shows_codes_as_images(of_codes: Path, tmp_path: Path) -> None:
+    picture, archive = tmp_path / "s.png", tmp_path / "s.npz"
+    options = ["--class", 1, "--num", 9, "--seed", 3, "--out", picture, "--npz", archive]
+    assert "9 samples" in run("sample", of_codes, *options)
+    generator, labels = load_generator(of_codes), np.ones(9, "int32")
+    with np.load(archive) as saved:
+        assert saved["values"].shape == (9, 8, 4, 1)
+        np.testing.assert_array_equal(saved["values"], generator.sample(9, labels, seed=3))
+        np.testing.assert_array_equal(saved["codes"], generator.sample_codes(9, labels, seed=3))
+        np.testing.assert_array_equal(saved["labels"], labels)
+        shown = saved["values"]
+    save_grid(shown, 4, tmp_path / "expected.png")
+    np.testing.assert_array_equal(rgb(picture), rgb(tmp_path / "expected.png"))
+    assert rgb(of_codes / "samples.png").shape[0] == 2 * (64 + 3) + 3  # a row for each class
+
+
+def test_complete_draws_the_codes_of_what_is_hidden(of_codes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.png"
+    printed = run("complete", of_codes, "--num", 2, "--completions", 3, "--keep", 0.5, "--out", out)
+    assert "2 images, 3 completions each" in printed
+    pixels, (side, gap, header) = rgb(out), (8 * 4, 3, 26)
+    original, completion = (
+        pixels[header : header + 32, x : x + side] for x in (-gap - side, gap + side + 18)
+    )
+    np.testing.assert_array_equal(original, completion)
+
+
+def test_reconstruct_shows_what_is_left(tokenizer: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.png"
+    printed = run("reconstruct", tokenizer, "--num", 4, "--split", "train", "--columns", 2, "--out", out)
+    assert "4 images above their reconstructions" in printed
+    values, labels = split_of(load(pictures), "train", load_run(tokenizer).config["options"])
+    some = values[spread(labels, len(values))[:4]]
+    expected = tmp_path / "expected.png"
+    save_reconstructions(some, load_tokenizer(tokenizer).reconstruct(some), 4, expected, columns=2)
+    np.testing.assert_array_equal(rgb(out), rgb(expected))
+
+
+def test_info_describes_tokenizers_and_priors_of_codes(tokenizer: Path, of_codes: Path) -> None:
+    printed = run("info", tokenizer)
+    assert "vq_vae" in printed
+    assert "8 × 4 × 1, 4 levels" in printed
+    printed = run("info", of_codes)
+    assert "4 × 2 × 1, 6 codes" in printed
+    assert "validation bits/code" in printed
+    assert str(tokenizer) in printed.replace("\n", "")
+    printed = run("info", tokenizer / "best.keras")
+    assert "VQVAE" in printed
+    assert "4 × 2 × 1, 6 codes" in printed
+
+
+def test_a_tokenizer_that_moved_or_changed(of_codes: Path, tokenizer: Path, tmp_path: Path) -> None:
+    prior, other = tmp_path / "prior", tmp_path / "other"
+    shutil.copytree(of_codes, prior)
+    config = json.loads((prior / "config.json").read_text())
+    config["data"]["codes_of"]["tokenizer"] = str(tmp_path / "gone")
+    (prior / "config.json").write_text(json.dumps(config))
+    picture = tmp_path / "s.png"
+    assert "gone, the tokenizer of" in run("sample", prior, "--out", picture, code=1)
+    result = CliRunner().invoke(app, ["evaluate", str(prior)])
+    assert result.exit_code == 0
+    assert "Bits per code alone: " in result.stderr
+    assert "this prior and its tokenizer" not in result.stdout
+    assert "this prior and its tokenizer" in run("evaluate", prior, "--tokenizer", tokenizer)
+    run("sample", prior, "--num", 2, "--out", picture, "--tokenizer", tokenizer)
+    run("complete", prior, "--num", 1, "--out", picture, "--tokenizer", tokenizer)
+    shutil.copytree(tokenizer, other)
+    model = load_tokenizer(other)
+    model.quantizer._codebook.assign(2 * model.quantizer._codebook)
+    model.save(other / "best.keras")
+    for command in ("sample", "evaluate", "complete"):
+        printed = run(command, of_codes, "--tokenizer", other, code=1)
+        assert f"{other} is not the tokenizer of {of_codes}: its weights are not those" in printed
+    changed = tmp_path / "changed.npz"
+    run("encode", other, "--out", changed)
+    assert "holds codes of another tokenizer" in run("evaluate", of_codes, "--data", changed, code=1)
+
+
 def test_verify_and_info_describe_a_bundle(bundle: Path) -> None:
     assert "onnx step" in run("verify", bundle)
     printed = run("info", bundle)
@@ -224,6 +433,29 @@ def test_info_describes_runs_and_files(trained: Path) -> None:
         ("train --out {tmp}/new --components 5", 1, "5 components for a categorical output"),
         ("train --out {tmp}/new --data {data} --levels 4 --model pixelcnn_pp", 1, "divisible by 4"),
         ("train --out {run} --data {data}", 1, "holds a finished run (12 epochs"),
+        ("train --out {tmp}/new --model vq_vae --layers 2", 1, "vq_vae has no option num_layers"),
+        ("train --out {tmp}/new --model vq_vae --conditional", 1, "is a tokenizer and has no condition"),
+        ("train --out {tmp}/new --codes 6", 1, "gated_pixel_cnn has no option codebook_size"),
+        ("train --out {tmp}/new --model vq_vae --data {data}", 1, "height and width divisible"),
+        ("train --out {tmp}/new --data {codes} --flip", 1, "mirrored codes are not those of mirrored images"),
+        ("train --out {tmp}/new --data {codes} --output logistic", 1, "expected a categorical output"),
+        ("train --out {tmp}/new --data {codes} --levels 7", 1, "holds codes of 6 kinds; leave"),
+        ("train --out {tmp}/new --data {codes} --model vq_vae", 1, "holds codes; expected images"),
+        ("encode {tokenizer}", 2, "Missing option '--out'"),
+        ("encode {tokenizer} --out {tmp}/codes", 2, "--out {tmp}/codes: expected a name that ends in .npz"),
+        ("encode {run} --out {tmp}/c.npz", 1, "is a prior; expected a tokenizer"),
+        ("encode {tokenizer} --out {tmp}/c.npz --data {data}", 1, "expected (8, 4, 1) of 4"),
+        ("encode {tokenizer} --out {tmp}/c.npz --data {codes}", 1, "of 6 codes; expected (8, 4, 1) of 4"),
+        ("reconstruct {of_codes} --out {tmp}/r.png", 1, "is a prior; expected a tokenizer"),
+        ("reconstruct {tokenizer} --data digits --out {tmp}/r.png", 1, "expected (8, 4, 1) of 4"),
+        ("sample {tokenizer} --out {tmp}/s.png", 1, "is a tokenizer; train a prior on its codes: `tfprior"),
+        ("complete {tokenizer} --out {tmp}/c.png", 1, "is a tokenizer; train a prior on its codes: `tfprior"),
+        ("sample {run} --tokenizer {tokenizer} --out {tmp}/s.png", 1, "needs no tokenizer; leave it out"),
+        ("evaluate {run} --tokenizer {tokenizer}", 2, "is not of codes; leave it out"),
+        ("evaluate {of_codes} --tokenizer {run}", 1, "is a prior; expected a tokenizer"),
+        ("evaluate {of_codes} --data {data}", 1, "encode the images first, with `tfprior encode`"),
+        ("complete {of_codes} --data {codes} --out {tmp}/c.png", 1, "of 6 codes; expected (8, 4, 1) of 4"),
+        ("sample {bundle} --tokenizer {tokenizer}", 2, "a bundle has its tokenizer inside"),
         ("evaluate {tmp}/missing", 1, "is no folder; expected the --out"),
         ("evaluate {tmp}", 1, "holds no config.json"),
         ("evaluate {run} --split all", 2, "--split"),
@@ -249,10 +481,20 @@ def test_info_describes_runs_and_files(trained: Path) -> None:
     ],
 )
 def test_errors_are_one_sentence(
-    trained: Path, bundle: Path, data: Path, tmp_path: Path, args: str, code: int, words: str
+    trained: Path,
+    bundle: Path,
+    data: Path,
+    tokenizer: Path,
+    codes: Path,
+    of_codes: Path,
+    tmp_path: Path,
+    args: str,
+    code: int,
+    words: str,
 ) -> None:
     places = {"tmp": tmp_path, "run": trained, "bundle": bundle, "data": data}
-    assert words in run(*(word.format(**places) for word in args.split()), code=code)
+    places |= {"tokenizer": tokenizer, "codes": codes, "of_codes": of_codes}
+    assert words.format(**places) in run(*(word.format(**places) for word in args.split()), code=code)
     assert not any(tmp_path.iterdir())
 
 

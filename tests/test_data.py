@@ -1,5 +1,6 @@
 """tfprior.data: what each source yields, what the pipelines hold, and what bad input is told."""
 
+import dataclasses
 import io
 import re
 import subprocess
@@ -226,6 +227,20 @@ NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "float labels": ({"y_train": np.ones(6)}, "y_train .*dtype float64 .*expected integer class"),
     "negative labels": ({"y_train": np.arange(6) - 1}, r"y_train .*\[-1, 4\]; expected class indices"),
     "pickle": ({"x_train": np.array([{}, {}])}, "x_train of .*holds Python objects"),
+    "flag of codes": ({"are_codes": np.array("yes")}, "are_codes of .*dtype <U3 .*expected True or False"),
+    "codes alone": ({"are_codes": np.array(True)}, "holds codes and no num_levels; expected it"),
+    "half an origin": (
+        {"are_codes": np.array(True), "num_levels": np.array(256), "tokenizer": np.array("runs/tokenizer")},
+        r"tokenizer of its codes in a damaged way \('tokenizer_digest'\)",
+    ),
+    "damaged origin": (
+        {
+            "are_codes": np.array(True),
+            "num_levels": np.array(256),
+            **{name: np.array("[]") for name in ("tokenizer", "tokenizer_digest", "tokenizer_images")},
+        },
+        r"damaged way \(tokenizer_images is a list\); .*encode the images again",
+    ),
 }
 
 
@@ -238,6 +253,32 @@ def test_npz_faults(fault: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message) as told:
         data.load(path)
     check_sentence(told.value, "faulty")
+
+
+@pytest.mark.parametrize(("num_levels", "dtype"), [(200, "uint8"), (512, "uint16"), (70_000, "uint32")])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_is_saved_loads_again(num_levels: int, dtype: str, labelled: bool, tmp_path: Path) -> None:
+    origin = data.CodesOrigin("runs/tokenizer", "ab12", {"name_or_path": "digits", "image_size": None})
+    labels = {} if labelled else {"y_train": None, "y_test": None}
+    codes = images(num_levels=num_levels, **labels, are_codes=True, origin=origin)
+    data.save_npz(codes, tmp_path / "codes.npz")
+    with np.load(tmp_path / "codes.npz", allow_pickle=False) as archive:
+        assert archive["x_train"].dtype == archive["x_test"].dtype == dtype
+        assert ("y_train" in archive.files) is labelled
+    loaded = data.load(tmp_path / "codes.npz")
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(codes, name))
+    assert (loaded.num_levels, loaded.are_codes, loaded.origin) == (num_levels, True, origin)
+    assert data.load(tmp_path / "codes.npz", num_levels=num_levels).num_levels == num_levels
+    with pytest.raises(ValueError, match=rf"holds codes of {num_levels} kinds; leave num_levels=17 out"):
+        data.load(tmp_path / "codes.npz", num_levels=17)
+    data.save_npz(images(), tmp_path / "images.npz")
+    plain = data.load(tmp_path / "images.npz")
+    assert (plain.num_levels, plain.are_codes, plain.origin) == (17, False, None)
+    data.save_npz(dataclasses.replace(codes, origin=None), tmp_path / "codes.npz")
+    assert data.load(tmp_path / "codes.npz").origin is None
+    with pytest.raises(ValueError, match=r"codes.txt does not end in .npz"):
+        data.save_npz(codes, tmp_path / "codes.txt")
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """tfprior.training: baselines by hand, pictures, the run folder, and what a run leaves on disk."""
 
+import dataclasses
 import importlib
 import importlib.metadata
 import io
@@ -15,29 +16,56 @@ from PIL import Image
 from rich.console import Console
 
 from tfprior.atomic import atomic_path, write_text
-from tfprior.data import Images
+from tfprior.data import CodesOrigin, Images, encode_images, save_npz
+from tfprior.distributions import (
+    Categorical,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    OutputDistribution,
+)
 from tfprior.priors import PixelCNN
+from tfprior.sampling import sample
+from tfprior.tokenizers import VQVAE
 from tfprior.training import (
     TrainingOptions,
     baseline_bits,
     bits_per_dim,
+    build_model,
     build_prior,
+    build_tokenizer,
+    load_generator,
     load_prior,
     load_run,
+    load_tokenizer,
+    save_codebook_usage,
     save_completions,
     save_curve,
     save_grid,
+    save_reconstructions,
+    scores_of,
     train,
 )
 from tfprior.training.baselines import png_sizes
+from tfprior.training.building import output_distribution
 from tfprior.training.callbacks import Clock, Schedule, clock_face
+from tfprior.training.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks, nice_ticks
 from tfprior.training.completion import hidden_part, spread
-from tfprior.training.curve import epoch_ticks, nice_ticks
 from tfprior.training.evaluation import hold_out_validation, split_of
+from tfprior.training.model_file import load_model
 from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
 from tfprior.training.run_folder import COLUMNS, RunFolder
 from tfprior.training.trainer import backend_version, differences
 
+TOKENIZER = {
+    "name": "vq_vae",
+    "codebook_size": 6,
+    "code_dim": 3,
+    "downsampling": 1,
+    "filters": 4,
+    "num_residual_blocks": 1,
+    "output": "categorical",
+}
 MODEL = {"name": "pixel_cnn", "filters": 4, "num_layers": 1, "first_kernel_size": 3}
 QUIET = Console(file=io.StringIO())
 
@@ -208,10 +236,10 @@ def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float]
     assert ticks is None or found == ticks
 
 
-def test_epoch_ticks() -> None:
-    assert epoch_ticks(1) == [1]
-    assert epoch_ticks(3) == [1, 2, 3]
-    assert epoch_ticks(50) == [1, 10, 20, 30, 40, 50]
+def test_ticks_of_counts() -> None:
+    assert count_ticks(1) == [1]
+    assert count_ticks(3) == [1, 2, 3]
+    assert count_ticks(50) == [1, 10, 20, 30, 40, 50]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 100])
@@ -221,6 +249,37 @@ def test_a_curve_of_any_length(tmp_path: Path, epochs: int) -> None:
     pixels = opened(tmp_path / "curve.png")
     assert pixels.shape == (520, 900, 3)
     assert (pixels == 255).all(axis=-1).mean() > 0.8
+
+
+def test_reconstructions_stand_below_their_originals(tmp_path: Path) -> None:
+    originals = np.arange(3 * 4, dtype="int32").reshape(3, 2, 2, 1)
+    save_reconstructions(originals, 15 - originals, 16, tmp_path / "r.png", columns=2, scale=4)
+    pixels = opened(tmp_path / "r.png")
+    pair = 2 * 8 + GAP
+    assert pixels.shape == (2 * pair + 8 * GAP, 2 * (8 + GAP) + GAP, 3)
+    for index, (y, x) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        top, left = GAP + y * (pair + 6 * GAP), GAP + x * (8 + GAP)
+        for (row, column), value in np.ndenumerate(originals[index, ..., 0]):
+            assert tuple(pixels[top + 4 * row, left + 4 * column]) == (value * 17,) * 3
+            assert tuple(pixels[top + 8 + GAP + 4 * row, left + 4 * column]) == (255 - value * 17,) * 3
+        assert tuple(pixels[top + 8 + 1, left]) == BACKDROP
+    with pytest.raises(ValueError, match="expected one shape"):
+        save_reconstructions(originals, originals[:2], 16, tmp_path / "r.png")
+
+
+def test_bars_of_a_codebook_are_as_high_as_codes_are_used(tmp_path: Path) -> None:
+    codes = np.array([2] * 6 + [0] * 2 + [3] * 2)  # 60, 20, 20 and 0 per cent
+    save_codebook_usage(codes, 4, tmp_path / "usage.png")
+    pixels = opened(tmp_path / "usage.png")
+    assert pixels.shape == (520, 900, 3)
+    middle = [round(LEFT + (index + 0.3) / 4 * (900 - LEFT - RIGHT)) for index in range(4)]
+    heights = [(pixels[:, x] == STRONG).all(axis=-1).sum() for x in middle]
+    assert heights[0] == pytest.approx(520 - TOP - BOTTOM, abs=12)  # a dashed line crosses it
+    assert heights[1] == heights[2] == pytest.approx(heights[0] / 3, abs=12)
+    assert heights[3] == 0
+    for wrong in (np.array([4]), np.array([], int), np.array([0.5])):
+        with pytest.raises(ValueError, match=r"expected codes in \[0, 3\]"):
+            save_codebook_usage(wrong, 4, tmp_path / "usage.png")
 
 
 def test_a_curve_needs_epochs(tmp_path: Path) -> None:
@@ -300,6 +359,9 @@ def test_metrics_come_back(tmp_path: Path) -> None:
     rows = [dict(zip(COLUMNS, (1, 1e-3, 2.5, 2.25, 10.5), strict=True))]
     run.write_history(rows)
     assert run.history() == rows
+    more = [{**rows[0], "perplexity": 3.5, "usage": 1.0}]
+    run.write_history(more)
+    assert run.history() == more
 
 
 # Training ------------------------------------------------------------------------------------------
@@ -332,21 +394,25 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     assert len(again.history()) == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, None), (TOKENIZER, VQVAE, 0.9)]
+)
 def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], kind: Any, ema: float | None
 ) -> None:
     images, out, saved = made(), tmp_path / "run", []
-    save_weights = PixelCNN.save_weights
+    settings = options(ema=ema)
+    save_weights = kind.save_weights
 
-    def save_twice(self: PixelCNN, path: Path) -> None:
+    def save_twice(self: Any, path: Path) -> None:
         if len(saved) == 2:
             raise OSError("disk is gone")
         saved.append(int(self.optimizer.iterations))
         save_weights(self, path)
 
-    monkeypatch.setattr(PixelCNN, "save_weights", save_twice)
+    monkeypatch.setattr(kind, "save_weights", save_twice)
     with pytest.raises(OSError, match="disk is gone"):
-        train(images, MODEL, out, options(), console=QUIET)
+        train(images, model, out, settings, console=QUIET)
     assert len(load_run(out).history()) == 3  # the third epoch was measured and never completed
     assert load_run(out).result is None
     monkeypatch.undo()
@@ -354,16 +420,170 @@ def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
     (out / ".writing-1-best.keras").write_bytes(b"half")
 
     with pytest.raises(ValueError, match=r"another batch_size \(8, now 4\)"):
-        train(images, MODEL, out, options(batch_size=4), console=QUIET)
+        train(images, model, out, options(ema=ema, batch_size=4), console=QUIET)
     log = io.StringIO()
-    run = train(images, MODEL, out, options(), console=Console(file=log, width=200))
+    run = train(images, model, out, settings, console=Console(file=log, width=200))
     assert "going on after epoch 2" in log.getvalue()
     assert "epoch 3/3" in log.getvalue()
     assert "epoch 2/3" not in log.getvalue()
     assert [row["epoch"] for row in run.history()] == [1, 2, 3]
     assert run.history()[:2] == before[:2]
     assert run.history()[2]["seconds"] > before[1]["seconds"]
+    whole = train(images, model, tmp_path / "whole", settings, console=QUIET)
+    assert {path.name for path in out.iterdir()} == {path.name for path in whole.path.iterdir()}
+    assert list(run.history()[2]) == list(whole.history()[2])
+    # Another order of the images after the interruption, from the same weights.
+    assert run.history()[2]["validation"] == pytest.approx(whole.history()[2]["validation"], rel=0.1)
     assert not [path for path in out.iterdir() if path.name.startswith(".") or path.name.startswith("resume")]
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_tokenizer_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
+    images, out = made(), tmp_path / "run"
+    run = train(images, TOKENIZER, out, options(ema=ema, learning_rate=0.01), console=QUIET)
+    rows = run.history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    further = {"reconstruction_bits_per_dim", "perplexity", "usage", "dead_codes"}
+    assert set(rows[0]) == {*COLUMNS, *further}
+    found = {path.name for path in out.iterdir()} - {"tensorboard"}
+    assert found == {
+        *("config.json", "metrics.csv", "best.keras", "last.keras", "model_card.md"),
+        *("reconstructions.png", "codebook_usage.png", "curve.png"),
+    }
+    # The codebook follows its own average and no optimizer; the files hold it as it was measured, beside the
+    # averaged weights of the network.
+    values, _ = split_of(images, "validation", run.config["options"])
+    last = scores_of(load_model(out / "last.keras"), values)
+    assert last["bits_per_dim"] == pytest.approx(rows[-1]["validation"], abs=1e-5)
+    for name in further:
+        assert last[name] == pytest.approx(rows[-1][name], abs=1e-5)
+    best = min(rows, key=lambda row: row["validation"])
+    assert run.result is not None
+    assert run.result["best_bits_per_dim"] == pytest.approx(best["validation"], abs=1e-5)
+    assert run.result["perplexity"] == pytest.approx(best["perplexity"], abs=1e-4)
+    tokenizer = load_tokenizer(out)
+    assert not tokenizer.needs_initialization
+    assert tokenizer.weights_digest() == load_tokenizer(out / "best.keras").weights_digest()
+    assert tokenizer.weights_digest() != build_tokenizer(images, TOKENIZER).weights_digest()
+    pixels = opened(out / "reconstructions.png")
+    scale = round(64 / 5)
+    shown = spread(None, len(values))
+    assert pixels.shape[1] == min(8, len(shown)) * (5 * scale + GAP) + GAP
+    train(images, TOKENIZER, out, options(epochs=1), overwrite=True, console=QUIET)
+
+
+def test_the_averaged_tokenizer_is_another_one(tmp_path: Path) -> None:
+    images = made()
+    plain, averaged = (
+        train(images, TOKENIZER, tmp_path / str(ema), options(epochs=1, ema=ema), console=QUIET)
+        for ema in (None, 0.9)
+    )
+    ours, theirs = (load_tokenizer(run.path) for run in (plain, averaged))
+    # The codebook is not averaged, the encoder is.
+    np.testing.assert_allclose(ours.quantizer.codebook, theirs.quantizer.codebook, atol=1e-5)
+    kernels = (np.asarray(each.encoder[0].kernel) for each in (ours, theirs))
+    assert not np.allclose(*kernels, atol=1e-5)
+
+
+def coded(images: Images, tokenizer: Path, **changes: Any) -> Images:
+    model = load_tokenizer(tokenizer)
+    origin = CodesOrigin(str(tokenizer), model.weights_digest(), {"name_or_path": images.name})
+    return dataclasses.replace(encode_images(model, images, origin, progress=False), **changes)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tokenizer") / "run"
+    return train(made(), TOKENIZER, out, options(), console=QUIET).path
+
+
+def test_a_prior_of_codes_shows_images(tmp_path: Path, tokenizer: Path) -> None:
+    codes, log = coded(made(), tokenizer), io.StringIO()
+    run = train(codes, MODEL, tmp_path / "prior", options(epochs=1), console=Console(file=log, width=300))
+    assert run.of_codes
+    assert run.codes_origin == codes.origin
+    assert load_run(run.path) == run
+    assert set(run.result["baselines"]) == {"uniform", "histogram"}
+    generator = load_generator(run.path)
+    save_grid(generator.sample(64, seed=0), 4, tmp_path / "expected.png")
+    np.testing.assert_array_equal(opened(run.file("samples.png")), opened(tmp_path / "expected.png"))
+    assert "shades" not in log.getvalue()
+    np.testing.assert_array_equal(
+        load_generator(run.path / "best.keras", tokenizer).sample(4, seed=1), generator.sample(4, seed=1)
+    )
+
+
+@pytest.mark.parametrize("reason", ["unknown", "gone", "another"])
+def test_a_prior_of_codes_without_its_tokenizer(tmp_path: Path, tokenizer: Path, reason: str) -> None:
+    codes = coded(made(), tokenizer)
+    origin = {
+        "unknown": None,
+        "gone": dataclasses.replace(codes.origin, tokenizer=str(tmp_path / "gone")),
+        "another": dataclasses.replace(codes.origin, digest="0" * 64),
+    }[reason]
+    words = {
+        "unknown": "does not tell the tokenizer of its codes; name its run: --tokenizer",
+        "gone": "is no longer there; tell where its run is: --tokenizer",
+        "another": "its weights are not those that gave the codes",
+    }[reason]
+    codes, log = dataclasses.replace(codes, origin=origin), io.StringIO()
+    run = train(codes, MODEL, tmp_path / "prior", options(epochs=1), console=Console(file=log, width=900))
+    assert "samples.png shows the codes as shades of grey: " in log.getvalue()
+    assert words in log.getvalue()
+    save_grid(sample(load_prior(run.path), 64, seed=0), 6, tmp_path / "expected.png")
+    np.testing.assert_array_equal(opened(run.file("samples.png")), opened(tmp_path / "expected.png"))
+    with pytest.raises((OSError, ValueError), match=words):
+        load_generator(run.path)
+    if reason != "another":
+        assert load_generator(run.path, tokenizer).sample(2, seed=0).shape == (2, 4, 5, 1)
+
+
+def test_kinds_that_are_not_expected(tmp_path: Path, tokenizer: Path) -> None:
+    run = train(made(), MODEL, tmp_path / "run", options(epochs=1), console=QUIET)
+    with pytest.raises(ValueError, match=r"is a tokenizer; train a prior on its codes: `tfprior encode"):
+        load_prior(tokenizer)
+    with pytest.raises(ValueError, match="is a prior; expected a tokenizer"):
+        load_tokenizer(run.path)
+    with pytest.raises(ValueError, match="is a prior of images and needs no tokenizer"):
+        load_generator(run.path, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "words"),
+    [
+        (MODEL, {"flip": True}, "mirrored codes are not those of mirrored images"),
+        ({**MODEL, "output": "logistic"}, {}, "have no order; expected a categorical output"),
+        (TOKENIZER, {}, "holds codes; expected images"),
+    ],
+)
+def test_what_codes_are_not_for(
+    tmp_path: Path, tokenizer: Path, model: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        train(coded(made(), tokenizer), model, tmp_path / "run", options(**settings), console=QUIET)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("categorical", Categorical(4)),
+        ("logistic", DiscretizedLogistic(4)),
+        ("logistic_mixture", DiscretizedLogisticMixture(10, 4)),
+        ("gaussian", Gaussian(4, 2 / 3)),
+    ],
+)
+def test_outputs_by_name(output: str, expected: OutputDistribution) -> None:
+    built = build_tokenizer(made(), {**TOKENIZER, "output": output, "commitment_weight": 0.5})
+    assert repr(built.distribution) == repr(expected)
+    assert built.quantizer.commitment_weight == 0.5
+    assert repr(output_distribution(256, "gaussian")) == repr(Gaussian(256, 0.1))
+
+
+def test_pictures_on_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = train(made(), TOKENIZER, tmp_path / "run", options(epochs=1), console=QUIET)
+    assert list((run.path / "tensorboard" / "pictures").glob("events*"))
 
 
 def test_a_damaged_state_to_resume_from(tmp_path: Path) -> None:
@@ -424,12 +644,29 @@ def test_the_version_of_the_backend_needs_no_package_of_its_name(monkeypatch: py
     assert backend_version() == backend.__version__
 
 
+def test_the_snippet_of_a_tokenizer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, file = made(), tmp_path / "made.npz"
+    save_npz(images, file)
+    source = {"name_or_path": str(file), "image_size": None, "num_levels": 4}
+    run = train(images, TOKENIZER, tmp_path / "run", options(epochs=1), source, console=QUIET)
+    card = (run.path / "model_card.md").read_text()
+    assert "codes are\nin use" in card
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0], found)
+    assert found["codes"].shape == (9, 4, 5, 1)
+    assert found["reconstructed"].shape == (9, 4, 5, 1)
+
+
+@pytest.mark.parametrize("of_codes", [False, True])
 @pytest.mark.parametrize("conditional", [False, True])
 def test_the_snippet_of_a_model_card_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Path, conditional: bool, of_codes: bool
 ) -> None:
-    model = {**MODEL, "conditional": conditional}
-    run = train(made(), model, tmp_path / "run", options(epochs=1), console=QUIET)
+    model, images = {**MODEL, "conditional": conditional}, made()
+    if of_codes:
+        images = coded(images, tokenizer)
+    run = train(images, model, tmp_path / "run", options(epochs=1), console=QUIET)
     code = (run.path / "model_card.md").read_text().split("```python\n")[1].split("```")[0]
     assert ("numpy" in code) is conditional
     monkeypatch.chdir(tmp_path)
@@ -464,6 +701,10 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     ("model", "words"),
     [
         ({"name": "pixel_rnn"}, "Unknown model 'pixel_rnn'; expected one of gated_pixel_cnn, pixel_cnn"),
+        ({**TOKENIZER, "num_layers": 3}, "vq_vae has no option num_layers"),
+        ({**TOKENIZER, "conditional": True}, "vq_vae is a tokenizer and has no condition"),
+        ({**TOKENIZER, "num_components": 3}, "Got 3 components for a categorical output"),
+        ({**TOKENIZER, "downsampling": 2}, "height and width divisible"),
         ({**MODEL, "depth": 3}, "no option depth"),
         ({**MODEL, "conditional": True}, "has no labels"),
     ],
@@ -472,7 +713,7 @@ def test_models_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
     images = made()
     unlabelled = Images("made", images.x_train, None, images.x_test, None, 4)
     with pytest.raises(ValueError, match=words):
-        build_prior(unlabelled, model)
+        build_model(unlabelled, model)
 
 
 @pytest.mark.parametrize(

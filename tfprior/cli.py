@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sample, complete, export, verify, info.
+"""The command line: train, evaluate, encode, reconstruct, sample, complete, export, verify, info.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -15,16 +15,18 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from tfprior.tables import bundle_table, facts_table, prior_table, run_table, score_table
+from tfprior.tables import bundle_table, facts_table, model_table, run_table, score_table
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
     from tfprior.data import Images
+    from tfprior.generator import Generator
     from tfprior.priors import Prior
     from tfprior.training import RunFolder
 
-DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file or a folder of images."
+DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
 MANIFEST = "manifest.json"
 
 
@@ -32,11 +34,14 @@ class Model(StrEnum):
     gated_pixel_cnn = "gated_pixel_cnn"
     pixel_cnn = "pixel_cnn"
     pixelcnn_pp = "pixelcnn_pp"
+    vq_vae = "vq_vae"
 
 
 class Output(StrEnum):
     categorical = "categorical"
+    logistic = "logistic"
     logistic_mixture = "logistic_mixture"
+    gaussian = "gaussian"
 
 
 class Split(StrEnum):
@@ -159,7 +164,7 @@ def whole(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Discrete generative priors: train, measure in bits per dimension, sample, export.
+    """Discrete generative priors of images and codes: train, measure in bits per dimension, sample, export.
 
     The whole path, on data that comes with the package:
 
@@ -169,10 +174,26 @@ def whole(
     tfprior sample runs/digits --class 3 --out threes.png
     tfprior export runs/digits bundles/digits
     ```
+
+    Codes of a tokenizer first, for larger images:
+
+    ```
+    tfprior train --model vq_vae --data fashion_mnist --out runs/tokenizer
+    tfprior encode runs/tokenizer --out codes.npz
+    tfprior train --data codes.npz --out runs/prior
+    tfprior sample runs/prior --out samples.png
+    ```
     """
 
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`.")]
+TokenizerRunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train --model vq_vae`.")
+]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Where the run of the tokenizer is now, of a prior of codes."),
+]
 DataOption = Annotated[str | None, typer.Option("--data", help=f"Other data than the run's: {DATA_HELP}")]
 ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Side of the images of a folder.")]
 LevelsOption = Annotated[
@@ -193,7 +214,9 @@ def train(
         float | None, typer.Option(help="Train this long at most; the learning rate falls to zero by then.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
-    filters: Annotated[int, typer.Option(min=1, help="Features of each layer.")] = 64,
+    filters: Annotated[
+        int | None, typer.Option(min=1, help="Features of each layer, 64; of vq_vae 128.")
+    ] = None,
     layers: Annotated[
         int | None, typer.Option(min=1, help="Number of layers, 8; of pixelcnn_pp in each stage, 2.")
     ] = None,
@@ -202,9 +225,24 @@ def train(
     ] = None,
     output: Annotated[
         Output | None,
-        typer.Option(help="What the network gives for a pixel; logistic_mixture for pixelcnn_pp."),
+        typer.Option(
+            help="What is given for a pixel: categorical; of pixelcnn_pp and vq_vae logistic_mixture."
+        ),
     ] = None,
     components: Annotated[int | None, typer.Option(min=1, help="Of the logistic mixture; 10.")] = None,
+    embedding: Annotated[
+        int | None, typer.Option(min=1, help="Numbers that stand for a code, 64; for a level none.")
+    ] = None,
+    codes: Annotated[int | None, typer.Option(min=2, help="Kinds of code of vq_vae; 512.")] = None,
+    code_dim: Annotated[
+        int | None, typer.Option(min=1, help="Numbers in a vector of its codebook; 64.")
+    ] = None,
+    downsampling: Annotated[
+        int | None, typer.Option(min=1, help="Pixels for each of its codes, along each side; 4.")
+    ] = None,
+    residual_blocks: Annotated[
+        int | None, typer.Option(min=0, help="On each side of its codebook; 2.")
+    ] = None,
     dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Rate of dropout.")] = 0.0,
     learning_rate: Annotated[float, typer.Option(help="At its highest, after the warm-up.")] = 1e-3,
     conditional: Annotated[
@@ -222,16 +260,19 @@ def train(
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")] = False,
 ) -> None:
-    """Train a prior; the same command goes on after an interruption.
+    """Train a prior or a tokenizer; the same command goes on after an interruption.
 
     ```
     tfprior train --data digits --conditional --ema 0.995 --out runs/digits
     tfprior train --data photos --model pixelcnn_pp --minutes 15 --flip --out runs/photos
     tfprior train --data my_images/ --image-size 32 --out runs/mine
+    tfprior train --model vq_vae --data fashion_mnist --codes 256 --out runs/tokenizer
+    tfprior train --data codes.npz --out runs/prior
     ```
 
     One tenth of the training images is held out for validation (*: the best epoch so far). The folder gets
-    config.json, best.keras, last.keras, metrics.csv, curve.png, samples.png and model_card.md.
+    config.json, best.keras, last.keras, metrics.csv, curve.png, samples.png and model_card.md; of a tokenizer
+    reconstructions.png and codebook_usage.png instead of samples.png.
     """
     import_keras()
     from tfprior.data import load
@@ -250,25 +291,32 @@ def train(
     )
     source = {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
     images = load(**source)
-    description = {
-        "name": model.value,
-        "conditional": conditional,
+    given = {
+        "conditional": conditional or None,
         "filters": filters,
-        "num_layers": layers or (2 if model is Model.pixelcnn_pp else 8),
-        "dropout": dropout,
-        "output": (output or default_output(model)).value,
-        **({} if components is None else {"num_components": components}),
-        **({} if stages is None else {"num_stages": stages}),
+        "num_layers": layers,
+        "dropout": dropout or None,
+        "output": output and output.value,
+        "num_components": components,
+        "num_stages": stages,
+        "embedding_dim": embedding,
+        "codebook_size": codes,
+        "code_dim": code_dim,
+        "downsampling": downsampling,
+        "num_residual_blocks": residual_blocks,
     }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    description = {"name": model.value, **defaults_of(model, images), **chosen}
     console = Console()
     run = run_training(images, description, out, settings, source, overwrite, console)
     result = run.result or {}
+    noun = "tokenizer" if run.is_tokenizer else "prior"
     scores = {
-        f"this prior (epoch {result['best_epoch']})": result["best_bits_per_dim"],
+        f"this {noun} (epoch {result['best_epoch']})": result["best_bits_per_dim"],
         **result["baselines"],
     }
-    console.print(score_table("held-out part of the training images", scores))
-    console.print(f"{out}: curve.png, samples.png, model_card.md", highlight=False, soft_wrap=True)
+    console.print(score_table("held-out part of the training images", scores, unit_of(images)))
+    console.print(f"{out}: {', '.join(run.pictures)}, model_card.md", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -278,6 +326,7 @@ def evaluate(
     data: DataOption = None,
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Measure bits per dimension beside three baselines on the same images.
 
@@ -285,19 +334,103 @@ def evaluate(
     tfprior evaluate runs/digits
     tfprior evaluate runs/digits --split validation
     ```
+
+    Of a tokenizer they are a bound, in which all codes are equally probable, and the use of its codes is
+    shown too. Of a prior of codes they are bits per code; the bound of prior and tokenizer together follows.
     """
     import_keras()
-    from tfprior.training import baseline_bits, bits_per_dim, load_run, split_of
+    from tfprior.data import load
+    from tfprior.training import bound_scores, load_run, scores_of, split_of
 
     folder = load_run(run)
-    prior = folder.load()
+    options = folder.config["options"]
+    if tokenizer is not None and not folder.of_codes:
+        raise typer.BadParameter(f"--tokenizer: {run} is not of codes; leave it out.")
+    generator = generator_of(folder, tokenizer) if folder.of_codes else None
+    model = folder.load() if generator is None else generator.priors[0]
+    images = images_of(folder, data, image_size, levels)
+    scores = scores_of(model, *split_of(images, split.value, options))
+    bits = scores["bits_per_dim"]
+    name = "this tokenizer, uniform codes" if folder.is_tokenizer else "this prior"
+    console = Console()
+    console.print(compared({name: bits}, images, split, options))
+    if folder.is_tokenizer:
+        console.print(facts_table("", {words: f"{scores[name]:.4g}" for name, words in SCORE_NAMES.items()}))
+    if generator is not None and images.origin is not None:
+        images = load(**images.origin.images)
+        bounds = bound_scores(generator, *split_of(images, split.value, options), bits_per_code=bits)
+        console.print(compared(bounds, images, split, options))
+
+
+@app.command()
+def encode(
+    run: TokenizerRunArgument,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+) -> None:
+    """Write the codes of a data set, to train a prior on with `tfprior train --data`.
+
+    ```
+    tfprior encode runs/tokenizer --out codes.npz
+    tfprior encode runs/tokenizer --data more_images.npz --out more_codes.npz
+    ```
+
+    The file has x_train, x_test, num_levels and, if there are labels, y_train and y_test; it remembers the
+    tokenizer and a digest of its weights.
+    """
+    check_npz("--out", out)
+    import_keras()
+    from tfprior.data import CodesOrigin, encode_images, save_npz
+    from tfprior.training import load_run, load_tokenizer
+
+    folder, model = load_run(run), load_tokenizer(run)
+    images = images_of(folder, data, image_size, levels)
+    own = folder.config["data"]
+    source = (
+        {name: own.get(name) for name in ("name_or_path", "image_size", "num_levels")}
+        if data is None
+        else {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
+    )
+    origin = CodesOrigin(str(run.resolve()), model.weights_digest(), source)
+    codes = encode_images(model, images, origin)
+    save_npz(codes, out)
+    grid = " × ".join(map(str, codes.grid_shape))
+    typer.echo(
+        f"{out}: {len(codes.x_train)} training and {len(codes.x_test)} test grids, {grid} of "
+        f"{codes.num_levels} codes"
+    )
+
+
+@app.command()
+def reconstruct(
+    run: TokenizerRunArgument,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("reconstructions.png"),
+    num: Annotated[int, typer.Option(min=1, help="How many images, of each class in turn.")] = 32,
+    split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+) -> None:
+    """Draw images above what is left of them when they are encoded and decoded.
+
+    ```
+    tfprior reconstruct runs/tokenizer --out reconstructions.png
+    tfprior reconstruct runs/tokenizer --num 8 --split train
+    ```
+    """
+    import_keras()
+    from tfprior.training import load_run, load_tokenizer, save_reconstructions, split_of
+    from tfprior.training.completion import spread
+
+    folder, model = load_run(run), load_tokenizer(run)
     images = images_of(folder, data, image_size, levels)
     values, labels = split_of(images, split.value, folder.config["options"])
-    bits = bits_per_dim(prior, values, None if prior.num_classes is None else labels)
-    # The test part stays unseen by all; of the training images the baselines know what the prior knows.
-    known = images.x_train if split is Split.test else split_of(images, "train", folder.config["options"])[0]
-    scores = {"this prior": bits, **baseline_bits(known, values, images.num_levels)}
-    Console().print(score_table(f"{images.name}, {split.value} split, {len(values)} images", scores))
+    some = values[spread(labels, len(values))[:num]]
+    save_reconstructions(some, model.reconstruct(some), images.num_levels, out, columns)
+    typer.echo(f"{out}: {len(some)} images above their reconstructions")
 
 
 @app.command()
@@ -320,8 +453,9 @@ def sample(
     ] = Method.cached,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
-        Path | None, typer.Option(help="Also save the integers (.npz), as `values` and `labels`.")
+        Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
     ] = None,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Draw images into a PNG; a bundle needs neither TensorFlow nor Keras for it.
 
@@ -330,14 +464,19 @@ def sample(
     tfprior sample runs/digits --class 3 --class 7 --num 16 --temperature 0.9
     tfprior sample bundles/digits --npz samples.npz
     ```
+
+    What a prior of codes draws is shown through their tokenizer.
     """
     import numpy as np
 
     from tfprior.atomic import atomic_path
     from tfprior.training.pictures import save_grid
 
-    if npz is not None and npz.suffix != ".npz":
-        raise typer.BadParameter(f"--npz {npz}: expected a name that ends in .npz.")
+    if npz is not None:
+        check_npz("--npz", npz)
+    if tokenizer is not None and (source / MANIFEST).exists():
+        raise typer.BadParameter("--tokenizer: a bundle has its tokenizer inside; leave it out.")
+    codes = None
 
     if (source / MANIFEST).exists():
         refused = [
@@ -363,13 +502,13 @@ def sample(
         values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
     else:
         import_keras()
-        from tfprior import sampling
+        from tfprior.training.drawing import draw, num_levels_of
 
-        prior = open_prior(source)
-        num_levels = prior.distribution.num_levels
-        labels = labels_of(num, classes, prior.num_classes)
-        values = sampling.sample(
-            prior,
+        model = open_model(source, tokenizer)
+        num_levels = num_levels_of(model)
+        labels = labels_of(num, classes, model.num_classes)
+        values, codes = draw(
+            model,
             amount(num, labels),
             labels,
             seed=seed,
@@ -381,10 +520,9 @@ def sample(
     save_grid(values, num_levels, out, columns)
     if npz is not None:
         with atomic_path(npz) as temporary:
-            arrays: dict[str, Any] = (
-                {"values": values} if labels is None else {"values": values, "labels": labels}
-            )
-            np.savez_compressed(temporary, **arrays)
+            arrays: dict[str, Any] = {"values": values, "codes": codes, "labels": labels}
+            present = {name: array for name, array in arrays.items() if array is not None}
+            np.savez_compressed(temporary, allow_pickle=False, **present)
     typer.echo(f"{out}: {len(values)} samples")
 
 
@@ -402,6 +540,7 @@ def complete(
     levels: LevelsOption = None,
     temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
     seed: SeedOption = 0,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Complete test images of which a part is given.
 
@@ -409,6 +548,8 @@ def complete(
     tfprior complete runs/digits --keep top --out completion.png
     tfprior complete runs/digits --keep 0.25 --num 4 --completions 8
     ```
+
+    A prior of codes draws those of the hidden part, and --data are images.
     """
     import_keras()
     from tfprior.training import load_run
@@ -416,13 +557,13 @@ def complete(
     from tfprior.training.pictures import save_completions
 
     folder = load_run(run)
-    prior = folder.load()
+    model = open_model(run, tokenizer)
+    images = images_of(folder, data, image_size, levels, model)
     try:
-        mask = hidden_part(keep, prior.grid_shape)
+        mask = hidden_part(keep, images.grid_shape)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    images = images_of(folder, data, image_size, levels)
-    originals, drawn = complete_images(prior, images, mask, num, completions, seed, temperature)
+    originals, drawn = complete_images(model, images, mask, num, completions, seed, temperature)
     save_completions(originals, mask, drawn, images.num_levels, out)
     typer.echo(f"{out}: {len(originals)} images, {completions} completions each")
 
@@ -434,6 +575,7 @@ def export(
     formats: Annotated[
         list[Format] | None, typer.Option("--format", help="Also several; both by default.")
     ] = None,
+    tokenizer: TokenizerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
 ) -> None:
     """Export a prior as a bundle of SavedModel and ONNX graphs, checked against Keras.
@@ -442,15 +584,17 @@ def export(
     tfprior export runs/digits bundles/digits
     tfprior export runs/digits bundles/digits --format onnx
     ```
+
+    A prior of codes is exported together with their tokenizer, as a bundle that makes images.
     """
     import_keras()
     from tfprior.export import save
 
     if out.exists() and not overwrite:
         raise typer.BadParameter(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
-    prior = open_prior(run)
+    model = open_model(run, tokenizer)
     save(
-        prior, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
+        model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
     )
     Console().print(bundle_table(out))
 
@@ -491,15 +635,66 @@ def info(
         return
     import_keras()
     if source.is_file():
-        console.print(prior_table(source, open_prior(source)))
+        from tfprior.training.model_file import load_model
+
+        console.print(model_table(source, load_model(source)))
     else:
         from tfprior.training import load_run
 
         console.print(run_table(load_run(source)))
 
 
-def default_output(model: Model) -> Output:
-    return Output.logistic_mixture if model is Model.pixelcnn_pp else Output.categorical
+SCORE_NAMES = {
+    "reconstruction_bits_per_dim": "bits/dim of the images given their codes",
+    "perplexity": "perplexity of the codes",
+    "usage": "share of codes in use",
+    "dead_codes": "codes that are never used",
+}
+
+
+def defaults_of(model: Model, images: "Images") -> dict[str, Any]:
+    """What describes the model where the command line does not."""
+    if model is Model.vq_vae:
+        return {
+            "codebook_size": 512,
+            "code_dim": 64,
+            "downsampling": 4,
+            "filters": 128,
+            "num_residual_blocks": 2,
+            # On digits it needs fewer bits than one logistic or a categorical, in as much time, and its mean,
+            # which codes decode to, is as close to the images.
+            "output": Output.logistic_mixture.value,
+        }
+    ordered = model is Model.pixelcnn_pp and not images.are_codes
+    return {
+        "conditional": False,
+        "filters": 64,
+        "num_layers": 2 if model is Model.pixelcnn_pp else 8,
+        "dropout": 0.0,
+        "output": (Output.logistic_mixture if ordered else Output.categorical).value,
+        **({"embedding_dim": 64} if images.are_codes else {}),
+    }
+
+
+def unit_of(images: "Images") -> str:
+    return "bits/code" if images.are_codes else "bits/dim"
+
+
+def check_npz(option: str, path: Path) -> None:
+    if path.suffix != ".npz":
+        raise typer.BadParameter(f"{option} {path}: expected a name that ends in .npz.")
+
+
+def compared(scores: dict[str, float], images: "Images", split: Split, options: dict[str, Any]) -> "Table":
+    """A table of the scores beside the baselines of the same images."""
+    from tfprior.training import baseline_bits, split_of
+
+    values, _ = split_of(images, split.value, options)
+    # The test part stays unseen by all; of the training images the baselines know what the model knows.
+    known = images.x_train if split is Split.test else split_of(images, "train", options)[0]
+    baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
+    title = f"{images.name}, {split.value} split, {len(values)} images"
+    return score_table(title, {**scores, **baselines}, unit_of(images))
 
 
 def whole_path(data: str) -> str:
@@ -510,33 +705,78 @@ def whole_path(data: str) -> str:
     return str(path.resolve()) if data and data not in NAMED and path.exists() else data
 
 
-def images_of(run: "RunFolder", data: str | None, image_size: int | None, levels: int | None) -> "Images":
-    """The run's own data, or other data of the same grid.
+def images_of(
+    run: "RunFolder",
+    data: str | None,
+    image_size: int | None,
+    levels: int | None,
+    drawn_by: "Prior | Generator | None" = None,
+) -> "Images":
+    """The run's own data, or other data of the same grid; with a generator, its images instead of codes.
 
     Raises:
-        ValueError: for data that the run's prior does not fit.
+        ValueError: for data that the run does not fit.
     """
     from tfprior.data import load
+    from tfprior.generator import Generator
 
     own = run.config["data"]
+    grid, num_levels, are_codes = tuple(own["grid_shape"]), own["levels"], run.of_codes
+    if isinstance(drawn_by, Generator):
+        tokenizer, origin, are_codes = drawn_by.tokenizer, run.codes_origin, False
+        grid, num_levels = tokenizer.image_shape, tokenizer.distribution.num_levels
+        if origin is None and data is None:
+            raise typer.BadParameter(f"{run.path} does not tell the images of its codes; name them: --data.")
+        own = {} if origin is None else origin.images
     images = load(
         data if data is not None else own["name_or_path"],
         image_size=image_size if data is not None else own.get("image_size"),
         num_levels=levels if data is not None else own.get("num_levels"),
     )
-    if list(images.grid_shape) != own["grid_shape"] or images.num_levels != own["levels"]:
+    if (images.grid_shape, images.num_levels, images.are_codes) != (grid, num_levels, are_codes):
+        remedy = (
+            ": encode the images first, with `tfprior encode`" if are_codes and not images.are_codes else ""
+        )
         raise ValueError(
-            f"{images.name} has grids {images.grid_shape} of {images.num_levels} levels; expected "
-            f"{tuple(own['grid_shape'])} of {own['levels']}, as {run.path} was trained on."
+            f"{images.name} has grids {images.grid_shape} of {images.num_levels} "
+            f"{'codes' if images.are_codes else 'levels'}; expected {grid} of {num_levels}"
+            f"{' codes' if are_codes else ''}, as {run.path} was trained on{remedy}."
+        )
+    if run.codes_origin and images.origin and run.codes_origin.digest != images.origin.digest:
+        raise ValueError(
+            f"{images.name} holds codes of another tokenizer than {run.path} was trained on; encode the "
+            f"images with {run.codes_origin.tokenizer}."
         )
     return images
 
 
 def open_prior(path: Path) -> "Prior":
     """The best prior of a run, or the one in a .keras file."""
-    from tfprior.training import load_prior, load_run
+    from tfprior.training import load_prior
 
-    return load_prior(path) if path.is_file() else load_run(path).load()
+    return load_prior(path)
+
+
+def open_model(path: Path, tokenizer: Path | None) -> "Prior | Generator":
+    """A prior of images, or a prior of codes with its tokenizer."""
+    from tfprior.training import load_generator, load_run
+
+    if tokenizer is not None or (path.is_dir() and load_run(path).of_codes):
+        return load_generator(path, tokenizer)
+    return open_prior(path)
+
+
+def generator_of(run: "RunFolder", tokenizer: Path | None) -> "Generator | None":
+    """A prior of codes with its tokenizer; None, and a sentence on why, where the remembered one is gone."""
+    from tfprior.training import load_generator
+
+    try:
+        return load_generator(run.path, tokenizer)
+    except FileNotFoundError as error:
+        if tokenizer is not None:
+            raise
+        typer.echo(f"Bits per code alone: {error}", err=True)
+        return None
 
 
 def labels_of(num: int | None, classes: list[int] | None, num_classes: int | None) -> "np.ndarray | None":

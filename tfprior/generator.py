@@ -60,6 +60,11 @@ class Generator(keras.Model):
                 )
         self.built = True
 
+    @property
+    def num_classes(self) -> int | None:
+        """Of the first prior."""
+        return self.priors[0].num_classes
+
     def sample(
         self,
         num_samples: int,

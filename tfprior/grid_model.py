@@ -1,6 +1,7 @@
 """What every model of integer grids shares: how it is fed, and what is checked before any work is done."""
 
 import abc
+import hashlib
 import math
 from typing import Any, ClassVar
 
@@ -18,15 +19,24 @@ class GridModel(keras.Model, abc.ABC):
 
     Attributes:
         grid_shape: (H, W, C).
+        num_classes: of the labels that are its condition; None without such.
         noun: what errors call the model.
     """
 
     grid_shape: GridShape
+    num_classes: int | None = None
     noun: ClassVar[str] = "model"
 
     @property
     def num_dims(self) -> int:
         return math.prod(self.grid_shape)
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights: the same for the same weights, wherever they are."""
+        sha = hashlib.sha256()
+        for weight in self.get_weights():
+            sha.update(np.ascontiguousarray(weight).tobytes())
+        return sha.hexdigest()
 
     @abc.abstractmethod
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:

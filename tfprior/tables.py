@@ -1,29 +1,29 @@
-"""Tables that the command line prints: scores, and what runs, priors and bundles hold."""
+"""Tables that the command line prints: scores, and what runs, files and bundles hold."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tfprior.priors import Prior
+    from tfprior.grid_model import GridModel
     from tfprior.training import RunFolder
 
 
-def score_table(title: str, scores: dict[str, float]) -> Table:
-    """Bits per dimension, the best one first; the first score is the prior's."""
+def score_table(title: str, scores: dict[str, float], unit: str = "bits/dim") -> Table:
+    """Scores in the unit, the best one first; the first one given is the model's own."""
     own = next(iter(scores))
     table = Table(title=title, title_justify="left")
     table.add_column("model")
-    table.add_column("bits/dim", justify="right")
+    table.add_column(unit, justify="right")
     for name, bits in sorted(scores.items(), key=lambda item: item[1]):
         table.add_row(name, f"{bits:.4f}", style="bold green" if name == own else None)
     return table
 
 
 def facts_table(title: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=title or None, title_justify="left", show_header=False)
     for name, value in facts.items():
         if value is not None:
             table.add_row(name, str(value))
@@ -40,9 +40,10 @@ def run_table(run: "RunFolder") -> Table:
         {
             "state": state,
             "epochs": len(history),
-            "best validation bits/dim": None if best is None else f"{best:.4f}",
+            f"best validation bits/{'code' if run.of_codes else 'dim'}": best and f"{best:.4f}",
             "data": data["name_or_path"],
-            "grid": grid_line(data["grid_shape"], data["levels"]),
+            "grid": grid_line(data["grid_shape"], data["levels"], "codes" if run.of_codes else "levels"),
+            "tokenizer": run.codes_origin and run.codes_origin.tokenizer,
             **{"model" if name == "name" else name: value for name, value in model.items()},
             **options,
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
@@ -50,16 +51,23 @@ def run_table(run: "RunFolder") -> Table:
     )
 
 
-def prior_table(path: Path, prior: "Prior") -> Table:
+def model_table(path: Path, model: "GridModel") -> Table:
+    """What a .keras file holds: a prior, or a tokenizer with its grids of codes, coarse to fine."""
+    grids = zip(getattr(model, "code_shapes", ()), getattr(model, "codebook_sizes", ()), strict=True)
     return facts_table(
         str(path),
         {
-            "model": type(prior).__name__,
-            "grid": grid_line(prior.grid_shape, prior.distribution.num_levels),
-            "classes": prior.num_classes,
-            "parameters": f"{prior.count_params():,}",
+            "model": type(model).__name__,
+            "grid": grid_line(model.grid_shape, model.distribution.num_levels, "levels"),
+            "codes": "\n".join(grid_line(shape, size, "codes") for shape, size in grids) or None,
+            "classes": model.num_classes,
+            "parameters": f"{model.count_params():,}",
         },
     )
+
+
+def grid_line(shape: Sequence[int], num_levels: int, noun: str) -> str:
+    return f"{' × '.join(map(str, shape))}, {num_levels} {noun}"
 
 
 def bundle_table(path: Path) -> Table:
@@ -67,10 +75,12 @@ def bundle_table(path: Path) -> Table:
 
     manifest = load_manifest(path)
     table = Table(title=f"{path}: {manifest['model']['class']}", title_justify="left", show_header=False)
-    if manifest["images"] is not None:
-        table.add_row("images", grid_line(manifest["images"]["shape"], manifest["images"]["num_levels"]))
+    images = manifest["images"]
+    if images is not None:
+        table.add_row("images", grid_line(images["shape"], images["num_levels"], "levels"))
     for prior in manifest["priors"]:
-        table.add_row(f"{prior['prefix']}grid", grid_line(prior["grid_shape"], prior["num_levels"]))
+        noun = "levels" if images is None else "codes"
+        table.add_row(f"{prior['prefix']}grid", grid_line(prior["grid_shape"], prior["num_levels"], noun))
         table.add_row(f"{prior['prefix']}steps", str(prior["num_steps"]))
     for name, function in manifest["functions"].items():
         table.add_row(f"function {name}", "")
@@ -82,10 +92,6 @@ def bundle_table(path: Path) -> Table:
         "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     )
     return table
-
-
-def grid_line(shape: Iterable[int], num_levels: int) -> str:
-    return f"{' × '.join(map(str, shape))}, {num_levels} levels"
 
 
 def tensor_line(tensor: dict[str, Any]) -> str:

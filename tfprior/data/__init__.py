@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "codes": ["ShardedCodes", "encode_dataset"],
-        "images": ["Images"],
+        "encoding": ["encode_images"],
+        "images": ["CodesOrigin", "Images"],
         "loading": ["load"],
+        "npz": ["save_npz"],
     },
 )

@@ -5,7 +5,6 @@ codes-00000.npz       codes (N, h, w, G) of the first shard, and condition (N,) 
 …
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,8 @@ import numpy as np
 
 from tfprior.atomic import atomic_path, remove_unfinished, write_text
 
+from .levels import smallest
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -24,14 +25,14 @@ FORMAT, VERSION = "tfprior.codes", 1
 
 
 class Encoder(Protocol):
-    """What `encode_dataset` needs of a tokenizer with one grid of codes."""
+    """What encoding needs of a tokenizer with one grid of codes."""
 
     code_shape: tuple[int, int, int]
     codebook_size: int
 
     def encode(self, images: Any) -> np.ndarray: ...
 
-    def get_weights(self) -> list[np.ndarray]: ...
+    def weights_digest(self) -> str: ...
 
 
 class ShardedCodes:
@@ -113,11 +114,7 @@ def encode_dataset(
             tokenizer or shard size.
         FileExistsError: for a folder that holds anything else.
     """
-    if not hasattr(tokenizer, "code_shape"):
-        raise ValueError(
-            f"encode_dataset got a {type(tokenizer).__name__} of several grids of codes; expected one grid: "
-            "call its encode on parts of the data."
-        )
+    check_one_grid(tokenizer)
     if not isinstance(shard_size, int | np.integer) or shard_size < 1:
         raise ValueError(f"shard_size={shard_size!r}; expected a positive integer.")
     path = Path(path)
@@ -127,7 +124,7 @@ def encode_dataset(
         "grid_shape": list(tokenizer.code_shape),
         "num_levels": tokenizer.codebook_size,
         "shard_size": shard_size,
-        "tokenizer": _digest(tokenizer),
+        "tokenizer": tokenizer.weights_digest(),
     }
     found = _description(path)
     if found is None:
@@ -147,7 +144,7 @@ def encode_dataset(
     for index, shard in enumerate(_gathered(_batches(dataset, shard_size), shard_size, progress)):
         file = _shard(path, index)
         if not file.exists():
-            shard["values"] = _small(tokenizer.encode(shard["values"]), tokenizer.codebook_size)
+            shard["values"] = smallest(tokenizer.encode(shard["values"]), tokenizer.codebook_size)
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, allow_pickle=False, **shard)
         count += len(shard["values"])
@@ -155,6 +152,15 @@ def encode_dataset(
         raise ValueError("Got an empty dataset; expected at least one image.")
     write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": count}, indent=1) + "\n")
     return ShardedCodes(path)
+
+
+def check_one_grid(tokenizer: Any) -> None:
+    """Raises ValueError for a tokenizer with more than one grid of codes."""
+    if not hasattr(tokenizer, "code_shape"):
+        raise ValueError(
+            f"Got a {type(tokenizer).__name__} of several grids of codes; expected one grid: call its encode "
+            "on parts of the data."
+        )
 
 
 def _batches(dataset: Any, size: int) -> Iterable[Any]:
@@ -226,15 +232,3 @@ def _description(path: Path) -> dict[str, Any] | None:
             f"tfprior reads {FORMAT!r} up to {VERSION}: upgrade it."
         )
     return description
-
-
-def _digest(tokenizer: Encoder) -> str:
-    """SHA-256 of the weights, by which codes of another tokenizer are told."""
-    sha = hashlib.sha256()
-    for weight in tokenizer.get_weights():
-        sha.update(np.ascontiguousarray(weight).tobytes())
-    return sha.hexdigest()
-
-
-def _small(codes: np.ndarray, num_levels: int) -> np.ndarray:
-    return codes.astype("uint8" if num_levels <= 256 else "uint16" if num_levels <= 65536 else "int32")

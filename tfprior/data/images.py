@@ -1,7 +1,7 @@
-"""A data set of integer images. Legend: N images, B batch, H height, W width, C channels."""
+"""A data set of integer images, or of codes. Legend: N images, B batch, H height, W width, C channels."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,12 +11,28 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+@dataclasses.dataclass(frozen=True)
+class CodesOrigin:
+    """Where codes come from.
+
+    Attributes:
+        tokenizer: path of the run, or of the .keras file, of the tokenizer that gave them.
+        digest: SHA-256 of its weights.
+        images: arguments of `load` that give the images again.
+    """
+
+    tokenizer: str
+    digest: str
+    images: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Images:
     """Images (N, H, W, C) with levels in [0, num_levels), split into train and test, with or without labels.
 
     Values are stored as uint8 up to 256 levels and as int32 beyond, labels as int32 (N,). Images (N, H, W)
-    get a channel axis.
+    get a channel axis. `are_codes` says that the levels are numbers of a codebook, which have no order, and
+    `origin` which tokenizer gave them.
 
     Raises:
         ValueError: for values that are not integers in [0, num_levels), an empty split, splits of different
@@ -30,6 +46,8 @@ class Images:
     y_test: np.ndarray | None
     num_levels: int
     class_names: tuple[str, ...] | None = None
+    are_codes: bool = False
+    origin: CodesOrigin | None = None
 
     def __post_init__(self) -> None:
         num_levels = check_num_levels(self.num_levels, self.name)

@@ -56,6 +56,11 @@ def fit_levels(values: np.ndarray, num_levels: int, source: str) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.uint8 if num_levels <= 256 else np.int32)
 
 
+def smallest(values: np.ndarray, num_levels: int) -> np.ndarray:
+    """The values in the smallest unsigned type that holds all levels."""
+    return values.astype(np.min_scalar_type(num_levels - 1))
+
+
 def as_labels(array: Any, num_images: int, source: str) -> np.ndarray | None:
     """Class indices (N,) int32 from (N,) or (N, 1), None from None; ValueError for anything else."""
     if array is None:

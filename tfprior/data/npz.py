@@ -1,24 +1,36 @@
-"""Images from an .npz file: x_train, and if present y_train, x_test, y_test, num_levels."""
+"""Images in an .npz file: x_train, and if present y_train, x_test, y_test, num_levels.
 
+Codes have num_levels and are_codes, and if known their origin: tokenizer, tokenizer_digest, tokenizer_images.
+"""
+
+import dataclasses
+import json
+import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .holdout import hold_out
-from .images import Images
-from .levels import as_labels, as_values, check_num_levels
+from tfprior.atomic import atomic_path
 
-KEYS = ("x_train", "y_train", "x_test", "y_test", "num_levels")
+from .holdout import hold_out
+from .images import CodesOrigin, Images
+from .levels import as_labels, as_values, check_num_levels, smallest
+
+ORIGIN = ("tokenizer", "tokenizer_digest", "tokenizer_images")
+KEYS = ("x_train", "y_train", "x_test", "y_test", "num_levels", "are_codes", *ORIGIN)
 
 
 def read_npz(path: Path, num_levels: int | None = None) -> Images:
     """The images of an .npz file; without x_test, one tenth of x_train is held out.
 
     Raises:
-        ValueError: for an unreadable file, pickled objects, a missing x_train, or arrays that are no images.
+        ValueError: for an unreadable file, pickled objects, a missing x_train, arrays that are no images, and
+            codes whose number is not stored or another one.
     """
     arrays = _read(path)
+    are_codes = _are_codes(arrays, path)
     if "x_train" not in arrays:
         raise ValueError(
             f"{path} has no x_train; expected arrays named x_train, y_train, x_test and y_test: save the "
@@ -34,8 +46,35 @@ def read_npz(path: Path, num_levels: int | None = None) -> Images:
         arrays.get("y_train"),
         arrays["x_test"],
         arrays.get("y_test"),
-        num_levels or _num_levels(arrays, path),
+        _num_codes(arrays, path, num_levels) if are_codes else num_levels or _num_levels(arrays, path),
+        are_codes=are_codes,
+        origin=_origin(arrays, path) if are_codes else None,
     )
+
+
+def save_npz(images: Images, path: str | os.PathLike[str]) -> None:
+    """Writes the data set as `load` reads it, at once; values are in the smallest unsigned type.
+
+    Raises:
+        ValueError: for a name that does not end in .npz.
+    """
+    if Path(path).suffix.lower() != ".npz":
+        raise ValueError(f"{path} does not end in .npz; expected a name that does.")
+    arrays: dict[str, Any] = {
+        "x_train": smallest(images.x_train, images.num_levels),
+        "x_test": smallest(images.x_test, images.num_levels),
+        "num_levels": images.num_levels,
+        "y_train": images.y_train,
+        "y_test": images.y_test,
+    }
+    if images.are_codes:
+        arrays["are_codes"] = True
+    if images.origin is not None:
+        tokenizer, digest, source = dataclasses.astuple(images.origin)
+        arrays |= dict(zip(ORIGIN, (tokenizer, digest, json.dumps(source)), strict=True))
+    present = {name: array for name, array in arrays.items() if array is not None}
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **present)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -78,3 +117,39 @@ def _num_levels(arrays: dict[str, np.ndarray], path: Path) -> int:
     if top <= 1:
         return 2
     return 256 if x_train.dtype == np.uint8 == x_test.dtype else top + 1
+
+
+def _are_codes(arrays: dict[str, np.ndarray], path: Path) -> bool:
+    flag = arrays.get("are_codes", np.array(False))
+    if flag.dtype.kind not in "biu" or flag.size != 1:
+        raise ValueError(
+            f"are_codes of {path} has dtype {flag.dtype} and shape {flag.shape}; expected True or False: "
+            "leave it out for images."
+        )
+    return bool(flag.item())
+
+
+def _num_codes(arrays: dict[str, np.ndarray], path: Path, given: int | None) -> int:
+    if "num_levels" not in arrays:
+        raise ValueError(f"{path} holds codes and no num_levels; expected it: store the codebook's size.")
+    stored = _num_levels(arrays, path)
+    if given not in (None, stored):
+        raise ValueError(f"{path} holds codes of {stored} kinds; leave num_levels={given} out.")
+    return stored
+
+
+def _origin(arrays: dict[str, np.ndarray], path: Path) -> CodesOrigin | None:
+    """What the file tells of the tokenizer; None where it tells nothing."""
+    if not any(key in arrays for key in ORIGIN):
+        return None
+    try:
+        tokenizer, digest, images = (str(arrays[key]) for key in ORIGIN)
+        source = json.loads(images)
+        if not isinstance(source, dict):
+            raise TypeError(f"tokenizer_images is a {type(source).__name__}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} tells the tokenizer of its codes in a damaged way ({error}); expected "
+            f"{', '.join(ORIGIN)}: encode the images again."
+        ) from error
+    return CodesOrigin(tokenizer, digest, source)

@@ -6,10 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baselines": ["baseline_bits"],
+        "building": ["build_model", "build_prior", "build_tokenizer"],
+        "codebook_usage": ["save_codebook_usage"],
         "curve": ["save_curve"],
-        "evaluation": ["bits_per_dim", "split_of"],
-        "pictures": ["save_completions", "save_grid"],
-        "run_folder": ["RunFolder", "load_prior", "load_run"],
-        "trainer": ["TrainingOptions", "build_prior", "train"],
+        "evaluation": ["bits_per_dim", "bound_scores", "scores_of", "split_of"],
+        "opening": ["load_generator", "load_prior", "load_tokenizer"],
+        "pictures": ["save_completions", "save_grid", "save_reconstructions"],
+        "run_folder": ["RunFolder", "load_run"],
+        "trainer": ["TrainingOptions", "train"],
     },
 )

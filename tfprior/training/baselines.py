@@ -7,13 +7,15 @@ import numpy as np
 from PIL import Image
 
 
-def baseline_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> dict[str, float]:
+def baseline_bits(
+    train: np.ndarray, images: np.ndarray, num_levels: int, are_codes: bool = False
+) -> dict[str, float]:
     """Bits per dimension of `images` (N, H, W, C): name → number, in the order below.
 
     "uniform" knows the levels only. "histogram" counts every level at every position of `train`, one added
     to each count (Laplace). "PNG" is the smallest that Pillow makes of the images, its name saying if of
-    each alone or of all in one picture; it is left out where PNG does not fit (above 256 levels, or other
-    than 1 to 4 channels).
+    each alone or of all in one picture; it is left out where PNG does not fit (codes, above 256 levels, or
+    other than 1 to 4 channels).
 
     Raises:
         ValueError: for grids of different shapes, or no images.
@@ -24,7 +26,7 @@ def baseline_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> dic
             "equal grids and at least one image."
         )
     bits = {"uniform": math.log2(num_levels), "histogram": histogram_bits(train, images, num_levels)}
-    if num_levels <= 256 and images.shape[-1] <= 4:
+    if not are_codes and num_levels <= 256 and images.shape[-1] <= 4:
         sizes = png_sizes(images.astype("uint8"), num_levels)
         smallest = min(sizes, key=sizes.__getitem__)
         bits[f"PNG ({smallest})"] = 8 * sizes[smallest] / images.size

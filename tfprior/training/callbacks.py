@@ -1,5 +1,6 @@
 """What happens while a run trains: learning rate, wall clock, checkpoints, progress."""
 
+import importlib.util
 import math
 import time
 from typing import Any
@@ -10,7 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from tfprior.atomic import atomic_path
-from tfprior.training.run_folder import BEST, LAST, RESUME, RunFolder, save_prior
+from tfprior.training.model_file import save_model
+from tfprior.training.run_folder import BEST, LAST, RESUME, TENSORBOARD, RunFolder
 
 
 class Clock:
@@ -58,7 +60,7 @@ class Schedule(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes metrics, best and last prior, and what a resumed run needs, after every epoch.
+    """Writes metrics, best and last model, and what a resumed run needs, after every epoch.
 
     The file to resume from comes last: whoever is killed before it does that epoch again, and best.keras may
     then hold what no row tells of, so `train` measures it once more at the end.
@@ -91,7 +93,7 @@ class Checkpoints(keras.callbacks.Callback):
         return min((row["validation"] for row in self.rows), default=math.inf)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        # Without an optimizer, so that the files hold a prior and no more.
+        # Without an optimizer, so that the files hold a model and no more.
         self.plain = type(self.model).from_config(self.model.get_config())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -101,6 +103,7 @@ class Checkpoints(keras.callbacks.Callback):
             "train": float(logs["bits_per_dim"]),
             "validation": float(logs["val_bits_per_dim"]),
             "seconds": self.clock.seconds(),
+            **further_scores(logs),
         }
         if not math.isfinite(row["train"]) or not math.isfinite(row["validation"]):
             raise ArithmeticError(
@@ -112,8 +115,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.run.write_history(self.rows)
         self._copy_weights()
         if improved:
-            save_prior(self.plain, self.run.file(BEST))
-        save_prior(self.plain, self.run.file(LAST))
+            save_model(self.plain, self.run.file(BEST))
+        save_model(self.plain, self.run.file(LAST))
         with atomic_path(self.run.file(RESUME)) as temporary:
             self.model.save_weights(temporary)
 
@@ -168,7 +171,7 @@ class Report(keras.callbacks.Callback):
         self.steps_done += 1
         loss = ""
         if self.console.is_terminal and batch % 10 == 0:
-            loss = f"{float(logs['bits_per_dim']):.3f} bits/dim · {float(logs['loss']):.3f} nats/dim"
+            loss = f"{float(logs['bits_per_dim']):.3f} bits/dim · {aside(logs)}"
             self.progress.update(self.task, completed=batch + 1, loss=loss)
         else:
             self.progress.update(self.task, completed=batch + 1)
@@ -180,7 +183,7 @@ class Report(keras.callbacks.Callback):
         self.best = min(self.best, validation)
         self.console.print(
             f"epoch {epoch + 1}{self.of_epochs} · train {float(logs['bits_per_dim']):.4f} · validation "
-            f"{validation:.4f} bits/dim{mark} · {float(logs['loss']):.4f} nats/dim · {speed:.1f} it/s · ETA "
+            f"{validation:.4f} bits/dim{mark} · {aside(logs)} · {speed:.1f} it/s · ETA "
             f"{clock_face(self._remaining(epoch))}",
             highlight=False,
             soft_wrap=True,
@@ -206,6 +209,19 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:5.1f} it/s" if task.speed else "          ")
 
 
+def further_scores(logs: dict[str, Any]) -> dict[str, float]:
+    """What was measured on the validation part beside its bits per dimension; for priors nothing."""
+    names = [name.removeprefix("val_") for name in logs if name.startswith("val_")]
+    return {name: float(logs[f"val_{name}"]) for name in names if name not in ("loss", "bits_per_dim")}
+
+
+def aside(logs: dict[str, Any]) -> str:
+    """What else is worth knowing: of a prior its loss, of a tokenizer how its codebook is used."""
+    if "perplexity" in logs:
+        return f"perplexity {float(logs['perplexity']):.1f}, {float(logs['dead_codes']):.0f} dead codes"
+    return f"{float(logs['loss']):.4f} nats/dim"
+
+
 def clock_face(seconds: float) -> str:
     """4:05, or 1:02:03 from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
@@ -215,10 +231,18 @@ def clock_face(seconds: float) -> str:
 
 def tensorboard(run: RunFolder) -> list[keras.callbacks.Callback]:
     """Logs for TensorBoard where the extra is installed."""
-    import importlib.util
-
-    from tfprior.training.run_folder import TENSORBOARD
-
     if importlib.util.find_spec("tensorboard") is None:
         return []
     return [keras.callbacks.TensorBoard(str(run.file(TENSORBOARD)), write_graph=False)]
+
+
+def show_on_tensorboard(run: RunFolder, epoch: int) -> None:
+    """Adds the run's pictures to its logs for TensorBoard, where the extra is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(str(run.file(TENSORBOARD) / "pictures")).as_default():
+        for name in run.pictures:
+            picture = tf.io.decode_png(run.file(name).read_bytes(), channels=3)
+            tf.summary.image(run.file(name).stem, picture[None], step=epoch)

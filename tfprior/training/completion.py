@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from tfprior import sampling
 from tfprior.data import Images
-from tfprior.priors.base import Prior
+from tfprior.training.drawing import Drawable, complete
 
 
 def hidden_part(keep: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
@@ -33,7 +32,7 @@ def hidden_part(keep: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def complete_images(
-    prior: Prior,
+    model: Drawable,
     images: Images,
     mask: np.ndarray,
     num: int,
@@ -46,16 +45,14 @@ def complete_images(
     Raises:
         ValueError: for a conditional prior and images without labels.
     """
-    conditional = prior.num_classes is not None
+    conditional = model.num_classes is not None
     if conditional and images.y_test is None:
         raise ValueError(f"The prior is conditional and {images.name} has no labels; choose labelled data.")
     index = spread(images.y_test, len(images.x_test))[:num]
     originals = images.x_test[index]
     repeated = originals.repeat(completions, axis=0)
     labels = images.y_test[index].repeat(completions) if conditional and images.y_test is not None else None
-    drawn = sampling.sample(
-        prior, len(repeated), labels, seed=seed, temperature=temperature, observed=repeated, mask=mask
-    )
+    drawn = complete(model, repeated, mask, labels, seed, temperature=temperature)
     return originals, drawn.reshape(len(originals), completions, *originals.shape[1:])
 
 

@@ -2,45 +2,43 @@
 
 from typing import Any
 
-from tfprior.training.run_folder import BEST, CURVE, SAMPLES, RunFolder
+from tfprior.training.run_folder import BEST, RunFolder
+
+ALT = {
+    "curve.png": "training curve",
+    "samples.png": "samples",
+    "reconstructions.png": "reconstructions",
+    "codebook_usage.png": "use of the codebook",
+}
 
 
 def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
-    height, width, channels = data["grid_shape"]
-    condition = "class-conditional" if model.get("conditional") else "unconditional"
-    scores = {"this prior": result["best_bits_per_dim"], **result["baselines"]}
+    noun = "tokenizer, uniform codes" if run.is_tokenizer else "prior"
+    scores = {f"this {noun}": result["best_bits_per_dim"], **result["baselines"]}
     table = "\n".join(f"| {name} | {bits:.4f} |" for name, bits in scores.items())
-    numpy, condition_argument = (
-        ("import numpy as np\n", "condition=np.arange(16) % prior.num_classes, ")
-        if model.get("conditional")
-        else ("", "")
-    )
+    pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)
     settings = "\n".join(
         f"| {name} | {value} |" for name, value in {**model, **options}.items() if value is not None
     )
+    unit = "code" if run.of_codes else "dimension"
     return f"""# {model["name"]} of {data["name_or_path"]}
 
-A {condition} prior over {height} × {width} × {channels} grids of {data["levels"]} levels with
+{subject(run)} with
 {model["parameters"]:,} parameters, trained on {data["images"]:,} images (one part of them held out) for
 {result["epochs"]} epochs in {result["seconds"] / 60:.1f} minutes.
 
-| bits per dimension, held-out part of the training images | |
+| bits per {unit}, held-out part of the training images | |
 |---|---|
 {table}
-
-![training curve]({CURVE})
-![samples]({SAMPLES})
+{codebook(result) if run.is_tokenizer else ""}
+{pictures}
 
 ## Use it
 
 ```python
-{numpy}from tfprior.training import load_run
-from tfprior.sampling import sample
-
-prior = load_run("{run.path.name}").load()  # {BEST}
-images = sample(prior, 16, {condition_argument}seed=0)
+{snippet(run)}
 ```
 
 ## Settings
@@ -51,7 +49,61 @@ images = sample(prior, 16, {condition_argument}seed=0)
 
 ## Limits
 
+{LIMITS_OF_TOKENIZERS if run.is_tokenizer else LIMITS_OF_PRIORS}
+"""
+
+
+def subject(run: RunFolder) -> str:
+    data, model = run.config["data"], run.config["model"]
+    grid = " × ".join(map(str, data["grid_shape"]))
+    if run.is_tokenizer:
+        return f"A tokenizer of {grid} images of {data['levels']} levels"
+    kind = "A class-conditional" if model.get("conditional") else "An unconditional"
+    return f"{kind} prior over {grid} grids of {data['levels']} {'codes' if run.of_codes else 'levels'}"
+
+
+def codebook(result: dict[str, Any]) -> str:
+    return (
+        f"\nOf the bits, {result['reconstruction_bits_per_dim']:.4f} are the image's given its codes. "
+        f"{result['usage']:.1%} of the codes are\nin use, with a perplexity of {result['perplexity']:.1f}.\n"
+    )
+
+
+def snippet(run: RunFolder) -> str:
+    if run.is_tokenizer:
+        data = run.config["data"]
+        given = {name: data[name] for name in ("image_size", "num_levels") if data.get(name) is not None}
+        source = ", ".join([f'"{data["name_or_path"]}"', *(f"{name}={given[name]}" for name in given)])
+        return f"""from tfprior.data import load
+from tfprior.training import load_tokenizer
+
+tokenizer = load_tokenizer("{run.path.name}")  # {BEST}
+images = load({source}).x_test
+codes = tokenizer.encode(images)
+reconstructed = tokenizer.reconstruct(images)"""
+    name = "generator" if run.of_codes else "prior"
+    condition = f"condition=np.arange(16) % {name}.num_classes, "
+    numpy, condition = (
+        ("import numpy as np\n", condition) if run.config["model"].get("conditional") else ("", "")
+    )
+    if run.of_codes:
+        return f"""{numpy}from tfprior.training import load_generator
+
+generator = load_generator("{run.path.name}")  # {BEST} and the tokenizer of its codes
+images = generator.sample(16, {condition}seed=0)"""
+    return f"""{numpy}from tfprior.training import load_run
+from tfprior.sampling import sample
+
+prior = load_run("{run.path.name}").load()  # {BEST}
+images = sample(prior, 16, {condition}seed=0)"""
+
+
+LIMITS_OF_PRIORS = """\
 The prior knows the images it was trained on and no others: likelihoods of images of another kind, size or
 number of levels mean little, and likelihood alone does not tell whether an image is of the kind it knows.
-Samples may resemble training images, more so after many epochs on few images.
-"""
+Samples may resemble training images, more so after many epochs on few images."""
+
+LIMITS_OF_TOKENIZERS = """\
+The tokenizer knows the images it was trained on and no others: what its codes leave out of an image, and of
+images of another kind it is much, no prior of the codes brings back. Bits per dimension are a bound in which
+every code is as probable as any other; a prior of the codes lowers it."""

@@ -31,17 +31,32 @@ def save_grid(
         ValueError: for anything but integer grids, no grids, or no columns.
     """
     check_grids(images)
-    if columns < 1:
-        raise ValueError(f"columns={columns}; expected at least 1.")
-    tiles = enlarge(to_rgb(images, num_levels), scale)
-    columns = min(columns, len(tiles))
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    height, width = tiles.shape[1:3]
-    canvas = Image.new("RGB", (columns * (width + GAP) + GAP, len(rows) * (height + GAP) + GAP), BACKDROP)
-    for y, row in enumerate(rows):
-        for x, tile in enumerate(row):
-            canvas.paste(Image.fromarray(tile), (GAP + x * (width + GAP), GAP + y * (height + GAP)))
-    save_png(canvas, path)
+    save_png(lay_out(enlarge(to_rgb(images, num_levels), scale), columns, GAP), path)
+
+
+def save_reconstructions(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    num_levels: int,
+    path: str | os.PathLike[str],
+    columns: int = 8,
+    scale: int | None = None,
+) -> None:
+    """Draws originals (N, H, W, C), each above its reconstruction, `columns` a row.
+
+    Raises:
+        ValueError: for anything but integer grids, as many of both, or no columns.
+    """
+    check_grids(originals)
+    check_grids(reconstructions)
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            f"Got originals {originals.shape} and reconstructions {reconstructions.shape}; expected one "
+            "shape (N, H, W, C)."
+        )
+    above, below = (enlarge(to_rgb(part, num_levels), scale) for part in (originals, reconstructions))
+    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*above[:, :GAP].shape[:3], 3))
+    save_png(lay_out(np.concatenate([above, between, below], axis=1), columns, 6 * GAP), path)
 
 
 def save_completions(
@@ -91,6 +106,25 @@ def save_completions(
                 canvas.paste(Image.fromarray(tile), (left + x * (width + GAP), header + y * (height + GAP)))
         left += span + GAP + between
     save_png(canvas, path)
+
+
+def lay_out(tiles: np.ndarray, columns: int, row_gap: int) -> Image.Image:
+    """Tiles (N, H, W, 3) uint8 row by row on one sheet.
+
+    Raises:
+        ValueError: for no columns.
+    """
+    if columns < 1:
+        raise ValueError(f"columns={columns}; expected at least 1.")
+    columns = min(columns, len(tiles))
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    height, width = tiles.shape[1:3]
+    size = columns * (width + GAP) + GAP, len(rows) * (height + row_gap) - row_gap + 2 * GAP
+    canvas = Image.new("RGB", size, BACKDROP)
+    for y, row in enumerate(rows):
+        for x, tile in enumerate(row):
+            canvas.paste(Image.fromarray(tile), (GAP + x * (width + GAP), GAP + y * (height + row_gap)))
+    return canvas
 
 
 def to_rgb(images: np.ndarray, num_levels: int) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 config.json         data, model, options and versions; once finished, the result too
 metrics.csv         one line an epoch
-best.keras          the prior with the lowest validation bits/dim
-last.keras          the prior after the last epoch
+best.keras          the prior or tokenizer with the lowest validation bits/dim
+last.keras          the same after the last epoch
 resume.weights.h5   weights and optimizer of an unfinished run
-samples.png · curve.png · model_card.md · tensorboard/
+curve.png · model_card.md · tensorboard/
+samples.png, of a tokenizer reconstructions.png · codebook_usage.png
 """
 
 import csv
@@ -13,15 +14,16 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from tfprior.atomic import atomic_path, remove_unfinished, write_text
-from tfprior.priors.base import Prior
+from tfprior.atomic import remove_unfinished, write_text
+from tfprior.data import CodesOrigin
+from tfprior.grid_model import GridModel
+from tfprior.training.building import TOKENIZERS
+from tfprior.training.model_file import load_model
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
     "config.json",
@@ -31,6 +33,7 @@ CONFIG, METRICS, BEST, LAST, RESUME = (
     "resume.weights.h5",
 )
 SAMPLES, CURVE, CARD, TENSORBOARD = "samples.png", "curve.png", "model_card.md", "tensorboard"
+RECONSTRUCTIONS, USAGE = "reconstructions.png", "codebook_usage.png"
 COLUMNS = ("epoch", "learning_rate", "train", "validation", "seconds")
 SECTIONS = ("data", "model", "options", "versions")
 
@@ -47,6 +50,26 @@ class RunFolder:
         """Epochs, best validation bits/dim and seconds of a finished run; None before."""
         return self.config.get("result")
 
+    @property
+    def is_tokenizer(self) -> bool:
+        return self.config["model"].get("name") in TOKENIZERS
+
+    @property
+    def of_codes(self) -> bool:
+        """Whether it is a prior of a tokenizer's codes."""
+        return "codes_of" in self.config["data"]
+
+    @property
+    def codes_origin(self) -> CodesOrigin | None:
+        """Where the codes that it was trained on come from; None where they did not tell."""
+        known = self.config["data"].get("codes_of")
+        return CodesOrigin(**known) if known else None
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of the pictures of a finished run."""
+        return (CURVE, RECONSTRUCTIONS, USAGE) if self.is_tokenizer else (CURVE, SAMPLES)
+
     def file(self, name: str) -> Path:
         return self.path / name
 
@@ -59,6 +82,8 @@ class RunFolder:
     def history(self) -> list[dict[str, float]]:
         """The lines of metrics.csv: epoch (from 1), learning rate, bits/dim of both parts, seconds so far.
 
+        A tokenizer's lines go on with what else was measured on the held-out part.
+
         Raises:
             ValueError: for a file that holds anything else.
         """
@@ -67,7 +92,7 @@ class RunFolder:
             return []
         try:
             rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
-            return [{name: float(row[name]) for name in COLUMNS} for row in rows]
+            return [{name: float(row[name]) for name in (*COLUMNS, *further(row))} for row in rows]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{file} is damaged; expected the columns {', '.join(COLUMNS)} in numbers: train again with "
@@ -77,27 +102,33 @@ class RunFolder:
     def write_history(self, rows: Sequence[dict[str, float]]) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([int(row["epoch"]), *(f"{row[name]:.8g}" for name in COLUMNS[1:])] for row in rows)
+        names = (*COLUMNS[1:], *further(rows[0] if rows else {}))
+        writer.writerow(["epoch", *names])
+        writer.writerows([int(row["epoch"]), *(f"{row[name]:.8g}" for name in names)] for row in rows)
         write_text(self.file(METRICS), text.getvalue())
 
-    def load(self, which: str = BEST) -> Prior:
-        """The prior of the run, the best one unless `which` says last.keras.
+    def load(self, which: str = BEST) -> GridModel:
+        """The prior or tokenizer of the run, the best one unless `which` says last.keras.
 
         Raises:
             FileNotFoundError: before the first epoch ended.
-            ValueError: for a file that is no prior.
+            ValueError: for a file that is neither.
         """
         if not self.file(which).exists():
             raise FileNotFoundError(f"{self.path} holds no {which}: its first epoch has not ended yet.")
-        return load_prior(self.file(which))
+        return load_model(self.file(which))
 
     def clear(self) -> None:
         """Deletes what a run writes and nothing else."""
-        for name in (METRICS, BEST, LAST, RESUME, SAMPLES, CURVE, CARD, CONFIG):
+        for name in (METRICS, BEST, LAST, RESUME, SAMPLES, CURVE, RECONSTRUCTIONS, USAGE, CARD, CONFIG):
             self.file(name).unlink(missing_ok=True)
         shutil.rmtree(self.file(TENSORBOARD), ignore_errors=True)
         remove_unfinished(self.path)
+
+
+def further(row: Mapping[str, Any]) -> list[str]:
+    """Names of what a line of metrics.csv holds beside the columns that all runs have."""
+    return [name for name in row if name not in COLUMNS]
 
 
 def load_run(path: str | os.PathLike[str]) -> RunFolder:
@@ -125,38 +156,3 @@ def load_run(path: str | os.PathLike[str]) -> RunFolder:
     if missing:
         raise ValueError(f"{file} lacks {', '.join(missing)}; restore it, or train again.")
     return RunFolder(path, config)
-
-
-def load_prior(path: str | os.PathLike[str]) -> Prior:
-    """Loads a prior from a .keras file, in safe mode: no code in the file is run.
-
-    Raises:
-        FileNotFoundError: for a missing file.
-        ValueError: for a file that is no .keras file, is damaged, or holds something else than a prior.
-    """
-    # Registers the classes a file may name.
-    from tfprior import distributions, priors
-
-    known = [getattr(package, name) for package in (distributions, priors) for name in package.__all__]
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file; expected a prior saved as .keras.")
-    if path.suffix != ".keras":  # Keras reads other formats too, which safe mode was not made for
-        raise ValueError(f"{path} does not end in .keras; expected a prior saved as .keras.")
-    try:
-        prior = keras.saving.load_model(path, custom_objects={c.__name__: c for c in known}, safe_mode=True)
-    except Exception as error:  # a damaged file fails in as many ways as Keras has readers
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise ValueError(
-            f"{path} is no readable .keras file ({type(error).__name__}: {reason[:200]}); copy it again, or "
-            "train again."
-        ) from error
-    if not isinstance(prior, Prior):
-        raise ValueError(f"{path} holds a {type(prior).__name__}; expected a prior of tfprior.priors.")
-    return prior
-
-
-def save_prior(prior: Prior, path: str | os.PathLike[str]) -> None:
-    """Writes the prior as .keras at once."""
-    with atomic_path(path) as temporary:
-        prior.save(temporary)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -13,33 +12,32 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from tfprior import __version__, sampling
+from tfprior import __version__
 from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.data import Images
-from tfprior.distributions import Categorical, DiscretizedLogisticMixture, OutputDistribution
-from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
-from tfprior.priors.base import Prior
+from tfprior.grid_model import GridModel
 from tfprior.training.baselines import baseline_bits
-from tfprior.training.callbacks import Checkpoints, Clock, Report, Schedule, tensorboard
-from tfprior.training.curve import save_curve
-from tfprior.training.evaluation import bits_per_dim, hold_out_validation, inputs_of
+from tfprior.training.building import build_model
+from tfprior.training.callbacks import (
+    Checkpoints,
+    Clock,
+    Report,
+    Schedule,
+    show_on_tensorboard,
+    tensorboard,
+)
+from tfprior.training.evaluation import hold_out_validation, inputs_of, scores_of
+from tfprior.training.illustration import illustrate
 from tfprior.training.model_card import model_card
-from tfprior.training.pictures import save_grid
-from tfprior.training.run_folder import CARD, CONFIG, CURVE, RESUME, SAMPLES, RunFolder, load_run
+from tfprior.training.run_folder import CARD, CONFIG, RESUME, RunFolder, load_run
 
-MODELS: dict[str, type[Prior]] = {
-    "gated_pixel_cnn": GatedPixelCNN,
-    "pixel_cnn": PixelCNN,
-    "pixelcnn_pp": PixelCNNPP,
-}
-OUTPUTS = ("categorical", "logistic_mixture")
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """How a prior is trained; the model and the data are described apart.
+    """How a prior or a tokenizer is trained; the model and the data are described apart.
 
     Args:
         epochs: passes over the training images; 20, or as many as fit where `minutes` is given.
@@ -87,48 +85,6 @@ class TrainingOptions:
         return self.epochs or (DEFAULT_EPOCHS if self.minutes is None else MANY_EPOCHS)
 
 
-def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
-    """The prior that `model` describes, for the grid and levels of the data.
-
-    `model` has a "name" (gated_pixel_cnn, pixel_cnn or pixelcnn_pp), "conditional", "output" (categorical or
-    logistic_mixture, the latter with "num_components"), and the constructor's own options.
-
-    Raises:
-        ValueError: for unknown names or options, and a conditional prior of data without labels.
-    """
-    options = dict(model)
-    name, conditional = options.pop("name", None), options.pop("conditional", False)
-    distribution = output_distribution(
-        images.num_levels, options.pop("output", "categorical"), options.pop("num_components", None)
-    )
-    if name not in MODELS:
-        raise ValueError(f"Unknown model {name!r}; expected one of {', '.join(MODELS)}.")
-    unknown = sorted(set(options) - set(inspect.signature(MODELS[name]).parameters))
-    if unknown:
-        raise ValueError(f"{name} has no option {', '.join(unknown)}; see help({MODELS[name].__name__}).")
-    if conditional and images.num_classes is None:
-        raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
-    classes = images.num_classes if conditional else None
-    return MODELS[name](images.grid_shape, distribution, num_classes=classes, **options)
-
-
-def output_distribution(
-    num_levels: int, output: str, num_components: int | None = None
-) -> OutputDistribution:
-    """The distribution of that name; a mixture has ten components where no number is given.
-
-    Raises:
-        ValueError: for an unknown name, and a number of components without a mixture.
-    """
-    if output not in OUTPUTS:
-        raise ValueError(f"Unknown output {output!r}; expected one of {', '.join(OUTPUTS)}.")
-    if output == "logistic_mixture":
-        return DiscretizedLogisticMixture(num_components or 10, num_levels)
-    if num_components is not None:
-        raise ValueError(f"Got {num_components} components for a categorical output; it has none.")
-    return Categorical(num_levels)
-
-
 def train(
     images: Images,
     model: Mapping[str, Any],
@@ -138,17 +94,17 @@ def train(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> RunFolder:
-    """Trains a prior into the folder `out`; called again after an interruption, it goes on where it stopped.
+    """Trains a prior or a tokenizer into the folder `out`; called again, it goes on where it was stopped.
 
     Validation looks at a held-out part of the training images; the test part stays unseen. Keras's global
     random seed is set.
 
     Args:
         images: the data set.
-        model: what `build_prior` takes.
+        model: what `build_model` takes.
         out: the folder of the run.
         options: how to train.
-        source: arguments of `tfprior.data.load` that give these images again, for `evaluate` later.
+        source: arguments of `tfprior.data.load` that give these images or codes again, for `evaluate` later.
         overwrite: starts anew where a run exists.
         console: where progress goes; the terminal when left out.
 
@@ -160,22 +116,30 @@ def train(
     options = options or TrainingOptions()
     console = console or Console()
     keras.utils.set_random_seed(options.seed)
-    prior = build_prior(images, model)
+    if options.flip and images.are_codes:
+        raise ValueError(
+            f"{images.name} holds codes, and mirrored codes are not those of mirrored images; train without "
+            "--flip (flip=False)."
+        )
+    untrained = build_model(images, model)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
-    run = open_folder(Path(out), describe(images, model, options, source, prior), overwrite)
-    seconds, rows = fit(prior, run, seen, held_out, options, console)
+    run = open_folder(Path(out), describe(images, model, options, source, untrained), overwrite)
+    seconds, rows = fit(untrained, run, seen, held_out, options, console)
+    # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
+    # that epoch again, and its row goes while its weights may stay the best.
+    scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
         "best_epoch": int(min(rows, key=lambda row: row["validation"])["epoch"]),
-        # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from
-        # does that epoch again, and its row goes while its weights may stay the best.
-        "best_bits_per_dim": bits_per_dim(run.load(), held_out.x_train, held_out.y_train, options.batch_size),
-        "baselines": baseline_bits(seen.x_train, held_out.x_train, images.num_levels),
+        "best_bits_per_dim": scores.pop("bits_per_dim"),
+        **scores,
+        "baselines": baseline_bits(seen.x_train, held_out.x_train, images.num_levels, images.are_codes),
     }
-    illustrate(run, images, rows, result, options.seed)
+    illustrate(run, held_out, rows, result, options.seed, console)
+    show_on_tensorboard(run, len(rows))
     write_text(run.file(CARD), model_card(run, result))
     # The result marks the run as finished, so it is written after everything else.
     run = run.write_config(result=result)
@@ -184,14 +148,19 @@ def train(
 
 
 def fit(
-    prior: Prior, run: RunFolder, seen: Images, held_out: Images, options: TrainingOptions, console: Console
+    model: GridModel,
+    run: RunFolder,
+    seen: Images,
+    held_out: Images,
+    options: TrainingOptions,
+    console: Console,
 ) -> tuple[float, list[dict[str, float]]]:
     """Trains from where the folder stands to the end; returns the seconds and the metrics of every epoch."""
-    conditional = prior.num_classes is not None
+    conditional = model.num_classes is not None
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
-    compile_prior(prior, options)
-    first, rows = resume(prior, run, steps)
+    compile_model(model, options)
+    first, rows = resume(model, run, steps)
     clock = Clock(rows[-1]["seconds"] if rows else 0.0, options.minutes and 60 * options.minutes)
     epochs = options.total_epochs
     if first >= epochs or (rows and clock.share() >= 1):
@@ -202,7 +171,7 @@ def fit(
     checkpoints = Checkpoints(run, rows, clock, average)
     report = Report(console, epochs, steps, clock, checkpoints.best)
     try:
-        prior.fit(
+        model.fit(
             # Another order after an interruption than at the beginning.
             seen.pipeline(
                 "train",
@@ -212,7 +181,7 @@ def fit(
                 flip=options.flip,
                 drop_remainder=True,
             ),
-            validation_data=inputs_of(prior, held_out.x_train, held_out.y_train),
+            validation_data=inputs_of(model, held_out.x_train, held_out.y_train),
             shuffle=False,  # the pipeline shuffles
             validation_batch_size=min(options.batch_size, len(held_out.x_train)),
             initial_epoch=first,
@@ -236,7 +205,7 @@ def fit(
     return rows[-1]["seconds"], rows
 
 
-def compile_prior(prior: Prior, options: TrainingOptions) -> None:
+def compile_model(model: GridModel, options: TrainingOptions) -> None:
     averaging = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
     optimizer = keras.optimizers.AdamW(
         options.learning_rate,
@@ -244,10 +213,10 @@ def compile_prior(prior: Prior, options: TrainingOptions) -> None:
         global_clipnorm=options.clip_norm,
         **averaging,
     )
-    prior.compile(optimizer=optimizer, jit_compile=options.xla)
+    model.compile(optimizer=optimizer, jit_compile=options.xla)
 
 
-def resume(prior: Prior, run: RunFolder, steps: int) -> tuple[int, list[dict[str, float]]]:
+def resume(model: GridModel, run: RunFolder, steps: int) -> tuple[int, list[dict[str, float]]]:
     """Restores weights and optimizer of an interrupted run: (epochs done, their metrics).
 
     The count of epochs is the optimizer's own count of steps, so that it can never disagree with the weights.
@@ -258,16 +227,16 @@ def resume(prior: Prior, run: RunFolder, steps: int) -> tuple[int, list[dict[str
     file = run.file(RESUME)
     if not file.exists():
         return 0, []
-    prior.optimizer.build(prior.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     try:
-        prior.load_weights(file)
+        model.load_weights(file)
     except Exception as error:
         raise ValueError(
             f"{file} is damaged ({type(error).__name__}) and the run cannot go on; start it anew with "
             "--overwrite."
         ) from error
     rows = run.history()
-    done = min(len(rows), -(-int(prior.optimizer.iterations) // steps))
+    done = min(len(rows), -(-int(model.optimizer.iterations) // steps))
     return done, rows[:done]
 
 
@@ -314,17 +283,19 @@ def describe(
     model: Mapping[str, Any],
     options: TrainingOptions,
     source: Mapping[str, Any] | None,
-    prior: Prior,
+    untrained: GridModel,
 ) -> dict[str, Any]:
     """The configuration of a run, in JSON's types."""
+    origin = images.origin
     return {
         "data": {
             **(source or {"name_or_path": images.name}),
             "grid_shape": list(images.grid_shape),
             "levels": images.num_levels,
             "images": len(images.x_train),
+            **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
         },
-        "model": {**model, "parameters": prior.count_params()},
+        "model": {**model, "parameters": untrained.count_params()},
         "options": dataclasses.asdict(options),
         "versions": {
             "tfprior": __version__,
@@ -339,21 +310,3 @@ def describe(
 def backend_version() -> str:
     """As the module tells it: its package may have another name, as tensorflow-cpu has."""
     return str(importlib.import_module(keras.backend.backend()).__version__)
-
-
-def illustrate(
-    run: RunFolder, images: Images, rows: list[dict[str, float]], result: dict[str, Any], seed: int
-) -> None:
-    """Draws the curve, and samples of the best prior: a row for each of ten classes at most."""
-    save_curve(
-        [row["train"] for row in rows],
-        [row["validation"] for row in rows],
-        run.file(CURVE),
-        result["baselines"],
-        f"{images.name}: bits per dimension",
-    )
-    prior = run.load()
-    labels = None if prior.num_classes is None else np.repeat(np.arange(min(10, prior.num_classes)), 8)
-    count = 64 if labels is None else len(labels)
-    samples = sampling.sample(prior, count, labels, seed=seed)
-    save_grid(samples, images.num_levels, run.file(SAMPLES), columns=8)

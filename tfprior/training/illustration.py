@@ -1,0 +1,73 @@
+"""The pictures of a finished run."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from tfprior.data import Images
+from tfprior.generator import Generator
+from tfprior.training.codebook_usage import save_codebook_usage
+from tfprior.training.completion import spread
+from tfprior.training.curve import save_curve
+from tfprior.training.drawing import draw, num_levels_of
+from tfprior.training.opening import load_generator, load_prior, load_tokenizer
+from tfprior.training.pictures import save_grid, save_reconstructions
+from tfprior.training.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
+
+NUM_RECONSTRUCTIONS = 32
+
+
+def illustrate(
+    run: RunFolder,
+    held_out: Images,
+    rows: list[dict[str, float]],
+    result: dict[str, Any],
+    seed: int,
+    console: Console,
+) -> None:
+    """Draws the curve, and what the best model makes: samples of a prior, reconstructions of a tokenizer.
+
+    `held_out` has the validation part as its training part.
+    """
+    unit = "bits per code" if held_out.are_codes else "bits per dimension"
+    save_curve(
+        [row["train"] for row in rows],
+        [row["validation"] for row in rows],
+        run.file(CURVE),
+        result["baselines"],
+        f"{held_out.name}: {unit}",
+    )
+    if run.is_tokenizer:
+        draw_tokenizer(run, held_out)
+    else:
+        draw_samples(run, seed, console)
+
+
+def draw_tokenizer(run: RunFolder, held_out: Images) -> None:
+    """Draws held-out images, one of each class in turn, above what their codes give; and the codes' use."""
+    tokenizer = load_tokenizer(run.path)
+    some = held_out.x_train[spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]]
+    save_reconstructions(some, tokenizer.reconstruct(some), held_out.num_levels, run.file(RECONSTRUCTIONS))
+    codes = tokenizer.encode(held_out.x_train)
+    title = f"{held_out.name}: share of each code in held-out images"
+    save_codebook_usage(codes, tokenizer.codebook_sizes[0], run.file(USAGE), title)
+
+
+def draw_samples(run: RunFolder, seed: int, console: Console) -> None:
+    """Draws samples, a row for each of ten classes at most; codes through their tokenizer if it is there."""
+    generator = generator_of(run, console) if run.of_codes else None
+    model = generator or load_prior(run.path)
+    labels = None if model.num_classes is None else np.repeat(np.arange(min(10, model.num_classes)), 8)
+    count = 64 if labels is None else len(labels)
+    values = draw(model, count, labels, seed=seed)[0]
+    save_grid(values, num_levels_of(model), run.file(SAMPLES))
+
+
+def generator_of(run: RunFolder, console: Console) -> Generator | None:
+    try:
+        return load_generator(run.path)
+    except (OSError, ValueError) as error:
+        words = f"{SAMPLES} shows the codes as shades of grey: {error}"
+        console.print(words, highlight=False, soft_wrap=True)
+        return None

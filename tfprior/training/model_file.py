@@ -1,0 +1,48 @@
+"""Priors and tokenizers in .keras files."""
+
+import os
+from pathlib import Path
+
+import keras
+
+from tfprior.atomic import atomic_path
+from tfprior.grid_model import GridModel
+
+
+def load_model(path: str | os.PathLike[str]) -> GridModel:
+    """Loads a prior or a tokenizer from a .keras file, in safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: for a missing file.
+        ValueError: for a file that is no .keras file, is damaged, or holds something else.
+    """
+    # Registers the classes a file may name.
+    from tfprior import distributions, layers, priors, tokenizers
+
+    packages = (distributions, layers, priors, tokenizers)
+    known = [getattr(package, name) for package in packages for name in package.__all__]
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; expected a run, or a model saved as .keras.")
+    if path.suffix != ".keras":  # Keras reads other formats too, which safe mode was not made for
+        raise ValueError(f"{path} does not end in .keras; expected a model saved as .keras.")
+    try:
+        model = keras.saving.load_model(path, custom_objects={c.__name__: c for c in known}, safe_mode=True)
+    except Exception as error:  # a damaged file fails in as many ways as Keras has readers
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise ValueError(
+            f"{path} is no readable .keras file ({type(error).__name__}: {reason[:200]}); copy it again, or "
+            "train again."
+        ) from error
+    if not isinstance(model, GridModel):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}; expected a prior of tfprior.priors or a tokenizer of "
+            "tfprior.tokenizers."
+        )
+    return model
+
+
+def save_model(model: GridModel, path: str | os.PathLike[str]) -> None:
+    """Writes the model as .keras at once."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
