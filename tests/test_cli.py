@@ -238,15 +238,17 @@ def test_complete_keeps_what_was_given(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(original, completion)
 
 
-def test_pixelcnn_pp_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
+def test_pixelcnn_pp_goes_the_whole_way(pictures: Path, tmp_path: Path) -> None:
     folder, exported, picture = tmp_path / "run", tmp_path / "bundle", tmp_path / "samples.png"
-    network = ["--model", "pixelcnn_pp", "--stages", 1, "--components", 2, "--filters", 4, "--layers", 1]
+    network = ["--model", "pixelcnn_pp", "--stages", 2, "--components", 2, "--filters", 4, "--layers", 1]
     options = ["--epochs", 2, "--batch-size", 8, "--flip", "--ema", 0.5, "--levels", 4, "--no-xla"]
-    run("train", "--data", data, "--out", folder, *network, *options)
+    run("train", "--data", pictures, "--out", folder, *network, *options)
     prior = load_prior(folder / "best.keras")
-    assert (prior.num_stages, prior.distribution.num_components) == (1, 2)
+    assert (prior.num_stages, prior.distribution.num_components) == (2, 2)
     assert not prior.needs_initialization
-    assert "made, test split, 10 images" in run("evaluate", folder)
+    with np.load(pictures) as archive:
+        bits = np.mean(prior.bits_per_dim(archive["x_test"]))
+    assert f"{bits:.4f}" in run("evaluate", folder)
     run("sample", folder, "--num", 4, "--out", picture)
     assert rgb(picture).any()
     run("export", folder, exported, "--format", "onnx")
@@ -338,6 +340,18 @@ def test_sample_shows_codes_as_images(of_codes: Path, tmp_path: Path) -> None:
     save_grid(shown, 4, tmp_path / "expected.png")
     np.testing.assert_array_equal(rgb(picture), rgb(tmp_path / "expected.png"))
     assert rgb(of_codes / "samples.png").shape[0] == 2 * (64 + 3) + 3  # a row for each class
+
+
+def test_a_prior_of_codes_is_exported_with_its_tokenizer(of_codes: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    printed = run("export", of_codes, bundle, "--format", "onnx")
+    assert all(f"function {name}" in printed for name in ("encode", "decode", "generate", "step"))
+    assert "onnx generate" in run("verify", bundle)
+    assert "images" in run("info", bundle)
+    for source in (of_codes, bundle):
+        run("sample", source, "--num", 4, "--seed", 3, "--out", tmp_path / f"{source.name}.png")
+    difference = rgb(tmp_path / f"{of_codes.name}.png").astype(int) - rgb(tmp_path / "bundle.png")
+    assert (difference != 0).mean() < 0.01  # an expectation halfway between two levels
 
 
 def test_complete_draws_the_codes_of_what_is_hidden(of_codes: Path, tmp_path: Path) -> None:
