@@ -394,9 +394,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     assert len(again.history()) == 1
 
 
-@pytest.mark.parametrize(
-    ("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, None), (TOKENIZER, VQVAE, 0.9)]
-)
+@pytest.mark.parametrize(("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, 0.9)])
 def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], kind: Any, ema: float | None
 ) -> None:

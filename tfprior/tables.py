@@ -1,6 +1,6 @@
 """Tables that the command line prints: scores, and what runs, files and bundles hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ def model_table(path: Path, model: "GridModel") -> Table:
         str(path),
         {
             "model": type(model).__name__,
-            "grid": grid_line(model.grid_shape, model.distribution.num_levels, "levels"),
+            "grid": grid_line(model.grid_shape, model.distribution.num_levels),
             "codes": "\n".join(grid_line(shape, size, "codes") for shape, size in grids) or None,
             "classes": model.num_classes,
             "parameters": f"{model.count_params():,}",
@@ -66,7 +66,7 @@ def model_table(path: Path, model: "GridModel") -> Table:
     )
 
 
-def grid_line(shape: Sequence[int], num_levels: int, noun: str) -> str:
+def grid_line(shape: Iterable[int], num_levels: int, noun: str = "levels") -> str:
     return f"{' × '.join(map(str, shape))}, {num_levels} {noun}"
 
 
