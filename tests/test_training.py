@@ -53,6 +53,7 @@ from tfprior.training.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks
 from tfprior.training.completion import hidden_part, spread
 from tfprior.training.evaluation import hold_out_validation, split_of
 from tfprior.training.model_file import load_model
+from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
 from tfprior.training.run_folder import COLUMNS, RunFolder
 from tfprior.training.trainer import backend_version, differences
@@ -365,6 +366,22 @@ def test_metrics_come_back(tmp_path: Path) -> None:
 
 
 # Training ------------------------------------------------------------------------------------------
+
+
+def test_averages_soon_forget_the_untrained_weights() -> None:
+    optimizer = AveragedAdamW(0.0, use_ema=True, ema_momentum=0.98)
+    weight = keras.Variable(np.float32(100))
+    optimizer.build([weight])
+    average, expected = optimizer._model_variables_moving_average[0], 0.0
+    for step in range(300):
+        weight.assign(np.float32(100 if step == 0 else step % 7))
+        optimizer.apply([np.zeros((), "float32")])
+        momentum = 0.0 if step == 0 else min(0.98, (1 + step) / (10 + step))
+        expected = momentum * expected + (1 - momentum) * float(weight)
+        if step == 50:
+            assert float(average) < 4  # at 0.98 throughout it would be 38
+    assert float(average) == pytest.approx(expected, rel=1e-5)
+    assert optimizer.get_config()["ema_momentum"] == 0.98
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

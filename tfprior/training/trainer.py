@@ -29,6 +29,7 @@ from tfprior.training.callbacks import (
 from tfprior.training.evaluation import hold_out_validation, inputs_of, scores_of
 from tfprior.training.illustration import illustrate
 from tfprior.training.model_card import model_card
+from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.run_folder import CARD, CONFIG, RESUME, RunFolder, load_run
 
 DEFAULT_EPOCHS = 20
@@ -47,7 +48,8 @@ class TrainingOptions:
         warmup_steps: over which the learning rate rises to it.
         weight_decay: of AdamW.
         clip_norm: the gradients' global norm is kept below it.
-        ema: momentum of the averaged weights that are evaluated and kept, for example 0.995; None for none.
+        ema: highest momentum of the averaged weights that are evaluated and kept, for example 0.995 (it rises
+            to it with the steps); None for none.
         flip: mirrors half of the training images left to right.
         seed: of the weights, the order, the dropout and the part held out.
         validation_fraction: of the training images, held out.
@@ -207,7 +209,7 @@ def fit(
 
 def compile_model(model: GridModel, options: TrainingOptions) -> None:
     averaging = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AveragedAdamW(
         options.learning_rate,
         weight_decay=options.weight_decay,
         global_clipnorm=options.clip_norm,
