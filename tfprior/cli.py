@@ -750,20 +750,13 @@ def images_of(
     return images
 
 
-def open_prior(path: Path) -> "Prior":
-    """The best prior of a run, or the one in a .keras file."""
-    from tfprior.training import load_prior
-
-    return load_prior(path)
-
-
 def open_model(path: Path, tokenizer: Path | None) -> "Prior | Generator":
     """A prior of images, or a prior of codes with its tokenizer."""
-    from tfprior.training import load_generator, load_run
+    from tfprior.training import load_generator, load_prior, load_run
 
     if tokenizer is not None or (path.is_dir() and load_run(path).of_codes):
         return load_generator(path, tokenizer)
-    return open_prior(path)
+    return load_prior(path)
 
 
 def generator_of(run: "RunFolder", tokenizer: Path | None) -> "Generator | None":
