@@ -53,11 +53,9 @@ MAPS = {"condition_shape": (HEIGHT, WIDTH, 2)}
 MODELS = {
     "gated grey label": (GatedPixelCNN, 1, CATEGORICAL, {"num_layers": 2, "num_classes": 3}),
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
-    "gated rgb mixture": (GatedPixelCNN, 3, MIXTURE, {}),
     "pixelcnn grey": (PixelCNN, 1, CATEGORICAL, {"num_layers": 2}),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
-    "pixelcnn++ rgb mixture label": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, "num_classes": 3}),
-    "pixelcnn++ grey map": (PixelCNNPP, 1, CATEGORICAL, {"num_stages": 2, **MAPS}),
+    "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, **MAPS}),
 }
 
 

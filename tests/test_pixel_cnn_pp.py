@@ -207,7 +207,7 @@ def test_examples_may_stand_at_different_positions(name: str) -> None:
             np.testing.assert_allclose(after[entry][one], tensor, atol=1e-6)
 
 
-SAMPLED = ["grey, three stages, labels", "colour, mixture", "colour, categorical, vectors"]
+SAMPLED = ["grey, three stages, labels", "colour, categorical, vectors"]
 
 
 @pytest.mark.parametrize("name", SAMPLED)
@@ -535,7 +535,7 @@ def test_training_lowers_bits_per_dim() -> None:
     prior = PixelCNNPP((4, 4, 1), DiscretizedLogisticMixture(2, 16), filters=8, num_layers=1, num_stages=2)
     values = np.tile(np.arange(16, dtype="int32").reshape(1, 4, 4, 1), (32, 1, 1, 1))
     values = (values + np.random.default_rng(0).integers(0, 3, (32, 1, 1, 1))) % 16
-    prior.compile(optimizer=keras.optimizers.Adam(0.01))
+    prior.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
     history = prior.fit(values, epochs=15, batch_size=16, verbose=0).history["bits_per_dim"]
     assert history[-1] < history[0] - 1
 

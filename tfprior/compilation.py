@@ -44,7 +44,8 @@ def in_batches(
     if not count or batch_size < 1:
         raise ValueError(f"Got {count} examples and batch_size={batch_size}; expected at least one of each.")
     size = min(batch_size, count)
-    run, results = compiled(function, model), []
+    # Without XLA: these are convolutions over whole images, which it makes no faster.
+    run, results = compiled(function, model, jit_compile=False), []
     for first in range(0, count, size):
         rows = np.arange(first, first + size) % count
         made = keras.tree.map_structure(ops.convert_to_numpy, run(*(_rows(part, rows) for part in given)))

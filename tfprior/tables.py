@@ -40,7 +40,7 @@ def run_table(run: "RunFolder") -> Table:
         {
             "state": state,
             "epochs": len(history),
-            f"best validation bits/{'code' if run.of_codes else 'dim'}": best and f"{best:.4f}",
+            f"best validation {run.unit}": best and f"{best:.4f}",
             "data": data["name_or_path"],
             "grid": grid_line(data["grid_shape"], data["levels"], "codes" if run.of_codes else "levels"),
             "tokenizer": run.codes_origin and run.codes_origin.tokenizer,

@@ -107,7 +107,7 @@ class Checkpoints(keras.callbacks.Callback):
         }
         if not math.isfinite(row["train"]) or not math.isfinite(row["validation"]):
             raise ArithmeticError(
-                f"Training diverged in epoch {epoch + 1} (bits/dim {row['train']} in training, "
+                f"Training diverged in epoch {epoch + 1} ({self.run.unit} {row['train']} in training, "
                 f"{row['validation']} in validation); train anew (--overwrite) at a lower --learning-rate."
             )
         improved = row["validation"] < self.best
@@ -131,9 +131,12 @@ class Checkpoints(keras.callbacks.Callback):
 class Report(keras.callbacks.Callback):
     """A bar for the epoch under way, and a line for each one that ended; lines alone where no terminal is."""
 
-    def __init__(self, console: Console, epochs: int, steps: int, clock: Clock, best: float) -> None:
+    def __init__(
+        self, console: Console, epochs: int, steps: int, clock: Clock, best: float, unit: str
+    ) -> None:
         super().__init__()
         self.console = console
+        self.unit = unit
         self.epochs = epochs
         self.steps = steps
         self.clock = clock
@@ -171,7 +174,7 @@ class Report(keras.callbacks.Callback):
         self.steps_done += 1
         loss = ""
         if self.console.is_terminal and batch % 10 == 0:
-            loss = f"{float(logs['bits_per_dim']):.3f} bits/dim · {aside(logs)}"
+            loss = f"{float(logs['bits_per_dim']):.3f} {self.unit} · {aside(logs)}"
             self.progress.update(self.task, completed=batch + 1, loss=loss)
         else:
             self.progress.update(self.task, completed=batch + 1)
@@ -183,7 +186,7 @@ class Report(keras.callbacks.Callback):
         self.best = min(self.best, validation)
         self.console.print(
             f"epoch {epoch + 1}{self.of_epochs} · train {float(logs['bits_per_dim']):.4f} · validation "
-            f"{validation:.4f} bits/dim{mark} · {aside(logs)} · {speed:.1f} it/s · ETA "
+            f"{validation:.4f} {self.unit}{mark} · {aside(logs)} · {speed:.1f} it/s · ETA "
             f"{clock_face(self._remaining(epoch))}",
             highlight=False,
             soft_wrap=True,

@@ -60,6 +60,11 @@ class RunFolder:
         return "codes_of" in self.config["data"]
 
     @property
+    def unit(self) -> str:
+        """What its scores are in."""
+        return "bits/code" if self.of_codes else "bits/dim"
+
+    @property
     def codes_origin(self) -> CodesOrigin | None:
         """Where the codes that it was trained on come from; None where they did not tell."""
         known = self.config["data"].get("codes_of")

@@ -171,7 +171,7 @@ def fit(
         console.print(f"{run.path}: going on after epoch {first}", highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, epochs, steps, clock, checkpoints.best)
+    report = Report(console, epochs, steps, clock, checkpoints.best, run.unit)
     try:
         model.fit(
             # Another order after an interruption than at the beginning.
@@ -258,7 +258,7 @@ def open_folder(path: Path, config: dict[str, Any], overwrite: bool) -> RunFolde
     if run.result:
         raise ValueError(
             f"{path} holds a finished run ({run.result['epochs']} epochs, "
-            f"{run.result['best_bits_per_dim']:.4f} bits/dim); pass --overwrite to train anew."
+            f"{run.result['best_bits_per_dim']:.4f} {run.unit}); pass --overwrite to train anew."
         )
     changed = differences(run.config, config)
     if changed:
