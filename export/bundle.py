@@ -68,6 +68,12 @@ def _check_model(model: Any) -> None:
                 f"The prior has {prior.distribution.num_levels} levels; expected at most 2^24, up to which "
                 "the float32 state holds every integer."
             )
+    for part in model._flatten_layers():
+        if part.compute_dtype != "float32":
+            raise ValueError(
+                f"The model computes in {part.compute_dtype} (layer {part.name}); expected float32, which "
+                'every runtime has: build it anew with dtype="float32" and set its weights.'
+            )
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Export needs Keras on TensorFlow and it runs on {keras.backend.backend()}: save the model as "

@@ -7,6 +7,7 @@ import numpy as np
 from tfprior.export.functions import Function, functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
 from tfprior.export.golden import golden_images, golden_rollout
+from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
 from tfprior.priors import Prior
 
@@ -55,7 +56,9 @@ def describe_images(generator: Generator, priors: list[dict[str, Any]]) -> dict[
     return {
         "shape": list(tokenizer.image_shape),
         "num_levels": tokenizer.distribution.num_levels,
-        "golden": golden_images(generator, grids if len(grids) > 1 else grids[0]),
+        "golden": golden_images(
+            generator, grids if len(grids) > 1 else grids[0], golden_condition(priors[0])
+        ),
     }
 
 

@@ -53,7 +53,7 @@ def golden_rollout(prior: Prior, coarser: Any = None) -> dict[str, Any]:
     }
 
 
-def golden_images(generator: Generator, codes: Any) -> dict[str, Any]:
+def golden_images(generator: Generator, codes: Any, condition: np.ndarray | None) -> dict[str, Any]:
     """Images near those of some codes, what the tokenizer makes of them, and the bound of their likelihood.
 
     Their codes keep a distance from others: pixels that differ by a hundredth of a level do not change them.
@@ -62,7 +62,6 @@ def golden_images(generator: Generator, codes: Any) -> dict[str, Any]:
         BundleError: when no such images are found.
     """
     tokenizer, random = generator.tokenizer, np.random.default_rng(0)
-    condition = _condition(generator.priors[0], random)
     top = tokenizer.distribution.num_levels - 1
     expected = tokenizer.decode(codes)
     for _ in range(100):

@@ -250,6 +250,45 @@ def test_encoding_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     assert len(seen) == 5
 
 
+def test_codes_of_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
+    path = tmp_path / "codes"
+    encode_dataset(encoder(), images(20), path, 6, progress=False)
+    for other in (images(20, seed=1), images(20)[:12]):
+        with pytest.raises(ValueError, match=r"holds codes of (other data|20 examples and the data are 12)"):
+            encode_dataset(encoder(), other, path, 6, progress=False)
+
+
+def test_a_shard_that_was_lost_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "codes"
+    codes = encode_dataset(encoder(), images(20), path, 6, progress=False)
+    (path / "codes-00001.npz").unlink()
+    with pytest.raises(ValueError, match="call encode_dataset again"):
+        codes.arrays()
+    again = encode_dataset(encoder(), images(20), path, 6, progress=False)
+    np.testing.assert_array_equal(again.arrays(), encoder().encode(images(20)))
+
+
+def test_vectors_as_conditions_stay_what_they_are(tmp_path: Path) -> None:
+    vectors = catalogue.features(10, 3)
+    feed = {"values": images(10), "condition": vectors}
+    codes = encode_dataset(encoder(), feed, tmp_path / "codes", 4, progress=False)
+    found = [batch["condition"] for batch in codes.pipeline(5, shuffle=False).as_numpy_iterator()]
+    np.testing.assert_array_equal(np.concatenate(found), vectors)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((images(2), np.zeros(2)), "Got a batch of 2 parts; expected images, or a dict"),
+        ({"images": images(2)}, r"Got a batch of keys \['images'\]"),
+        ({"values": images(2), "label": np.zeros(2)}, r"Got a batch of keys \['label', 'values'\]"),
+    ],
+)
+def test_batches_of_other_parts_are_refused(batch: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode_dataset(encoder(), [batch], tmp_path / "codes", progress=False)
+
+
 def test_a_pipeline_of_shards_holds_every_example_once_an_epoch(tmp_path: Path) -> None:
     x, y = images(23), np.arange(23, dtype="int32")
     codes = encode_dataset(encoder(), {"values": x, "condition": y}, tmp_path / "c", 6, progress=False)

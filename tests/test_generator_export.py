@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_generator import LABELS, SHAPE, generator, images
+from catalogue import randomise
+from test_generator import LABELS, SHAPE, SMALL, generator, images, tokenizer
 
 import tfprior.export
+from tfprior.distributions import Categorical
 from tfprior.export.client import OnnxGenerator, OnnxSampler
+from tfprior.export.description import describe_images, describe_priors
 from tfprior.export.manifest import BundleError
+from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
+from tfprior.priors import GatedPixelCNN
 from tfprior.sampling import sample
 
 KINDS = ["two codes", "two grids"]
@@ -140,6 +145,23 @@ def test_the_manifest_tells_the_way_from_noise_to_images(exported: Exported) -> 
     assert set(signatures["serving_default"].structured_outputs) == set(
         signatures[default].structured_outputs
     )
+
+
+@pytest.mark.parametrize("condition_shape", [None, (3,), (4, 2, 2)])
+def test_golden_bounds_are_of_the_golden_condition(condition_shape: Any) -> None:
+    prior = GatedPixelCNN((4, 2, 1), Categorical(4), condition_shape=condition_shape, **SMALL)
+    model = Generator(tokenizer(), randomise(prior))
+    priors = describe_priors(model)
+    golden = describe_images(model, priors)["golden"]
+    bound = model.log_prob(np.asarray(golden["images"], "int32"), golden_condition(priors[0]))
+    np.testing.assert_allclose(golden["log_prob_bound"], bound, rtol=1e-6)
+
+
+def test_half_precision_is_refused(tmp_path: Path) -> None:
+    model = tokenizer(dtype="mixed_bfloat16")
+    prior = GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL)
+    with pytest.raises(ValueError, match=r"computes in bfloat16 .*; expected float32"):
+        tfprior.export.save(Generator(model, prior), tmp_path / "bundle")
 
 
 def test_wrong_arguments_are_named(exported: Exported) -> None:

@@ -133,7 +133,9 @@ def test_mixed_bfloat16_looks_up_in_float32(name: str) -> None:
     result = half(rounded)
     assert result.quantized.dtype == "bfloat16"
     assert result.loss.dtype == "float32"
-    if name != "residual":  # whose remainders are rounded again
+    np.testing.assert_array_equal(result.codes, half.encode(rounded))
+    np.testing.assert_array_equal(result.quantized, half.decode(result.codes))
+    if name != "residual":  # whose remainders are of rounded vectors
         np.testing.assert_array_equal(result.codes, layer.encode(rounded))
 
 
@@ -144,6 +146,35 @@ def test_another_size_of_vectors_is_refused(name: str) -> None:
 
 
 # The vector quantizer ------------------------------------------------------------------------------------
+
+
+def test_what_vectors_have_in_common_costs_no_digits() -> None:
+    x, codebook = features(500, 16), features(64, 16, seed=1)
+    expected = nearest_codes(x, codebook)
+    np.testing.assert_array_equal(nearest_codes(8 * x + 4096, 8 * codebook + 4096), expected)
+
+
+def test_a_batch_that_diverged_leaves_the_codebook() -> None:
+    layer = trained("vector", features(50, 6))
+    before = np.asarray(layer.codebook)
+    layer.update(layer(np.full((50, 6), np.nan, "float32"), training=True).statistics)
+    np.testing.assert_array_equal(layer.codebook, before)
+
+
+def test_dead_codes_restart_in_a_codebook_that_gradients_move() -> None:
+    layer = VectorQuantizer(8, 6, decay=None, initialization="uniform")
+    x = 5 + features(200, 6)
+    assert (counts_of(layer(x).codes, 8) > 0).sum() < 4
+    for _ in range(400):
+        layer.update(layer(x, training=True).statistics)
+    assert (counts_of(layer(x).codes, 8) > 0).sum() > 5
+
+
+def test_a_vector_without_length_keeps_its_gradient() -> None:
+    layer = quantizer(np.eye(3), gradient="rotation")
+    np.testing.assert_array_equal(
+        gradient(lambda z: tf.reduce_sum(layer(z).quantized), np.zeros((1, 3), "float32")), np.ones((1, 3))
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
@@ -354,6 +385,20 @@ def test_finite_scalars_have_a_code_for_every_combination(levels: tuple[int, ...
     np.testing.assert_array_equal(reached, codes[:, 0])
 
 
+@pytest.mark.parametrize("levels", [(2, 2, 2), (3, 2), (8, 5, 5), (1025,)], ids=str)
+def test_finite_scalars_use_every_level_near_zero(levels: tuple[int, ...]) -> None:
+    layer = FiniteScalarQuantizer(levels)
+    x = np.random.default_rng(0).normal(0, 1, (20_000, len(levels))).astype("float32")
+    used = np.asarray(layer(x).statistics["counts"])[0]
+    assert (used > 0).mean() > 0.4  # of 1025 levels most lie in the tails of the tanh
+    if max(levels) < 9:
+        assert used.max() < 4 * used.mean()
+    slope = gradient(lambda z: tf.reduce_sum(layer(z).quantized), np.zeros((1, len(levels)), "float32"))
+    assert (slope > 0.3).all()
+    edges = layer(np.array([[-1e9], [1e9]], "float32").repeat(len(levels), 1)).codes
+    np.testing.assert_array_equal(edges, [[0], [layer.codebook_size - 1]])
+
+
 def test_finite_scalars_pass_the_slope_of_their_bound() -> None:
     layer = FiniteScalarQuantizer((5, 5))
     x = features(10, 2)
@@ -411,6 +456,8 @@ def test_usage_is_that_of_the_whole_epoch() -> None:
         (lambda: VectorQuantizer(4, 2, entropy_temperature=0), r"entropy_temperature=0"),
         (lambda: FiniteScalarQuantizer(()), r"levels=\(\); expected whole numbers of 2 or more"),
         (lambda: FiniteScalarQuantizer((8, 1)), r"levels=\(8, 1\)"),
+        (lambda: FiniteScalarQuantizer((8,) * 9), r"134,217,728 codes; expected at most 2\^24"),
+        (lambda: ResidualVectorQuantizer([VectorQuantizer(4, 2)] * 2), r"got a quantizer twice"),
         (lambda: LookupFreeQuantizer(30), r"num_bits=30; expected a number in \[1, 24\]"),
         (lambda: LookupFreeQuantizer(3, entropy_weight=-1), r"entropy_weight=-1"),
         (lambda: ProductQuantizer([]), r"quantizers=\[\]; expected one or more"),

@@ -5,6 +5,8 @@ Shapes: B batch · H W C image · h w G codes · K kinds of code.
 
 import functools
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,10 @@ def trained() -> VQVAE:
     tokenizer.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
     tokenizer.fit(pictures(256), batch_size=32, epochs=25, verbose=0)
     return tokenizer
+
+
+def trained_quantizer() -> VectorQuantizer:
+    return trained().quantizer
 
 
 def assert_equal(first: Any, second: Any) -> None:
@@ -179,14 +185,54 @@ def test_gradients_reach_every_weight() -> None:
         assert np.abs(gradient).max() > 0
 
 
-def test_fit_starts_the_codebook_from_its_first_batch_once(tmp_path: Path) -> None:
-    tokenizer = small()
+def test_fit_starts_the_codebook_from_its_first_batch_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, initialize = [], VQVAE.initialize
+    monkeypatch.setattr(
+        VQVAE, "initialize", lambda self, batch: batches.append(batch) or initialize(self, batch)
+    )
+
+    def fit(tokenizer: VQVAE) -> None:
+        tokenizer.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+        tokenizer.fit(pictures(16), batch_size=8, verbose=0)
+
+    tokenizer, other = small(), small()
     assert tokenizer.needs_initialization
-    tokenizer.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
-    tokenizer.fit(pictures(16), verbose=0)
-    assert not tokenizer.needs_initialization
+    fit(tokenizer)
+    assert len(batches) == 1
+    np.testing.assert_array_equal(batches[0], pictures(16)[::2])
+    fit(tokenizer)
     tokenizer.save(tmp_path / "tokenizer.keras")
-    assert not keras.saving.load_model(tmp_path / "tokenizer.keras").needs_initialization
+    fit(keras.saving.load_model(tmp_path / "tokenizer.keras"))
+    other.set_weights(tokenizer.get_weights())
+    fit(other)
+    assert len(batches) == 1
+
+
+def test_quantizers_without_a_codebook_need_no_first_batch() -> None:
+    for quantizer in (FiniteScalarQuantizer((4, 4)), VectorQuantizer(8, 4, initialization="uniform")):
+        assert not small(quantizer=quantizer).needs_initialization
+
+
+def test_several_replicas_are_refused() -> None:
+    code = """
+import keras, numpy as np, tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], 2 * [tf.config.LogicalDeviceConfiguration()])
+from tfprior.distributions import DiscretizedLogistic
+from tfprior.layers import VectorQuantizer
+from tfprior.tokenizers import VQVAE
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    tokenizer = VQVAE((4, 4, 1), VectorQuantizer(4, 2), DiscretizedLogistic(4), filters=4)
+    tokenizer.compile(optimizer="adam", jit_compile=False)
+try:
+    tokenizer.fit(np.zeros((8, 4, 4, 1), "int32"), verbose=0)
+except NotImplementedError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "VQVAE trains on one device" in run.stdout, run.stderr
 
 
 def test_sample_weights_count() -> None:
@@ -240,13 +286,16 @@ def test_a_prior_learns_the_codes() -> None:
         ({"downsampling": 8}, r"images of 8 × 4, to be downsampled 8 times; expected height and width"),
         ({"filters": 0}, r"filters=0"),
         ({"image_shape": (8, 4)}, r"grid_shape=\(8, 4\) is not a grid"),
+        ({"downsampling": 2.0}, r"downsampling=2.0; expected a power of 2"),
+        ({"quantizer": trained_quantizer}, r"got a VectorQuantizer that is built already"),
         ({"quantizer": None}, r"quantizer=None; expected one of tfprior.layers"),
         ({"distribution": "mse"}, r"distribution='mse'; expected one of tfprior.distributions"),
     ],
 )
 def test_bad_options_are_refused(changes: Any, message: str) -> None:
+    given = {name: value() if callable(value) else value for name, value in changes.items()}
     with pytest.raises(ValueError, match=message):
-        small(**changes)
+        small(**given)
 
 
 @pytest.mark.parametrize(

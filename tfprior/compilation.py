@@ -53,6 +53,15 @@ def in_batches(
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
 
 
+def num_replicas() -> int:
+    """How many devices share a training step under the tf.distribute strategy in force."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
 def _rows(array: np.ndarray | None, rows: np.ndarray) -> Any:
     if array is None:
         return None

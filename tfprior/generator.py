@@ -101,11 +101,13 @@ class Generator(keras.Model):
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
         """
+        if images is None or mask is None:
+            raise ValueError("complete takes images and a mask that is True where they are hidden.")
         images = as_array(images)
         levels = self.tokenizer.distribution.num_levels
         known, hidden = check_completion(images, mask, len(images), self.tokenizer.image_shape, levels)
-        if known is None or hidden is None:
-            raise ValueError("complete takes images and a mask that is True where they are hidden.")
+        assert known is not None
+        assert hidden is not None
         hidden = hidden[..., None]
         seen = np.maximum((~hidden).sum((1, 2), keepdims=True), 1)
         means = np.where(hidden, 0, known).sum((1, 2), keepdims=True) / seen
@@ -168,6 +170,9 @@ class Generator(keras.Model):
         codes: list[np.ndarray] = []
         for index, prior in enumerate(self.priors):
             given = self.condition_of(codes, condition)
+            top_k = options.get("top_k")
+            if top_k is not None:
+                options["top_k"] = min(top_k, prior.distribution.num_levels)
             known: dict[str, Any] = observed[index] if observed else {}
             codes.append(
                 sampling.sample(prior, num_samples, given, seed=int(seeds[index]), **known, **options)

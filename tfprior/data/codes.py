@@ -5,6 +5,7 @@ codes-00000.npz       codes (N, h, w, G) of the first shard, and condition (N,) 
 …
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -111,7 +112,7 @@ def encode_dataset(
 
     Raises:
         ValueError: for images that the tokenizer was not built for, and a folder that holds codes of another
-            tokenizer or shard size.
+            tokenizer, shard size or data set.
         FileExistsError: for a folder that holds anything else.
     """
     check_one_grid(tokenizer)
@@ -137,19 +138,24 @@ def encode_dataset(
             raise ValueError(
                 f"{path} holds codes with another {', '.join(changed)}; choose another path, or delete it."
             )
-        if found["num_examples"] is not None:
-            return ShardedCodes(path)
     remove_unfinished(path)
     count = 0
     for index, shard in enumerate(_gathered(_batches(dataset, shard_size), shard_size, progress)):
-        file = _shard(path, index)
-        if not file.exists():
-            shard["values"] = smallest(tokenizer.encode(shard["values"]), tokenizer.codebook_size)
-            with atomic_path(file) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, **shard)
+        file, source = _shard(path, index), _source(shard)
         count += len(shard["values"])
+        if not file.exists():
+            codes = {**shard, "values": smallest(tokenizer.encode(shard["values"]), tokenizer.codebook_size)}
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, allow_pickle=False, **codes, source=np.asarray(source))
+        elif _read_archive(file).get("source") != source:
+            raise ValueError(f"{file} holds codes of other data; choose another path, or delete {path}.")
     if not count:
         raise ValueError("Got an empty dataset; expected at least one image.")
+    if found is not None and found["num_examples"] not in (None, count):
+        raise ValueError(
+            f"{path} holds codes of {found['num_examples']} examples and the data are {count}; choose "
+            "another path, or delete it."
+        )
     write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": count}, indent=1) + "\n")
     return ShardedCodes(path)
 
@@ -167,7 +173,7 @@ def _batches(dataset: Any, size: int) -> Iterable[Any]:
     """The data set as batches."""
     if not isinstance(dataset, dict) and not hasattr(dataset, "shape"):
         return dataset
-    parts = dataset if isinstance(dataset, dict) else {"values": dataset}
+    parts = _parts(dataset)
     starts = range(0, len(parts["values"]), size)
     return ({name: part[start : start + size] for name, part in parts.items()} for start in starts)
 
@@ -179,13 +185,9 @@ def _gathered(batches: Iterable[Any], size: int, progress: bool) -> Iterator[dic
     waiting: list[dict[str, np.ndarray]] = []
     held = 0
     for batch in track(batches, description="encoding", disable=not progress, transient=True):
-        parts = batch if isinstance(batch, dict) else {"values": batch}
-        parts = {name: np.asarray(part) for name, part in parts.items()}
-        counts = {name: len(part) for name, part in parts.items()}
-        if len(set(counts.values())) != 1:
-            raise ValueError(f"Got a batch of {counts}; expected as many of each.")
+        parts = _parts(batch)
         waiting.append(parts)
-        held += counts["values"]
+        held += len(parts["values"])
         if held < size:
             continue
         whole, used = _joined(waiting), held - held % size
@@ -194,6 +196,30 @@ def _gathered(batches: Iterable[Any], size: int, progress: bool) -> Iterator[dic
         waiting, held = [{name: part[used:] for name, part in whole.items()}], held - used
     if held:
         yield _joined(waiting)
+
+
+def _parts(batch: Any) -> dict[str, np.ndarray]:
+    """A batch as arrays of "values" and, where the data have one, "condition"."""
+    if isinstance(batch, tuple) and len(batch) == 1:
+        (batch,) = batch
+    given = batch if isinstance(batch, dict) else {"values": batch}
+    if isinstance(batch, tuple) or "values" not in given or set(given) - {"values", "condition"}:
+        what = f"{len(batch)} parts" if isinstance(batch, tuple) else f"keys {sorted(given)}"
+        raise ValueError(f"Got a batch of {what}; expected images, or a dict of 'values' and 'condition'.")
+    parts = {name: np.asarray(part) for name, part in given.items() if part is not None}
+    counts = {name: len(part) for name, part in parts.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"Got a batch of {counts}; expected as many of each.")
+    return parts
+
+
+def _source(shard: dict[str, np.ndarray]) -> str:
+    """SHA-256 of what a shard was made of."""
+    sha = hashlib.sha256()
+    for name, part in sorted(shard.items()):
+        sha.update(f"{name} {part.shape}".encode())
+        sha.update(np.ascontiguousarray(part, "float32" if part.dtype.kind == "f" else "int64").tobytes())
+    return sha.hexdigest()
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -205,6 +231,11 @@ def _shard(path: Path, index: int) -> Path:
 
 
 def _read_shard(file: str | Path) -> dict[str, np.ndarray]:
+    """The values of a shard, with the condition where there is one."""
+    return {name: part for name, part in _read_archive(file).items() if name != "source"}
+
+
+def _read_archive(file: str | Path) -> dict[str, np.ndarray]:
     try:
         with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

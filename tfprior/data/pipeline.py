@@ -59,7 +59,9 @@ def sharded_batches(
 ) -> tf.data.Dataset:
     """Batches from files that each hold a dict of arrays; see `ShardedCodes.pipeline`."""
     first = read(files[0])
-    signature = {name: tf.TensorSpec((None, *part.shape[1:]), "int32") for name, part in first.items()}
+    kinds = {name: "float32" if part.dtype.kind == "f" else "int32" for name, part in first.items()}
+    shapes = {name: part.shape[1:] for name, part in first.items()}
+    signature = {name: tf.TensorSpec((None, *shapes[name]), kind) for name, kind in kinds.items()}
     orders = np.random.default_rng(seed)
 
     def examples() -> Iterator[dict[str, np.ndarray]]:
@@ -67,7 +69,7 @@ def sharded_batches(
             shard = read(str(file))
             count = len(shard["values"])
             order = orders.permutation(count) if shuffle else np.arange(count)
-            yield {name: part[order].astype("int32") for name, part in shard.items()}
+            yield {name: part[order].astype(kinds[name]) for name, part in shard.items()}
 
     dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
     dataset = dataset.rebatch(batch_size, drop_remainder)

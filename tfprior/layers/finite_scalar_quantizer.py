@@ -34,19 +34,25 @@ class FiniteScalarQuantizer(Quantizer):
         self.levels = tuple(int(level) for level in levels)
         self.code_dim = len(self.levels)
         self.codebook_size = math.prod(self.levels)
+        if self.codebook_size > 2**24:
+            raise ValueError(
+                f"FiniteScalarQuantizer got levels={levels!r}, {self.codebook_size:,} codes; expected at "
+                "most 2^24: use fewer levels, or several quantizers in a ProductQuantizer."
+            )
         sizes = np.array(self.levels)
         self._places = np.cumprod([1, *self.levels[:-1]]).astype("int32")
         self._middles = (sizes // 2).astype("int32")
-        # Even numbers of levels have no level in the middle: they are shifted by a half.
+        # Even numbers of levels have no level in the middle: they are shifted by a half, so that zero is a
+        # level. Of two levels that one would take nearly everything; zero stays between them.
         self._reach = ((sizes - 1) * (1 + 1e-3) / 2).astype("float32")
         self._offset = np.where(sizes % 2 == 0, 0.5, 0.0).astype("float32")
-        self._shift = np.arctanh(self._offset / self._reach).astype("float32")
+        shift = np.arctanh(self._offset / self._reach)
+        self._shift = np.where(sizes == 2, 0, shift).astype("float32")
 
     def call(self, inputs: Any, training: bool = False) -> Quantized:
-        bounded = ops.tanh(ops.cast(inputs, "float32") + self._shift) * self._reach - self._offset
-        rounded = ops.round(bounded)
+        bounded, digits = self._digits(inputs)
+        rounded = ops.cast(digits - self._middles, "float32")
         quantized = straight_through(bounded, rounded) / ops.cast(self._middles, "float32")
-        digits = ops.cast(rounded, "int32") + self._middles
         codes = ops.sum(digits * self._places, axis=-1, keepdims=True)
         return Quantized(
             ops.cast(quantized, self.compute_dtype),
@@ -54,6 +60,15 @@ class FiniteScalarQuantizer(Quantizer):
             ops.zeros((), "float32"),
             {"counts": count_codes(codes, self.codebook_size)},
         )
+
+    def encode(self, inputs: Any) -> Any:
+        return ops.sum(self._digits(inputs)[1] * self._places, axis=-1, keepdims=True)
+
+    def _digits(self, inputs: Any) -> tuple[Any, Any]:
+        """Numbers before rounding (…, D), and the level of each from 0 on (…, D) int32."""
+        bounded = ops.tanh(ops.cast(inputs, "float32") + self._shift) * self._reach - self._offset
+        digits = ops.cast(ops.round(bounded), "int32") + self._middles
+        return bounded, ops.clip(digits, 0, np.array(self.levels, "int32") - 1)
 
     def decode(self, codes: Any) -> Any:
         digits = codes // self._places % np.array(self.levels, "int32")  # (…, D)

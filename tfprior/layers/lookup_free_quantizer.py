@@ -52,7 +52,7 @@ class LookupFreeQuantizer(Quantizer):
         x = ops.cast(inputs, "float32")
         bits = ops.cast(x > 0, "int32")
         signs = ops.cast(2 * bits - 1, "float32")
-        codes = ops.sum(bits * self._places, axis=-1, keepdims=True)
+        codes = self.encode(inputs)
         loss = self.commitment_weight * ops.mean(ops.square(x - signs))
         if self.entropy_weight:
             loss = loss + self.entropy_weight * self._entropy_loss(ops.reshape(x, (-1, self.num_bits)))
@@ -62,6 +62,9 @@ class LookupFreeQuantizer(Quantizer):
             loss,
             {"counts": count_codes(codes, self.codebook_size)},
         )
+
+    def encode(self, inputs: Any) -> Any:
+        return ops.sum(ops.cast(inputs > 0, "int32") * self._places, axis=-1, keepdims=True)
 
     def decode(self, codes: Any) -> Any:
         return ops.cast(2 * (codes // self._places % 2) - 1, self.compute_dtype)

@@ -30,18 +30,22 @@ class Quantized(NamedTuple):
 class Quantizer(keras.layers.Layer, abc.ABC):
     """Turns vectors (…, D) into G codes of K kinds each, and codes back into vectors.
 
-    `call` changes no weight. A training step hands the statistics it returned, summed over all replicas, to
-    `update`.
+    `call` changes no weight. A training step hands the statistics it returned to `update`.
 
     Attributes:
         code_dim: D.
         codebook_size: K.
         num_codes: G.
+        needs_data: whether `initialize` is to come before training.
     """
 
     code_dim: int
     codebook_size: int
     num_codes: int = 1
+    needs_data: bool = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # codes are looked up in float32
 
     @abc.abstractmethod
     def call(self, inputs: Any, training: bool = False) -> Quantized:
@@ -94,7 +98,8 @@ def rotated(inputs: Any, quantized: Any) -> Any:
     middle = ops.stop_gradient((source + target) / _norm(source + target))
     turned = inputs - 2 * middle * _dot(middle, inputs) + 2 * target * _dot(source, inputs)
     turned = ops.stop_gradient(target_size / size) * turned
-    return _through(turned, quantized)
+    # A vector of no length has no direction to be turned from.
+    return _through(ops.where(size > 1e-3 * target_size, turned, inputs), quantized)
 
 
 def _through(carrier: Any, quantized: Any) -> Any:

@@ -55,7 +55,8 @@ class ResidualVectorQuantizer(SeveralQuantizers):
 
     def decode(self, codes: Any) -> Any:
         pairs = zip(self.quantizers, self.codes_of_each(codes), strict=True)
-        return sum(quantizer.decode(part) for quantizer, part in pairs)
+        total = sum(ops.cast(quantizer.decode(part), "float32") for quantizer, part in pairs)
+        return ops.cast(total, self.compute_dtype)
 
     def initialize(self, inputs: Any) -> None:
         x = ops.cast(inputs, "float32")

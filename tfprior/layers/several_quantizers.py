@@ -26,6 +26,8 @@ class SeveralQuantizers(Quantizer, abc.ABC):
         name = type(self).__name__
         if not quantizers or not all(isinstance(each, Quantizer) for each in quantizers):
             raise ValueError(f"{name} got quantizers={quantizers}; expected one or more of tfprior.layers.")
+        if len({id(each) for each in quantizers}) < len(quantizers):
+            raise ValueError(f"{name} got a quantizer twice; expected one object for each part.")
         sizes = [each.codebook_size for each in quantizers]
         if len(set(sizes)) > 1:
             raise ValueError(f"{name} got quantizers of {sizes} codes; expected as many in each.")
@@ -33,6 +35,7 @@ class SeveralQuantizers(Quantizer, abc.ABC):
         self.use_policy(self.dtype_policy)
         self.codebook_size = sizes[0]
         self.num_codes = sum(each.num_codes for each in quantizers)
+        self.needs_data = any(each.needs_data for each in quantizers)
 
     def use_policy(self, policy: Any) -> None:
         super().use_policy(policy)

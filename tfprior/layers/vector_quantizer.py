@@ -21,8 +21,11 @@ TINY = np.finfo("float32").tiny
 def nearest_codes(vectors: Any, codebook: Any) -> Any:
     """The number of the nearest code of each vector: (N, D) and (K, D) → (N,) int32.
 
-    ‖z‖² is the same for all codes, so the largest z·e − ‖e‖²/2 decides, in one product and N·K numbers.
+    ‖z‖² is the same for all codes, so the largest z·e − ‖e‖²/2 decides, in one product and N·K numbers. What
+    all codes have in common is taken off first, or it would cost the digits that tell them apart.
     """
+    centre = ops.mean(codebook, axis=0)
+    vectors, codebook = vectors - centre, codebook - centre
     halves = ops.sum(ops.square(codebook), axis=1, keepdims=True) / 2
     ones = ops.ones_like(vectors[:, :1])
     scores = ops.matmul(
@@ -84,11 +87,6 @@ class VectorQuantizer(Quantizer):
                 raise ValueError(
                     f"VectorQuantizer got {name}={share}; expected a number between 0 and 1, or None."
                 )
-        if decay is None and restart_below is not None and keras.backend.backend() == "jax":
-            raise ValueError(
-                "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment "
-                "to a trained codebook: pass restart_below=None, or a decay."
-            )
         if not (commitment_weight >= 0 and entropy_weight >= 0 and entropy_temperature > 0):
             raise ValueError(
                 f"VectorQuantizer got commitment_weight={commitment_weight}, "
@@ -105,6 +103,7 @@ class VectorQuantizer(Quantizer):
         self.restart_below = restart_below
         self.entropy_weight = entropy_weight
         self.entropy_temperature = entropy_temperature
+        self.needs_data = initialization != "uniform"
         self.seed_generator = keras.random.SeedGenerator()
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
@@ -185,6 +184,11 @@ class VectorQuantizer(Quantizer):
         self._codebook.assign(codebook)
 
     def update(self, statistics: dict[str, Any]) -> None:
+        if self.decay is None and self.restart_below is not None and keras.backend.backend() == "jax":
+            raise ValueError(
+                "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment "
+                "to a trained codebook: pass restart_below=None, or a decay."
+            )
         (counts,) = ops.unstack(statistics["counts"], 1)
         decay = 0.99 if self.decay is None else self.decay
         smoothed = decay * self._counts + (1 - decay) * counts
@@ -192,10 +196,13 @@ class VectorQuantizer(Quantizer):
         if self.decay is not None:
             # A code that nothing chose stays where it is: its sum and its count shrink alike.
             moved = statistics["sums"] - counts[:, None] * codebook
-            codebook = codebook + (1 - decay) * moved / ops.maximum(smoothed, TINY)[:, None]
+            moved = (1 - decay) * moved / ops.maximum(smoothed, TINY)[:, None]
+            # A batch that diverged would end the codebook for good.
+            codebook = codebook + ops.where(ops.all(ops.isfinite(moved)), moved, 0.0)
         if self.restart_below is not None:
             mean = ops.mean(smoothed)
             dead = smoothed < self.restart_below * mean
+            dead = dead & ops.all(ops.isfinite(statistics["candidates"]), axis=1)
             codebook = ops.where(dead[:, None], statistics["candidates"], codebook)
             smoothed = ops.where(dead, mean, smoothed)
         if self.decay is not None or self.restart_below is not None:
@@ -207,7 +214,7 @@ class VectorQuantizer(Quantizer):
         if training and self.decay is not None:
             statistics["sums"] = ops.segment_sum(flat, codes, num_segments=self.codebook_size)  # (K, D)
         if training and self.restart_below is not None:
-            # Evenly spread over the batch from a random start, so that no two are the same vector.
+            # Evenly spread over the batch from a random start.
             count = ops.shape(flat)[0]
             start = keras.random.uniform((), seed=self.seed_generator)
             spread = np.arange(self.codebook_size, dtype="float32") / self.codebook_size

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.compilation import in_batches
+from tfprior.compilation import in_batches, num_replicas
 from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
@@ -78,7 +78,13 @@ class Tokenizer(GridModel):
         for quantizer in quantizers:
             if not isinstance(quantizer, Quantizer):
                 raise ValueError(f"{name} got quantizer={quantizer!r}; expected one of tfprior.layers.")
+            if quantizer.built:
+                raise ValueError(
+                    f"{name} got a {type(quantizer).__name__} that is built already; expected one of its own."
+                )
             quantizer.use_policy(self.dtype_policy)
+        if len({id(quantizer) for quantizer in quantizers}) < len(quantizers):
+            raise ValueError(f"{name} got a quantizer twice; expected one object for each grid of codes.")
         self.distribution = distribution
         self.quantizers = list(quantizers)
         self.code_shapes = [
@@ -135,6 +141,11 @@ class Tokenizer(GridModel):
         self._reconstruction.update_state(nats / self.num_dims / math.log(2), sample_weight)
         self._usage.update_state([statistics["counts"] for statistics in y_pred.statistics])
         if training:
+            if num_replicas() > 1:
+                raise NotImplementedError(
+                    f"{type(self).__name__} trains on one device: under this tf.distribute strategy every "
+                    "replica would move the codebook its own way."
+                )
             self.is_initialized.assign(True)
             for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
                 quantizer.update(statistics)
@@ -188,7 +199,8 @@ class Tokenizer(GridModel):
 
     @property
     def needs_initialization(self) -> bool:
-        return not bool(ops.convert_to_numpy(self.is_initialized))
+        needs_data = any(quantizer.needs_data for quantizer in self.quantizers)
+        return needs_data and not bool(ops.convert_to_numpy(self.is_initialized))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -112,7 +112,7 @@ def check_network(
     name: str, downsampling: int, filters: int, num_residual_blocks: int, residual_filters: int
 ) -> None:
     """Raises ValueError for options out of range."""
-    if downsampling not in (2**power for power in range(16)):
+    if not isinstance(downsampling, int) or downsampling not in (2**power for power in range(16)):
         raise ValueError(f"{name} got downsampling={downsampling!r}; expected a power of 2: 1, 2, 4, ….")
     if filters < 1 or num_residual_blocks < 0 or residual_filters < 1:
         raise ValueError(
