@@ -104,6 +104,9 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
     _check_fields(file, manifest, _FIELDS, "")
     for index, prior in enumerate(manifest["priors"]):
         _check_fields(file, prior, _PRIOR_FIELDS, f"priors[{index}].")
+        made_by = (prior["condition"] or {}).get("function")
+        if (made_by is None) != (index == 0) or (index and made_by not in manifest["functions"]):
+            raise BundleError(f"{file} lacks the function of priors[{index}].condition; export it again.")
     if manifest["model"].get("class") not in MODELS:
         raise BundleError(
             f"{file} names the model {manifest['model'].get('class')!r}; expected one of {', '.join(MODELS)}."

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfprior.export.client import OnnxSampler
-from tfprior.export.manifest import (
-    FILE_NAME,
-    BundleError,
-    checked_file,
-    checked_files,
-    load_manifest,
-)
+from tfprior.export.manifest import FILE_NAME, BundleError, checked_file, checked_files, load_manifest
 from tfprior.export.onnx_functions import Arrays, OnnxFunctions
 
 TOLERANCE = 1e-5

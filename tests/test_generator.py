@@ -82,6 +82,16 @@ def test_samples_are_the_images_of_sampled_codes(kind: str) -> None:
     assert (drawn != model.sample(5, LABELS, seed=4)).any()
 
 
+def test_every_prior_takes_as_many_of_the_top_k_as_it_has() -> None:
+    model = generator("two grids")  # of 4 and 6 codes
+    _, bottom = model.sample_codes(40, np.arange(40) % 3, seed=0, top_k=5)
+    top, free = model.sample_codes(40, np.arange(40) % 3, seed=0)
+    given = np.asarray(model.tokenizer.condition_map(top))
+    seeds = np.random.SeedSequence(0).generate_state(2)
+    np.testing.assert_array_equal(bottom, sample(model.priors[1], 40, given, seed=int(seeds[1]), top_k=5))
+    assert (bottom != free).any()
+
+
 def test_the_bottom_codes_are_drawn_given_the_top_ones() -> None:
     model = generator("two grids")
     top, bottom = model.sample_codes(5, LABELS, seed=3)

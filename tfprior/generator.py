@@ -170,13 +170,11 @@ class Generator(keras.Model):
         codes: list[np.ndarray] = []
         for index, prior in enumerate(self.priors):
             given = self.condition_of(codes, condition)
-            top_k = options.get("top_k")
-            if top_k is not None:
-                options["top_k"] = min(top_k, prior.distribution.num_levels)
             known: dict[str, Any] = observed[index] if observed else {}
-            codes.append(
-                sampling.sample(prior, num_samples, given, seed=int(seeds[index]), **known, **options)
-            )
+            its_own = {**options, **known, "seed": int(seeds[index])}
+            if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
+                its_own["top_k"] = min(options["top_k"], prior.distribution.num_levels)
+            codes.append(sampling.sample(prior, num_samples, given, **its_own))
         return codes if len(codes) > 1 else codes[0]
 
     def get_config(self) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class Gaussian(OutputDistribution):
         return ops.clip((x + 1) * np.float32(top / 2), 0, top)
 
     def _nearest_level(self, x: Tensor) -> Tensor:
-        return ops.cast(ops.floor(self._level(x) + 0.5), "int32")
+        levels = ops.cast(ops.floor(self._level(x) + 0.5), "int32")
+        return ops.clip(levels, 0, self.num_levels - 1)  # NaN is cast to any integer
 
     def get_config(self) -> dict[str, Any]:
         return {"num_levels": self.num_levels, "scale": self.scale}

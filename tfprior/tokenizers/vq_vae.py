@@ -57,7 +57,7 @@ class VQVAE(Tokenizer):
         self.num_residual_blocks = num_residual_blocks
         self.residual_filters = residual_filters
 
-        num_halvings = int(downsampling).bit_length() - 1
+        num_halvings = downsampling.bit_length() - 1
         blocks = (filters, num_residual_blocks, residual_filters, self.dtype_policy)
         self.encoder = encoder(num_halvings, quantizer.code_dim, *blocks)
         num_params = distribution.num_params(self.image_shape[2])
