@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from tfprior import __version__
 from tfprior.atomic import flush
@@ -73,6 +75,12 @@ def _check_model(model: Any) -> None:
             raise ValueError(
                 f"The model computes in {part.compute_dtype} (layer {part.name}); expected float32, which "
                 'every runtime has: build it anew with dtype="float32" and set its weights.'
+            )
+    for weight in model.weights:
+        if not np.isfinite(ops.convert_to_numpy(weight)).all():
+            raise ValueError(
+                f"The weights {weight.path} hold NaN or infinity, so the training diverged; export a model "
+                "from before."
             )
     if keras.backend.backend() != "tensorflow":
         raise ValueError(

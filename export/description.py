@@ -56,9 +56,7 @@ def describe_images(generator: Generator, priors: list[dict[str, Any]]) -> dict[
     return {
         "shape": list(tokenizer.image_shape),
         "num_levels": tokenizer.distribution.num_levels,
-        "golden": golden_images(
-            generator, grids if len(grids) > 1 else grids[0], golden_condition(priors[0])
-        ),
+        "golden": golden_images(generator, tokenizer.codes_of(grids), golden_condition(priors[0])),
     }
 
 

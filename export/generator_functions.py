@@ -46,6 +46,7 @@ class ImagePorts:
     def __init__(self, generator: Generator) -> None:
         tokenizer, names = generator.tokenizer, prefixes(generator)
         levels = tokenizer.distribution.num_levels
+        self.tokenizer = tokenizer
         of_priors = [Ports(prior) for prior in generator.priors]
         self.images = Port("images", "int32", tokenizer.image_shape, f"images in [0, {levels})")
         self.expected = self.images._replace(
@@ -64,14 +65,13 @@ class ImagePorts:
         self.temperature = of_priors[0].temperature
         self.condition = of_priors[0].condition
 
-    def codes_of(self, tensors: Tensors) -> Any:
-        """The codes among the tensors as a tokenizer takes them."""
-        grids = [tensors[port.name] for port in self.codes]
-        return grids if len(grids) > 1 else grids[0]
+    def among(self, tensors: Tensors) -> Any:
+        """The codes among the tensors, as a tokenizer takes them."""
+        return self.tokenizer.codes_of([tensors[port.name] for port in self.codes])
 
     def named(self, codes: Any) -> Tensors:
         """The codes of a tokenizer by name."""
-        grids = codes if isinstance(codes, list) else [codes]
+        grids = self.tokenizer.grids_of(codes)
         return {port.name: grid for port, grid in zip(self.codes, grids, strict=True)}
 
 
@@ -96,7 +96,7 @@ def _encode(generator: Generator, ports: ImagePorts) -> Function:
 
 def _decode(generator: Generator, ports: ImagePorts) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return {"images": generator.tokenizer.expected(ports.codes_of(tensors))}
+        return {"images": generator.tokenizer.expected(ports.among(tensors))}
 
     return Function("decode", call, ports.codes, (ports.expected,))
 
@@ -110,9 +110,8 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
             values, nats = draw_grid(prior, tensors[noise.name], condition, tensors["temperature"])
             codes.append(values)
             total = total + nats
-        named = ports.named(codes)
-        images = generator.tokenizer.expected(ports.codes_of(named))
-        return {"images": images, **named, "log_prob": total}
+        images = generator.tokenizer.expected(generator.tokenizer.codes_of(codes))
+        return {"images": images, **ports.named(codes), "log_prob": total}
 
     nats = Port("log_prob", "float32", (), "nats of the codes, of the priors at temperature 1")
     return Function(

@@ -198,6 +198,16 @@ def test_operators_of_small_numbers_keep_their_digits(name: str, tmp_path: Path)
     np.testing.assert_allclose(found, getattr(np, name)(numbers.astype("float64")), rtol=2e-6, atol=0)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    diverged = GatedPixelCNN((3, 4, 1), Categorical(4), filters=4, num_layers=1, first_kernel_size=3)
+    weights = diverged.get_weights()
+    weights[0][:] = np.nan
+    diverged.set_weights(weights)
+    with pytest.raises(ValueError, match="hold NaN or infinity, so the training diverged"):
+        tfprior.export.save(diverged, tmp_path / "prior")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_path_is_replaced_only_on_request(prior: GatedPixelCNN, tmp_path: Path) -> None:
     path = tmp_path / "prior"
     path.mkdir()

@@ -153,6 +153,15 @@ def test_no_images_are_refused() -> None:
             take(images(0))
 
 
+def test_a_tokenizer_that_diverged_gives_no_images() -> None:
+    model = tokenizer()
+    model.set_weights(
+        [np.nan * weight if weight.dtype == "float32" else weight for weight in model.get_weights()]
+    )
+    with pytest.raises(ValueError, match="The decoder gives NaN, so its training diverged"):
+        model.reconstruct(images(2))
+
+
 def test_a_block_is_hidden_where_a_pixel_of_it_is() -> None:
     mask = np.zeros((1, 4, 6), bool)
     mask[0, 1, 2] = True

@@ -111,11 +111,8 @@ class Generator(keras.Model):
         hidden = hidden[..., None]
         seen = np.maximum((~hidden).sum((1, 2), keepdims=True), 1)
         means = np.where(hidden, 0, known).sum((1, 2), keepdims=True) / seen
-        grids = self.tokenizer.encode(np.where(hidden, as_levels(means), known))
-        observed = [
-            {"observed": grid, "mask": coarsened(hidden[..., 0], grid.shape[1:3])}
-            for grid in (grids if isinstance(grids, list) else [grids])
-        ]
+        grids = self.tokenizer.grids_of(self.tokenizer.encode(np.where(hidden, as_levels(means), known)))
+        observed = [{"observed": grid, "mask": coarsened(hidden[..., 0], grid.shape[1:3])} for grid in grids]
         codes = self._draw(len(images), condition, seed, observed, **options)
         drawn = as_levels(self.tokenizer.decode(codes))
         return np.where(hidden, drawn, known)
@@ -140,7 +137,7 @@ class Generator(keras.Model):
         codes = self.tokenizer.codes(images)
         params = self.tokenizer.params(codes)
         nats = ops.sum(self.tokenizer.distribution.log_prob(params, images), axis=(1, 2))
-        grids = codes if isinstance(codes, list) else [codes]
+        grids = self.tokenizer.grids_of(codes)
         for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True)):
             nats = nats + prior.log_prob(grid, self.condition_of(grids[:index], condition))
         return nats
@@ -175,7 +172,7 @@ class Generator(keras.Model):
             if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
                 its_own["top_k"] = min(options["top_k"], prior.distribution.num_levels)
             codes.append(sampling.sample(prior, num_samples, given, **its_own))
-        return codes if len(codes) > 1 else codes[0]
+        return self.tokenizer.codes_of(codes)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -98,6 +98,16 @@ class Tokenizer(GridModel):
             shape=(), dtype="bool", initializer="zeros", trainable=False, name="is_initialized"
         )
 
+    @staticmethod
+    def grids_of(codes: Codes) -> list[Any]:
+        """The grids of codes, coarse to fine."""
+        return list(codes) if isinstance(codes, list | tuple) else [codes]
+
+    @staticmethod
+    def codes_of(grids: Sequence[Any]) -> Codes:
+        """Codes as a tokenizer takes and gives them: a single grid stands for itself."""
+        return list(grids) if len(grids) > 1 else grids[0]
+
     # Tensors in, tensors out
 
     @abc.abstractmethod
@@ -175,7 +185,7 @@ class Tokenizer(GridModel):
         Raises:
             ValueError: for codes of the wrong shape, type or range.
         """
-        grids = [as_array(grid) for grid in (codes if isinstance(codes, list | tuple) else [codes])]
+        grids = [as_array(grid) for grid in self.grids_of(codes)]
         if len(grids) != len(self.quantizers):
             raise ValueError(
                 f"{type(self).__name__} got {len(grids)} grids of codes; expected {len(self.quantizers)}."
@@ -221,7 +231,13 @@ class Tokenizer(GridModel):
 
 
 def as_levels(expected: np.ndarray) -> np.ndarray:
-    """Expected values → the nearest levels, int32."""
+    """Expected values → the nearest levels, int32.
+
+    Raises:
+        ValueError: for NaN.
+    """
+    if np.isnan(expected).any():
+        raise ValueError("The decoder gives NaN, so its training diverged; load a tokenizer from before.")
     return np.rint(expected).astype("int32")
 
 
@@ -230,4 +246,4 @@ def _encode(tokenizer: Tokenizer, images: Tensor) -> Codes:
 
 
 def _decode(tokenizer: Tokenizer, *grids: Tensor) -> Tensor:
-    return tokenizer.expected(list(grids) if len(grids) > 1 else grids[0])
+    return tokenizer.expected(tokenizer.codes_of(grids))

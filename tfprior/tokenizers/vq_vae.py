@@ -10,7 +10,7 @@ from keras import ops
 from keras.layers import Conv2D, Conv2DTranspose, ReLU
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import check_grid_shape
+from tfprior.inputs import check_grid_shape, check_sizes
 from tfprior.layers.quantizer import Quantizer, serialized
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 
@@ -114,11 +114,9 @@ def check_network(
     """Raises ValueError for options out of range."""
     if not isinstance(downsampling, int) or downsampling not in (2**power for power in range(16)):
         raise ValueError(f"{name} got downsampling={downsampling!r}; expected a power of 2: 1, 2, 4, ….")
-    if filters < 1 or num_residual_blocks < 0 or residual_filters < 1:
-        raise ValueError(
-            f"{name} got filters={filters}, num_residual_blocks={num_residual_blocks}, "
-            f"residual_filters={residual_filters}; expected positive numbers."
-        )
+    check_sizes(name, filters=filters, residual_filters=residual_filters)
+    if not isinstance(num_residual_blocks, int) or num_residual_blocks < 0:
+        raise ValueError(f"{name} got num_residual_blocks={num_residual_blocks!r}; expected 0, 1, 2, ….")
 
 
 def coarse_grid(name: str, image_shape: tuple[int, int, int], downsampling: int) -> tuple[int, int]:
