@@ -44,7 +44,7 @@ def in_batches(
     if not count or batch_size < 1:
         raise ValueError(f"Got {count} examples and batch_size={batch_size}; expected at least one of each.")
     size = min(batch_size, count)
-    # Without XLA: these are convolutions over whole images, which it makes no faster.
+    # Without XLA: it compiles for a second, and then takes from 40 % more to a quarter less time.
     run, results = compiled(function, model, jit_compile=False), []
     for first in range(0, count, size):
         rows = np.arange(first, first + size) % count
