@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tfprior.cli import app, sentence, whole_path
+from tfprior.cli import app, sentence
+from tfprior.cli.opening import whole_path
 from tfprior.data import CodesOrigin, load
 from tfprior.training import (
     baseline_bits,

@@ -17,7 +17,7 @@ FLOORS = [
     {"priors", "tokenizers", "encoders"},
     {"sampling", "generator", "training", "pretraining"},
     {"export"},
-    {"cli", "tables"},
+    {"cli"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")

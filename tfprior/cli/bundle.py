@@ -1,0 +1,92 @@
+"""`tfprior export`, `verify` and `info`."""
+
+import importlib.util
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tfprior.cli.app import import_keras
+from tfprior.cli.opening import MANIFEST, open_model
+from tfprior.cli.options import TokenizerOption
+from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table
+
+
+class Format(StrEnum):
+    saved_model = "saved_model"
+    onnx = "onnx"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a .keras file.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", help="Also several; both by default.")
+    ] = None,
+    tokenizer: TokenizerOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
+) -> None:
+    """Export a prior as a bundle of SavedModel and ONNX graphs, checked against Keras.
+
+    ```
+    tfprior export runs/digits bundles/digits
+    tfprior export runs/digits bundles/digits --format onnx
+    ```
+
+    A prior of codes is exported together with their tokenizer, as a bundle that makes images.
+    """
+    import_keras()
+    from tfprior.export import save
+
+    if out.exists() and not overwrite:
+        raise typer.BadParameter(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
+    model = open_model(run, tokenizer)
+    save(
+        model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
+    )
+    Console().print(bundle_table(out))
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `tfprior export`.")],
+) -> None:
+    """Check a bundle: sizes and hashes of its files, and its golden samples drawn again.
+
+    ```
+    tfprior verify bundles/digits
+    ```
+    """
+    if all(importlib.util.find_spec(name) for name in ("keras", "tensorflow")):
+        import_keras()  # only so that the SavedModel's replay is quiet; ONNX needs neither
+    from tfprior.export import verify as check
+
+    report = check(bundle)
+    Console().print(facts_table(f"{bundle}: verified", report))
+
+
+def info(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE", help="A run, a .keras file or an exported bundle.")
+    ],
+) -> None:
+    """Show what a run or a bundle holds.
+
+    ```
+    tfprior info runs/digits
+    ```
+    """
+    console = Console()
+    if (source / MANIFEST).exists():
+        console.print(bundle_table(source))
+        return
+    import_keras()
+    if source.is_file():
+        from tfprior.training.model_file import load_model
+
+        console.print(model_table(source, load_model(source)))
+    else:
+        from tfprior.training import load_run
+
+        console.print(run_table(load_run(source)))

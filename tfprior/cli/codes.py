@@ -1,0 +1,86 @@
+"""`tfprior encode` and `tfprior reconstruct`: what a tokenizer does to images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfprior.cli.app import import_keras
+from tfprior.cli.opening import images_of, whole_path
+from tfprior.cli.options import (
+    DataOption,
+    ImageSizeOption,
+    LevelsOption,
+    Split,
+    TokenizerRunArgument,
+    check_npz,
+)
+
+
+def encode(
+    run: TokenizerRunArgument,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+) -> None:
+    """Write the codes of a data set, to train a prior on with `tfprior train --data`.
+
+    ```
+    tfprior encode runs/tokenizer --out codes.npz
+    tfprior encode runs/tokenizer --data more_images.npz --out more_codes.npz
+    ```
+
+    The file has x_train, x_test, num_levels and, if there are labels, y_train and y_test; it remembers the
+    tokenizer and a digest of its weights.
+    """
+    check_npz("--out", out)
+    import_keras()
+    from tfprior.data import CodesOrigin, encode_images, save_npz
+    from tfprior.training import load_run, load_tokenizer
+
+    folder, model = load_run(run), load_tokenizer(run)
+    images = images_of(folder, data, image_size, levels)
+    own = folder.config["data"]
+    source = (
+        {name: own.get(name) for name in ("name_or_path", "image_size", "num_levels")}
+        if data is None
+        else {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
+    )
+    origin = CodesOrigin(str(run.resolve()), model.weights_digest(), source)
+    codes = encode_images(model, images, origin)
+    save_npz(codes, out)
+    grid = " × ".join(map(str, codes.grid_shape))
+    typer.echo(
+        f"{out}: {len(codes.x_train)} training and {len(codes.x_test)} test grids, {grid} of "
+        f"{codes.num_levels} codes"
+    )
+
+
+def reconstruct(
+    run: TokenizerRunArgument,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("reconstructions.png"),
+    num: Annotated[int, typer.Option(min=1, help="How many images, of each class in turn.")] = 32,
+    split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+) -> None:
+    """Draw images above what is left of them when they are encoded and decoded.
+
+    ```
+    tfprior reconstruct runs/tokenizer --out reconstructions.png
+    tfprior reconstruct runs/tokenizer --num 8 --split train
+    ```
+    """
+    import_keras()
+    from tfprior.training import load_run, load_tokenizer, save_reconstructions, split_of
+    from tfprior.training.completion import spread
+
+    folder, model = load_run(run), load_tokenizer(run)
+    images = images_of(folder, data, image_size, levels)
+    values, labels = split_of(images, split.value, folder.config["options"])
+    some = values[spread(labels, len(values))[:num]]
+    save_reconstructions(some, model.reconstruct(some), images.num_levels, out, columns)
+    typer.echo(f"{out}: {len(some)} images above their reconstructions")

@@ -1,0 +1,36 @@
+"""Options that several commands take, and the checks they share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
+
+
+class Split(StrEnum):
+    test = "test"
+    train = "train"
+    validation = "validation"
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`.")]
+TokenizerRunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train --model vq_vae`.")
+]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Where the run of the tokenizer is now, of a prior of codes."),
+]
+DataOption = Annotated[str | None, typer.Option("--data", help=f"Other data than the run's: {DATA_HELP}")]
+ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Side of the images of a folder.")]
+LevelsOption = Annotated[
+    int | None, typer.Option(min=2, help="Number of levels, where the data do not tell.")
+]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+
+def check_npz(option: str, path: Path) -> None:
+    if path.suffix != ".npz":
+        raise typer.BadParameter(f"{option} {path}: expected a name that ends in .npz.")

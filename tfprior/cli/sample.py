@@ -1,0 +1,182 @@
+"""`tfprior sample` and `tfprior complete`: pictures drawn."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfprior.cli.app import import_keras
+from tfprior.cli.opening import MANIFEST, images_of, open_model
+from tfprior.cli.options import (
+    DataOption,
+    ImageSizeOption,
+    LevelsOption,
+    RunArgument,
+    SeedOption,
+    TokenizerOption,
+    check_npz,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Method(StrEnum):
+    cached = "cached"
+    full = "full"
+
+
+def sample(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE", help="A run, a .keras file or an exported bundle.")
+    ],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("samples.png"),
+    num: Annotated[int | None, typer.Option(min=1, help="How many; 64, or 8 of each class.")] = None,
+    classes: Annotated[
+        list[int] | None,
+        typer.Option("--class", help="Class to draw, also several; all, or without --num the first ten."),
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")] = None,
+    seed: SeedOption = 0,
+    method: Annotated[
+        Method, typer.Option(help="full is slow, and the definition of cached.")
+    ] = Method.cached,
+    columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
+    npz: Annotated[
+        Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
+    ] = None,
+    tokenizer: TokenizerOption = None,
+) -> None:
+    """Draw images into a PNG; a bundle needs neither TensorFlow nor Keras for it.
+
+    ```
+    tfprior sample runs/digits --out samples.png
+    tfprior sample runs/digits --class 3 --class 7 --num 16 --temperature 0.9
+    tfprior sample bundles/digits --npz samples.npz
+    ```
+
+    What a prior of codes draws is shown through their tokenizer.
+    """
+    import numpy as np
+
+    from tfprior.atomic import atomic_path
+    from tfprior.training.pictures import save_grid
+
+    if npz is not None:
+        check_npz("--npz", npz)
+    if tokenizer is not None and (source / MANIFEST).exists():
+        raise typer.BadParameter("--tokenizer: a bundle has its tokenizer inside; leave it out.")
+    codes = None
+
+    if (source / MANIFEST).exists():
+        refused = [
+            name
+            for name, given in (
+                ("--top-k", top_k is not None),
+                ("--top-p", top_p is not None),
+                ("--method", method != Method.cached),
+            )
+            if given
+        ]
+        if refused:
+            raise typer.BadParameter(
+                f"{', '.join(refused)}: a bundle samples by temperature alone; use the run."
+            )
+        from tfprior.export import load_manifest
+        from tfprior.export.client import OnnxGenerator, OnnxSampler
+
+        manifest = load_manifest(source)
+        sampler = OnnxSampler(source) if manifest["images"] is None else OnnxGenerator(source)
+        num_levels = sampler.num_levels
+        labels = labels_of(num, classes, (manifest["priors"][0]["condition"] or {}).get("num_classes"))
+        values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
+    else:
+        import_keras()
+        from tfprior.training.drawing import draw, num_levels_of
+
+        model = open_model(source, tokenizer)
+        num_levels = num_levels_of(model)
+        labels = labels_of(num, classes, model.num_classes)
+        values, codes = draw(
+            model,
+            amount(num, labels),
+            labels,
+            seed=seed,
+            method=method.value,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+    save_grid(values, num_levels, out, columns)
+    if npz is not None:
+        with atomic_path(npz) as temporary:
+            arrays: dict[str, Any] = {"values": values, "codes": codes, "labels": labels}
+            present = {name: array for name, array in arrays.items() if array is not None}
+            np.savez_compressed(temporary, allow_pickle=False, **present)
+    typer.echo(f"{out}: {len(values)} samples")
+
+
+def complete(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("completion.png"),
+    keep: Annotated[
+        str, typer.Option(help="What is given: top, bottom, left, right, or a fraction from the top.")
+    ] = "top",
+    num: Annotated[int, typer.Option(min=1, help="How many test images.")] = 8,
+    completions: Annotated[int, typer.Option(min=1, help="Completions of each.")] = 6,
+    data: DataOption = None,
+    image_size: ImageSizeOption = None,
+    levels: LevelsOption = None,
+    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
+    seed: SeedOption = 0,
+    tokenizer: TokenizerOption = None,
+) -> None:
+    """Complete test images of which a part is given.
+
+    ```
+    tfprior complete runs/digits --keep top --out completion.png
+    tfprior complete runs/digits --keep 0.25 --num 4 --completions 8
+    ```
+
+    A prior of codes draws those of the hidden part, and --data are images.
+    """
+    import_keras()
+    from tfprior.training import load_run
+    from tfprior.training.completion import complete_images, hidden_part
+    from tfprior.training.pictures import save_completions
+
+    folder = load_run(run)
+    model = open_model(run, tokenizer)
+    images = images_of(folder, data, image_size, levels, model)
+    try:
+        mask = hidden_part(keep, images.grid_shape)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    originals, drawn = complete_images(model, images, mask, num, completions, seed, temperature)
+    save_completions(originals, mask, drawn, images.num_levels, out)
+    typer.echo(f"{out}: {len(originals)} images, {completions} completions each")
+
+
+def labels_of(num: int | None, classes: list[int] | None, num_classes: int | None) -> "np.ndarray | None":
+    """A label for each sample: the classes asked for (all by default), as evenly as `num` allows."""
+    import numpy as np
+
+    if num_classes is None:
+        if classes:
+            raise typer.BadParameter(
+                "--class: the prior is unconditional; leave it out, or train with --conditional."
+            )
+        return None
+    outside = [label for label in classes or () if not 0 <= label < num_classes]
+    if outside:
+        raise typer.BadParameter(f"--class {outside[0]}: expected a class in [0, {num_classes - 1}].")
+    chosen = np.asarray(classes or range(min(num_classes, 10) if num is None else num_classes), "int32")
+    count = 8 * len(chosen) if num is None else num
+    return chosen[np.arange(count) * len(chosen) // count]
+
+
+def amount(num: int | None, labels: "np.ndarray | None") -> int:
+    return len(labels) if labels is not None else num or 64
