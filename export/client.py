@@ -19,7 +19,7 @@ from tfprior.inputs import (
     check_uniforms,
     check_values,
 )
-from tfprior.sharding import run_in_shards
+from tfprior.sharding import run_in_shards, shards
 
 METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
 DECODED_AT_ONCE = 32
@@ -113,7 +113,7 @@ class OnnxSampler:
             share = {name: value[rows] for name, value in given.items()}
             return by_method(uniforms[rows], share, *(None if x is None else x[rows] for x in known))
 
-        values, nats = run_in_shards(run_rows, len(uniforms), self.threads)
+        values, nats = run_in_shards(run_rows, shards(size, self.threads))
         return values, nats
 
     def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:

@@ -307,6 +307,7 @@ def test_masked_conv_streams_by_pixels(kernel_size: int, mask_type: str, groups:
     if layer.is_behind:
         left = np.concatenate([np.broadcast_to(layer.bias, left[:, :, :1].shape), left[:, :, :-1]], 2)
     assert_close(np.stack(above, 1) + left, layer(X))
+    assert_close(np.stack([layer.own_row(X[:, row])[0] for row in range(HEIGHT)], 1), left)
 
 
 @pytest.mark.parametrize("layer", [MaskedDense(6, "B", 3), GatedActivation(3)], ids=["MaskedDense", "Gate"])

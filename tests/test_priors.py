@@ -16,9 +16,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from catalogue import COLOUR, CONDITIONS, GREY, batch_of, condition_of, integers, values_of
+from catalogue import COLOUR, CONDITIONS, EVEN_COLOUR, GREY, batch_of, condition_of, integers, values_of
 
 from tfprior.distributions import Categorical
+from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 
 MASKED_KINDS = [PixelCNN, GatedPixelCNN]
@@ -245,6 +246,22 @@ def test_steps_equal_the_call_on_narrow_grids(kind: Any, grid: Any) -> None:
     prior = catalogue.prior(kind, grid)
     values = values_of(prior, 2)
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("grid", "condition"), [(GREY, "maps"), (EVEN_COLOUR, "labels"), ((6, 1, 1), "none")]
+)
+def test_rows_at_once_equal_the_call(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    values, given = values_of(prior, 2), condition_of(prior, 2)
+    expected = whole(prior, values, given)
+    states, above = prior.row_state(2), np.full_like(values[:, 0], OUTSIDE)
+    for y in range(grid[0]):
+        ys = np.full(2, y, "int32")
+        states, features = prior.row(states, above, prior.encode_condition(given), ys)
+        above = values[:, y]
+        np.testing.assert_allclose(prior.row_params(states, features, above, ys), expected[:, y], atol=1e-5)
 
 
 @each_masked_kind

@@ -7,6 +7,7 @@ import functools
 import gc
 import itertools
 import math
+import threading
 import weakref
 from typing import Any
 
@@ -18,7 +19,8 @@ from catalogue import COLOUR, GREY, condition_of, randomise, values_of
 from tfprior import compilation
 from tfprior.distributions import Categorical
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
-from tfprior.sampling import cached, full, sample, stepwise
+from tfprior.sampling import cached, full, parallel_rows, sample, sample_rows, stepwise
+from tfprior.sharding import rounded, run_in_shards, shards
 
 KINDS = [PixelCNN, GatedPixelCNN, PixelCNNPP]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +84,7 @@ def test_every_loop_draws_the_same_integers(kind: Any, grid: Any, condition: str
     prior = prior_like(kind, grid, condition)
     uniforms, given = noise(prior, 4), condition_of(prior, 4)
     expected = loop(prior, uniforms, given)
-    for other in (cached, stepwise, full):
+    for other in (cached, stepwise, full, parallel_rows):
         values, nats = other(prior, uniforms, given)
         assert_same_integers(values, expected)
         np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
@@ -102,7 +104,7 @@ def test_every_loop_draws_the_same_integers_under_every_option(kind: Any) -> Non
     options = {"temperature": 0.7, "top_k": 3, "top_p": 0.8}
     drawn = sample(prior, SIZE, given, uniforms, **options, **known)
     given_to_loops = (*map(np.float32, options.values()), known["observed"], known["mask"])
-    for other in (stepwise, full):
+    for other in (stepwise, full, parallel_rows):
         assert_same_integers(other(prior, uniforms, given, *given_to_loops)[0], drawn)
     np.testing.assert_array_equal(drawn[~known["mask"]], known["observed"][~known["mask"]])
     assert (drawn != known["observed"])[known["mask"]].any()
@@ -146,7 +148,43 @@ def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
 @pytest.mark.parametrize("grid", [(1, 5, 1), (5, 1, 3)], ids=str)
 def test_narrow_grids(kind: Any, grid: Any) -> None:
     prior = catalogue.prior(kind, grid)
-    assert_same_integers(cached(prior, noise(prior))[0], loop(prior, noise(prior)))
+    expected = loop(prior, noise(prior))
+    for draw in (cached, parallel_rows):
+        assert_same_integers(draw(prior, noise(prior))[0], expected)
+
+
+# Row by row, for someone who watches ----------------------------------------------------------------------
+
+
+def test_rows_come_one_after_the_other() -> None:
+    prior = prior_like(GatedPixelCNN, COLOUR, "labels")
+    given = condition_of(prior, SIZE)
+    options: dict[str, Any] = {"condition": given, "seed": 3, "top_k": 3, **completion(prior)}
+    height, width, channels = COLOUR
+    rows = list(sample_rows(prior, SIZE, **options))
+    assert [(row.shape, row.dtype) for row in rows] == [((SIZE, width, channels), "int32")] * height
+    expected = sample(prior, SIZE, **options)
+    assert_same_integers(np.stack(rows, axis=1), expected)
+    assert_same_integers(sample(prior, SIZE, **options, progress=True), expected)
+
+
+def test_whoever_has_seen_enough_may_stop() -> None:
+    prior = prior_like(GatedPixelCNN, COLOUR, "labels")
+    given = condition_of(prior, SIZE)
+    before = threading.active_count()
+    growing = sample_rows(prior, SIZE, condition=given, seed=3)
+    assert_same_integers(next(growing), sample(prior, SIZE, given, seed=3)[:, 0])
+    growing.close()
+    assert threading.active_count() == before
+
+
+def test_progress_is_shown_and_goes_away(capsys: pytest.CaptureFixture[str]) -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    sample(prior, 4, seed=0)
+    assert capsys.readouterr().out == ""
+    for method in ("cached", "parallel"):
+        sample(prior, 4, seed=0, method=method, progress=True)
+        assert "drawing" in capsys.readouterr().out
 
 
 # Noise ---------------------------------------------------------------------------------------------------
@@ -271,6 +309,23 @@ def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPa
     assert len(traces) == 2  # another batch size
 
 
+def test_a_few_sizes_serve_all_requests() -> None:
+    assert [rounded(size) for size in range(1, 9)] == list(range(1, 9))
+    assert {rounded(size) for size in range(33, 65)} == {40, 48, 56, 64}
+    assert all(size <= rounded(size) <= 1.25 * size for size in range(1, 1000))
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 23, 100, 1000])
+@pytest.mark.parametrize("few_sizes", [False, True])
+def test_shards_share_out_all_examples(size: int, few_sizes: bool) -> None:
+    parts = shards(size, workers=2, most=32, few_sizes=few_sizes)
+    assert len({len(part) for part in parts}) == 1
+    assert len(parts[0]) <= 32
+    np.testing.assert_array_equal(np.unique(np.concatenate(parts)), np.arange(size))
+    (joined,) = run_in_shards(lambda index: (index * 2,), parts)
+    np.testing.assert_array_equal(joined, np.arange(size) * 2)
+
+
 def test_compiled_samplers_honour_changed_weights() -> None:
     prior = catalogue.prior(GatedPixelCNN, (2, 3, 1))
     uniforms = noise(prior)
@@ -308,7 +363,10 @@ MASK = np.ones(GREY[:2], bool)
         ({"num_samples": 0}, r"num_samples=0; expected a positive integer"),
         ({"num_samples": 2.0}, r"num_samples=2.0; expected a positive integer"),
         ({"num_samples": "two"}, r"num_samples='two'; expected a positive integer"),
-        ({"method": "fast"}, r"Unknown sampling method 'fast'; expected 'cached' or 'full'"),
+        (
+            {"method": "fast"},
+            r"Unknown sampling method 'fast'; expected 'cached', 'parallel_rows', 'full', or of whole grids",
+        ),
         ({"temperature": 0}, r"temperature=0; expected a positive number \(top_k=1 draws"),
         ({"temperature": -1.0}, r"temperature=-1.0; expected a positive number"),
         ({"temperature": math.nan}, r"temperature=nan; expected a positive number"),

@@ -79,7 +79,8 @@ def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile
         by_shapes: dict[Hashable, Callable[..., Any]] = {}
 
         def run(*tensors: Any) -> Any:
-            shapes = tuple(None if tensor is None else tuple(tensor.shape) for tensor in tensors)
+            leaves = keras.tree.flatten(tensors)
+            shapes = tuple(None if leaf is None else tuple(leaf.shape) for leaf in leaves)
             if shapes not in by_shapes:
                 own = functools.partial(_call, function, model)
                 by_shapes.setdefault(shapes, tf.function(own, jit_compile=jit_compile, autograph=False))

@@ -73,6 +73,8 @@ class Generator(keras.Model):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        method: sampling.Method = "cached",
+        progress: bool = False,
     ) -> np.ndarray:
         """Draws images (num_samples, H, W, C) int32: the expected images of drawn codes.
 
@@ -82,7 +84,8 @@ class Generator(keras.Model):
             ValueError: for arguments of the wrong shape, type or range.
         """
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        return as_levels(self.tokenizer.decode(self.sample_codes(num_samples, condition, seed, **options)))
+        codes = self.sample_codes(num_samples, condition, seed, method=method, progress=progress, **options)
+        return as_levels(self.tokenizer.decode(codes))
 
     def sample_codes(
         self, num_samples: int, condition: Any = None, seed: int | None = None, **options: Any

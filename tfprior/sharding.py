@@ -8,24 +8,44 @@ import numpy as np
 
 LEAST = 4
 """Examples in a shard: with fewer, a step costs as much as with four."""
+MOST = 128
+"""Examples in a shard: with more, a step takes memory and gains no time."""
+
+
+def shards(
+    size: int, workers: int | None = None, most: int = MOST, few_sizes: bool = False
+) -> list[np.ndarray]:
+    """The rows 0 … size − 1 in shards of equal size, the last row repeated where it must be.
+
+    There is one for each of the `workers` (all cores when left out), or more where one would have more than
+    `most` rows. With `few_sizes` they are rounded up so that a few compiled graphs serve all requests.
+    """
+    count = max(min(workers or cores(), size // LEAST), -(-size // most), 1)
+    each = -(-size // count)
+    if few_sizes:
+        each = rounded(each)
+    return np.split(np.minimum(np.arange(count * each), size - 1), count)
 
 
 def run_in_shards(
-    run: Callable[[np.ndarray], tuple[np.ndarray, ...]], size: int, workers: int | None = None
+    run: Callable[[np.ndarray], tuple[np.ndarray, ...]], parts: list[np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    """Runs `run` on shards of the rows 0 … size − 1, each on a core of its own, and joins what it returns.
+    """Runs `run` on `shards`, as many at once as there are cores, and joins what it returns.
 
     The operations of a sampling loop are too small for more than one core, but examples do not depend on each
-    other. All shards are of one size, the last rows repeated where they must be, so one compiled graph serves
-    them all.
+    other.
     """
-    count = max(1, min(workers or cores(), size // LEAST))
-    if count == 1:
-        return run(np.arange(size))
-    rows = np.minimum(np.arange(count * -(-size // count)), size - 1)
-    with ThreadPoolExecutor(count) as pool:
-        parts = list(pool.map(run, np.split(rows, count)))
-    return tuple(np.concatenate(part)[:size] for part in zip(*parts, strict=True))
+    with ThreadPoolExecutor(min(len(parts), cores())) as pool:
+        results = list(pool.map(run, parts))
+    size = int(parts[-1][-1]) + 1
+    return tuple(np.concatenate(result)[:size] for result in zip(*results, strict=True))
+
+
+def rounded(size: int) -> int:
+    """Sizes up to 8 as they are, then the next of four in an octave (10, 12, 14, 16, 20, …): a quarter more
+    at most."""
+    step = 1 << max(0, size.bit_length() - 3)
+    return -(-size // step) * step
 
 
 def cores() -> int:

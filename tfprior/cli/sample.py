@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from tfprior.cli.app import import_keras
 from tfprior.cli.opening import MANIFEST, images_of, open_model
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 class Method(StrEnum):
     cached = "cached"
+    parallel = "parallel"
+    parallel_rows = "parallel_rows"
     full = "full"
 
 
@@ -42,7 +45,7 @@ def sample(
     top_p: Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")] = None,
     seed: SeedOption = 0,
     method: Annotated[
-        Method, typer.Option(help="full is slow, and the definition of cached.")
+        Method, typer.Option(help="All draw the same; full is slow, and the definition of the others.")
     ] = Method.cached,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
@@ -109,6 +112,7 @@ def sample(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            progress=Console().is_terminal,
         )
     save_grid(values, num_levels, out, columns)
     if npz is not None:

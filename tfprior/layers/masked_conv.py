@@ -25,8 +25,9 @@ class MaskedConv2D(keras.layers.Layer):
     The mask multiplies the kernel in every call, so no optimizer step or loaded weight can break causality.
 
     Streaming: `row_step` runs one whole row from the rows above it; `above` is the part of the next row that
-    those rows give already, and `pixel_step` adds the rest pixel by pixel. An ungrouped type A layer sees
-    nothing of its own pixel, so its `pixel_step` is one step behind: fed pixel i, it gives pixel i + 1.
+    those rows give already, and `pixel_step` adds the rest pixel by pixel, or `own_row` all at once. An
+    ungrouped type A layer sees nothing of its own pixel, so its `pixel_step` is one step behind: fed pixel i,
+    it gives pixel i + 1.
 
     Raises:
         ValueError: for an even kernel size, an unknown mask type, or channels that do not split into groups.
@@ -83,6 +84,12 @@ class MaskedConv2D(keras.layers.Layer):
     def above(self, state: Any) -> Any:
         """What the rows above contribute to the row after them: (B, k // 2, W, C) → (B, W, filters)."""
         return convolve_row(state, self._masked_kernel()[: self.kernel_size // 2])
+
+    def own_row(self, x: Any, state: None = None) -> tuple[Any, None]:
+        """What the current row contributes at all its pixels: (B, W, C) → (B, W, filters), and no state."""
+        half = self.kernel_size // 2
+        y = convolve_row(x[:, None], self._masked_kernel()[half : half + 1])
+        return y + ops.cast(self.bias, self.compute_dtype), None
 
     def pixel_state(self, batch_size: Any) -> Any:
         """Zeros (B, (taps − 1) · C): the pixels to the left; None for a single tap."""

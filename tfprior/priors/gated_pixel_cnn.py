@@ -133,6 +133,10 @@ class GatedPixelCNN(RasterPrior):
         )
         return params, stream.after
 
+    def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
+        links = ops.split(features[:, None], self.num_layers, axis=-1)  # a row is an image one pixel high
+        return self.horizontal_stack(self.encode(values[:, None]), links, whole)[:, 0]
+
     def row_state(self, batch_size: Any) -> State:
         return self._states([block.rows_conv for block in self.blocks], batch_size)
 

@@ -128,6 +128,9 @@ class PixelCNN(RasterPrior):
         stream = Stream(state, "pixel_step", "left_")
         return self.output(self.network(self.encode(values), self._split(features), stream)), stream.after
 
+    def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
+        return self.output(self.network(self.encode(values), self._split(features), Stream({}, "own_row")))
+
     def row_state(self, batch_size: Any) -> State:
         width = self.grid_shape[1]
         return {f"above_{layer.name}": layer.row_state(batch_size, width) for layer in self.masked_convs}

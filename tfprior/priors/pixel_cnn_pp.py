@@ -310,12 +310,17 @@ class PixelCNNPP(RasterPrior):
     ) -> tuple[State, Tensor]:
         x = self.encode(finished)  # (B, W, E)
         # Above the image there is padding, not what the network makes of padding.
-        above = where(y > 0, self._finish_row(state, x, ops.maximum(y - 1, 0)), state)
+        _, finished_states = self._whole_row(state, x, ops.maximum(y - 1, 0))
+        above = where(y > 0, finished_states, state)
         begun = {**above, **self._begin_row({**state, **above}, x, condition, y)}
         return begun, self._features(begun, y)
 
-    def _finish_row(self, state: State, x: Tensor, y: Tensor) -> State:
-        """The down-right stream over the whole of row y, for what it gives to the row after it."""
+    def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
+        x = self.encode(values)
+        return self.output(self._whole_row(state, x, y)[0], x, whole)
+
+    def _whole_row(self, state: State, x: Tensor, y: Tensor) -> tuple[Tensor, State]:
+        """The down-right stream over the whole of row y → features (B, W, F), states for the row after it."""
         stream = Stream(state, "own_row", "above_")
         apply = joined(stream, {name.removeprefix("link_"): link for name, link in state.items()})
 
@@ -328,8 +333,7 @@ class PixelCNNPP(RasterPrior):
             return descend_by_row(stage, y, stream, names, lambda: stage.below.run(h, run_block, descend))
 
         h = shift_right(self.pixel_left.own_row(x, None)[0]) + state["link_entry"]
-        self.right.run(h, run_right, descend)
-        return stream.after
+        return self.right.run(h, run_right, descend), stream.after
 
     def _begin_row(self, state: State, x: Tensor, condition: Tensor | None, y: Tensor) -> State:
         """The down stream at row y, from row y − 1: its own state, and links to the down-right stream."""

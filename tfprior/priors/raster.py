@@ -114,6 +114,10 @@ class RasterPrior(Prior):
         `values` (B, C) are the previous pixel's, or where the network orders the channels the pixel's own.
         """
 
+    @abc.abstractmethod
+    def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
+        """All pixels of row y (B,) at once, after `row`: its own values (B, W, C) → parameters (B, W, P)."""
+
     @property
     @abc.abstractmethod
     def num_features(self) -> int:

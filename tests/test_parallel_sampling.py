@@ -1,0 +1,108 @@
+"""Fixed-point sampling: the same integers as one pixel after the other, in as many runs as it takes.
+
+Shapes: B batch · H W C grid, H ≠ W.
+"""
+
+import math
+from typing import Any
+
+import catalogue
+import numpy as np
+import pytest
+from catalogue import COLOUR, EVEN_COLOUR, GREY, condition_of
+from test_sampling import SIZE, assert_same_integers, completion, each_kind, noise, prior_like
+
+from tfprior.distributions import Categorical, DiscretizedLogisticMixture
+from tfprior.priors import GatedPixelCNN, PixelCNNPP, Prior
+from tfprior.sampling import cached, parallel, sample, sample_parallel
+
+
+@each_kind
+@pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (EVEN_COLOUR, "maps")])
+def test_the_fixed_point_is_the_sample(kind: Any, grid: Any, condition: str) -> None:
+    prior = prior_like(kind, grid, condition)
+    uniforms, given = noise(prior), condition_of(prior, SIZE)
+    drawn = sample_parallel(prior, SIZE, condition=given, uniforms=uniforms)
+    assert_same_integers(drawn.values, cached(prior, uniforms, given)[0])
+    assert drawn.runs.shape == (SIZE,)
+    assert 1 <= drawn.runs.min() < drawn.runs.max() <= prior.num_steps * prior.channel_groups
+
+
+def test_under_every_option() -> None:
+    prior = prior_like(GatedPixelCNN, COLOUR, "labels")
+    options: dict[str, Any] = {"temperature": 0.7, "top_k": 3, "top_p": 0.8, "seed": 1, **completion(prior)}
+    given = condition_of(prior, SIZE)
+    expected = sample(prior, SIZE, given, **options)
+    for method in ("parallel", "parallel_rows"):
+        assert_same_integers(sample(prior, SIZE, given, method=method, **options), expected)
+
+
+def test_coupled_channels_settle_a_pixel_a_run() -> None:
+    mixture = DiscretizedLogisticMixture(2, 5)
+    prior = catalogue.prior(PixelCNNPP, (2, 4, 3), distribution=mixture)
+    drawn = sample_parallel(prior, SIZE, seed=2)
+    assert_same_integers(drawn.values, cached(prior, noise(prior, seed=2))[0])
+    assert drawn.runs.max() <= prior.num_steps
+
+
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_runs_are_counted_until_an_example_stands_still(by_rows: bool) -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    height, width, _ = GREY
+    uniforms, values = noise(prior), np.zeros((SIZE, *GREY), "int32")
+    expected = np.zeros(SIZE, int)
+    spans = [slice(y, y + 1) for y in range(height)] if by_rows else [slice(None)]
+    for rows in spans:
+        moving = np.full(SIZE, True)
+        for _ in range(width if by_rows else height * width):
+            drawn, _ = prior.distribution.sample(prior(values), uniforms)
+            drawn = np.where(np.arange(height)[:, None, None] < rows.stop if by_rows else True, drawn, values)
+            expected += moving
+            moving &= (drawn[:, rows] != values[:, rows]).any((1, 2, 3))
+            values[:, rows] = drawn[:, rows]
+            if not moving.any():
+                break
+    drawn = sample_parallel(prior, SIZE, by_rows=by_rows, uniforms=uniforms)
+    np.testing.assert_array_equal(drawn.runs, expected)
+    assert_same_integers(drawn.values, values)
+
+
+def test_what_stands_still_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    sizes = []
+    compiled = parallel.compiled
+
+    def watched(*arguments: Any) -> Any:
+        run = compiled(*arguments)
+
+        def note(values: np.ndarray, request: Any) -> Any:
+            sizes.append(len(values))
+            return run(values, request)
+
+        return note
+
+    monkeypatch.setattr(parallel, "compiled", watched)
+    runs = sample_parallel(prior, SIZE, seed=5).runs
+    moving = [int((runs > done).sum()) for done in range(runs.max())]
+    assert sizes == [2 ** math.ceil(math.log2(count)) for count in moving]
+    assert sizes[-1] < sizes[0] == SIZE
+
+
+def test_a_known_image_takes_one_run() -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    observed = catalogue.values_of(prior, SIZE)
+    drawn = sample_parallel(prior, SIZE, observed=observed, mask=np.zeros(GREY[:2], bool), seed=0)
+    np.testing.assert_array_equal(drawn.values, observed)
+    np.testing.assert_array_equal(drawn.runs, 1)
+
+
+class Backwards(Prior):
+    """No raster prior: it has no rows."""
+
+    initial_state = recurrent_state = advance = predict_pixel = call = None
+
+
+def test_rows_are_for_raster_priors() -> None:
+    prior = Backwards(GREY, Categorical(4))
+    with pytest.raises(ValueError, match="'parallel_rows' draws from a RasterPrior, and Backwards is none"):
+        sample(prior, 1, method="parallel_rows")

@@ -1,0 +1,65 @@
+"""Fixed-point sampling: all pixels at once, from what they were before, until nothing changes.
+
+With the noise held fixed a sample is the solution of x = f(x, u), where f draws every pixel given those
+before it in x. Jacobi iteration finds it: each run of the network settles at least one more value, and mostly
+many (Song et al. 2021, arXiv:2002.03629; Wiggers & Hoogeboom 2020, arXiv:2002.09928).
+
+Shapes: B batch · H W C grid.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from tfprior.compilation import compiled
+from tfprior.distributions.base import Tensor
+from tfprior.priors.base import Prior
+from tfprior.sampling.loops import inputs
+from tfprior.sampling.request import Request
+
+
+class ParallelSamples(NamedTuple):
+    """What fixed-point sampling drew, and what it took.
+
+    Attributes:
+        values: (B, H, W, C) int32.
+        runs: (B,) int32, how often the network ran until the example stood still: over the whole grid, or by
+            rows over a row.
+    """
+
+    values: np.ndarray
+    runs: np.ndarray
+
+
+def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelSamples:
+    """Refines all grids until they stand still; one that does is left out of the runs to come."""
+    from rich.progress import Progress
+
+    count = len(request.uniforms)
+    values = np.zeros((count, *prior.grid_shape), "int32")
+    if request.observed is not None:
+        values[:] = request.observed
+    run, runs, moving = compiled(refine, prior), np.zeros(count, "int32"), np.arange(count)
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task("drawing", total=count)
+        for index in range(prior.num_steps * prior.channel_groups):
+            # A power of two examples, some of them twice: few sizes to compile for.
+            rows = np.resize(moving, min(count, 1 << (len(moving) - 1).bit_length()))
+            drawn = ops.convert_to_numpy(run(values[rows], request.examples(rows)))[: len(moving)]
+            moved = (drawn != values[moving]).any((1, 2, 3))
+            values[moving] = drawn
+            runs[moving] += 1
+            moving = moving[moved]
+            bar.update(task, completed=count - len(moving), description=f"drawing, run {index + 1}")
+            if not len(moving):
+                break
+    return ParallelSamples(values, runs)
+
+
+def refine(prior: Prior, values: Tensor, request: Request) -> Tensor:
+    """f(x, u): every pixel drawn given those before it in `values` (B, H, W, C)."""
+    params = prior(inputs(values, request.condition))
+    options: Any = (request.temperature, request.top_k, request.top_p)
+    drawn, nats = prior.distribution.sample(params, request.uniforms, *options)
+    return request.complete(drawn, nats)[0]

@@ -1,0 +1,105 @@
+"""What is to be drawn: the noise and everything else that decides a sample.
+
+Shapes: B batch · H W C grid · K uniforms a pixel.
+"""
+
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+from keras import ops
+
+from tfprior.distributions.base import Tensor
+from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
+from tfprior.priors.base import Prior
+
+
+class SamplingOptions(TypedDict, total=False):
+    """What every way of sampling takes.
+
+    Attributes:
+        condition: one row for each sample, for a conditional prior.
+        uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out.
+        seed: of the noise, for samples that repeat.
+        temperature: below 1 sharpens, above 1 flattens every distribution.
+        top_k: draws from the `top_k` most probable values of a channel only.
+        top_p: draws from the fewest values that hold a probability `top_p` only.
+        observed: known grids (B, H, W, C) to complete.
+        mask: True where a pixel of `observed` is hidden and is to be drawn: (H, W) or (B, H, W). It is drawn
+            given what comes before it in raster order, known or drawn; known pixels that come after it do
+            not bear on it, so that only what is hidden below what is known follows the model exactly.
+    """
+
+    condition: Any
+    uniforms: Any
+    seed: int | None
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    observed: Any
+    mask: Any
+
+
+class Request(NamedTuple):
+    """A request for whole grids; `at` makes it one for a row of each, and then for a pixel of the row."""
+
+    uniforms: Tensor  # (B, H, W, K) float32
+    condition: Tensor | None = None
+    temperature: Tensor | float = 1.0
+    top_k: Tensor | None = None
+    top_p: Tensor | None = None
+    observed: Tensor | None = None  # (B, H, W, C) int32
+    hidden: Tensor | None = None  # (B, H, W) bool
+
+    @classmethod
+    def of(
+        cls,
+        prior: Prior,
+        num_samples: int,
+        condition: Any = None,
+        uniforms: Any = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        observed: Any = None,
+        mask: Any = None,
+    ) -> "Request":
+        """Checks what a user asks for, and has it all in arrays.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        grid, distribution = prior.grid_shape, prior.distribution
+        uniforms = check_uniforms(uniforms, num_samples, grid, distribution.num_uniforms(grid[-1]), seed)
+        condition = as_array(condition)
+        check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
+        check_sampling_options(temperature, top_k, top_p, distribution.num_levels)
+        known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
+        return cls(
+            uniforms,
+            None if condition is None else ops.convert_to_numpy(condition),
+            np.asarray(temperature, "float32"),
+            None if top_k is None else np.asarray(top_k, "int32"),
+            None if top_p is None else np.asarray(top_p, "float32"),
+            known,
+            hidden,
+        )
+
+    def examples(self, index: np.ndarray) -> "Request":
+        """The request for these examples."""
+        return self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden")
+
+    def at(self, index: Tensor) -> "Request":
+        """The request for row `index` of every grid, or pixel `index` of every row."""
+        return self._each(lambda part: ops.take(part, index, axis=1), "uniforms", "observed", "hidden")
+
+    def _each(self, change: Any, *names: str) -> "Request":
+        parts = {name: getattr(self, name) for name in names}
+        return self._replace(**{name: change(part) for name, part in parts.items() if part is not None})
+
+    def complete(self, value: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
+        """What was drawn where it is hidden (…,), what was observed (…, C) elsewhere, and its nats (…,)."""
+        if self.observed is None:
+            return value, log_prob
+        hidden = ops.convert_to_tensor(self.hidden)
+        return ops.where(hidden[..., None], value, self.observed), ops.where(hidden, log_prob, 0.0)
