@@ -1,9 +1,9 @@
 """How unlike an image is to what a model was trained on.
 
 Simple images have high likelihoods, of whatever kind they are: one colour all over is more likely than most
-that a model has seen. J. Serrà, D. Álvarez, V. Gómez, O. Slizovskaia, J. F. Núñez and J. Luque, "Input complexity
-and out-of-distribution detection with likelihood-based generative models", ICLR 2020,
-https://arxiv.org/abs/1909.11480, take off how simple an image is:
+that a model has seen. The score of J. Serrà, D. Álvarez, V. Gómez, O. Slizovskaia, J. F. Núñez and J. Luque,
+"Input complexity and out-of-distribution detection with likelihood-based generative models", ICLR 2020,
+https://arxiv.org/abs/1909.11480, takes off how simple an image is:
 
     S(x) = −log2 p(x) − L(x), with L(x) the bits of the image as a file
 
