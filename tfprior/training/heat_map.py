@@ -34,6 +34,7 @@ UNIT = "bits per pixel"
 BAR_WIDTH, BAR_HEIGHT, TICK, MARGIN = 256, 12, 4, 24
 FONT_SIZE = 13
 PERCENTILE = 99.5
+SIDE = 96
 
 
 def save_heat_maps(
@@ -46,7 +47,8 @@ def save_heat_maps(
 ) -> None:
     """Draws images (N, H, W, C), each above its map (N, H, W) of bits per pixel, and a legend below.
 
-    All maps share one scale from 0 to a round number; the few pixels beyond it take its brightest colour.
+    All maps share one scale from 0 to a round number; the few pixels beyond it take its brightest colour. A
+    pixel is drawn `scale` pixels wide; left out, images are about 96 pixels wide.
 
     Raises:
         ValueError: for anything but integer grids, maps of other sizes or not of finite bits, or no columns.
@@ -57,7 +59,8 @@ def save_heat_maps(
             f"Got images {images.shape} and maps {bits.shape}; expected (N, H, W, C) and (N, H, W), the bits "
             "finite."
         )
-    ticks = nice_ticks(0, float(np.percentile(bits, PERCENTILE)))
+    ticks = nice_ticks(0, float(np.percentile(bits, PERCENTILE)), about=8)
+    scale = max(1, round(SIDE / max(images.shape[1:3]))) if scale is None else scale
     above, below = to_rgb(images, num_levels), colors_of(bits / ticks[-1])
     sheet = lay_out_pairs(enlarge(above, scale), enlarge(below, scale), columns)
     bar = legend(ticks, exceeded=bool(bits.max() > ticks[-1]))
