@@ -50,13 +50,14 @@ def score(
     tfprior score runs/digits --out scores.csv
     ```
 
-    Likelihood alone fails: simple images have a high one, of whatever kind they are. The score is the bits of
-    an image less its complexity, the bits of its smallest lossless file, PNG or WebP with its header (Serrà
-    et al. 2020). The higher, the more of an outlier. The last line is the area under the ROC curve of telling
-    the other data by each: 1 is perfect, 0.5 is chance.
+    Likelihood alone can fail: simple images have a high one, of whatever kind they are. The score is the
+    bits of an image less its complexity, the bits of its smallest lossless file, PNG or WebP with its
+    header (Serrà et al. 2020). The higher, the more of an outlier. The last line is the area under the ROC
+    curve of telling the other data by each: 1 is perfect, 0.5 is chance.
 
-    A conditional prior is taken as the mixture of all its classes, so labels are not used; of a prior of
-    codes, the bound that it gives together with its tokenizer is scored.
+    A conditional prior is taken as the mixture of all its classes, which takes a pass for each; labels are
+    not used. Of a prior of codes, the bound that it gives together with its tokenizer is scored. Of data
+    without test images, a held-out tenth is scored.
     """
     if out is not None:
         check_suffix("--out", out, ".csv")
