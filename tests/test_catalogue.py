@@ -172,6 +172,25 @@ def test_sublayers_share_the_policy(entry: Entry) -> None:
 
 
 @each_prior
+def test_the_map_of_a_likelihood_sums_to_it(entry: Entry) -> None:
+    prior = randomise(entry.build())
+    values, condition = values_of(prior), condition_of(prior)
+    nats = np.asarray(prior.pixel_log_prob(values, condition))
+    assert nats.shape == values.shape[:3]
+    assert nats.max() < 1e-5  # rounding
+    np.testing.assert_allclose(nats.sum((1, 2)), prior.log_prob(values, condition), rtol=1e-5)
+
+
+@each_tokenizer
+def test_the_map_of_a_tokenizer_sums_to_what_images_cost_given_their_codes(entry: Entry) -> None:
+    tokenizer, images = built(entry), entry.inputs()
+    nats = tokenizer.pixel_log_prob(images, batch_size=2)
+    assert nats.shape == images.shape[:3]
+    expected = tokenizer.distribution.log_prob(tokenizer(images).params, images)
+    np.testing.assert_allclose(nats, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_prior
 def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
     prior, half = randomise(entry.build()), randomise(entry.build(dtype="mixed_bfloat16"))
     values, condition = values_of(prior), condition_of(prior)

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from tfprior.cli import app, sentence
 from tfprior.cli.opening import whole_path
 from tfprior.data import CodesOrigin, load
+from tfprior.scoring import OutlierScores, auroc, outlier_scores
 from tfprior.training import (
     baseline_bits,
     load_generator,
@@ -27,13 +28,18 @@ from tfprior.training import (
     load_run,
     load_tokenizer,
     save_grid,
+    save_heat_maps,
     save_reconstructions,
     scores_of,
     split_of,
 )
 from tfprior.training.completion import spread
+from tfprior.training.run_folder import RunFolder
 
-COMMANDS = ("train", "evaluate", "encode", "reconstruct", "sample", "complete", "export", "verify", "info")
+COMMANDS = (
+    *("train", "evaluate", "score", "encode", "reconstruct"),
+    *("sample", "complete", "export", "verify", "info"),
+)
 TINY = ["--model", "pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8", "--no-xla"]
 VQ_VAE = ["--model", "vq_vae", "--codes", "6", "--code-dim", "3", "--downsampling", "2", "--filters", "4"]
 
@@ -193,6 +199,69 @@ def test_evaluate_prints_exact_bits_beside_the_baselines(trained: Path, data: Pa
     for name, number in baseline_bits(train, values, 4).items():
         assert name in printed
         assert f"{number:.4f}" in printed
+
+
+@pytest.mark.parametrize(("of", "split"), [("trained", "test"), ("tokenizer", "train"), ("of_codes", "test")])
+def test_evaluate_draws_where_the_bits_are(
+    request: pytest.FixtureRequest, tmp_path: Path, of: str, split: str
+) -> None:
+    folder = load_run(request.getfixturevalue(of))
+    out, expected = tmp_path / "maps.png", tmp_path / "expected.png"
+    printed = run("evaluate", folder.path, "--split", split, "--maps", out, "--num", 6)
+    assert f"{out}: 6 images above the bits of their pixels" in printed
+    model = load_generator(folder.path) if of == "of_codes" else folder.load()
+    source = folder.codes_origin.images if of == "of_codes" else {"name_or_path": data_of(folder)}
+    values, labels = split_of(load(**{"num_levels": 4, **source}), split, folder.config["options"])
+    chosen = spread(labels, len(values))[:6]
+    nats = np.asarray(model.pixel_log_prob(values[chosen], *([labels[chosen]] if model.num_classes else [])))
+    save_heat_maps(values[chosen], -nats / math.log(2), 4, expected)
+    np.testing.assert_array_equal(rgb(out), rgb(expected))
+
+
+def data_of(folder: RunFolder) -> str:
+    return str(folder.config["data"]["name_or_path"])
+
+
+def scored(source: Path, values: np.ndarray) -> OutlierScores:
+    model = load_prior(source)
+    return outlier_scores(model, values).per_dim(math.prod(model.grid_shape))
+
+
+def test_score_compares_its_own_images_with_others(trained: Path, data: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    other, out = tmp_path / "noise.npz", tmp_path / "scores.csv"
+    noise = rng.integers(4, size=(30, 4, 5, 1)).astype("uint8")
+    np.savez(other, x_train=noise[:1], x_test=noise[1:])
+    printed = run("score", trained, "--data", other, "--levels", 4, "--out", out)
+    with np.load(data) as archive:
+        own, labels = scored(trained, archive["x_test"]), archive["y_test"]
+    others = scored(trained, noise[1:])
+    for part, name in ((own, "made (own)"), (others, "noise (other)")):
+        assert name in printed
+        assert all(f"{numbers.mean():.4f}" in printed for numbers in part)
+    assert "AUROC" in printed
+    for name in ("bits", "score"):
+        assert f"{auroc(getattr(own, name), getattr(others, name)):.4f}" in printed
+    rows = epochs_in(out)
+    assert [row["set"] for row in rows] == ["own"] * 10 + ["other"] * 29
+    assert [row["index"] for row in rows] == [str(place) for place in (*range(10), *range(29))]
+    assert [row["label"] for row in rows] == [*map(str, labels), *[""] * 29]
+    for column, name in (("bits_per_dim", "bits"), ("complexity", "complexity"), ("score", "score")):
+        expected = np.concatenate([getattr(own, name), getattr(others, name)])
+        np.testing.assert_allclose([float(row[column]) for row in rows], expected, rtol=1e-7)
+
+
+def test_score_takes_some_of_its_own_images(trained: Path, of_codes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    printed = run("score", trained, "--num", 4, "--out", out)
+    assert f"{out}: 4 images" in printed
+    assert "AUROC" not in printed
+    assert [row["index"] for row in epochs_in(out)] == ["0", "1", "2", "3"]
+    generator = load_generator(of_codes)
+    images = load(**load_run(of_codes).codes_origin.images)
+    expected = outlier_scores(generator, images.x_test).per_dim(32)
+    printed = run("score", of_codes)
+    assert all(f"{numbers.mean():.4f}" in printed for numbers in expected)
 
 
 def test_sample_draws_the_classes_asked_for(trained: Path, tmp_path: Path) -> None:
@@ -401,6 +470,9 @@ def test_a_tokenizer_that_moved_or_changed(of_codes: Path, tokenizer: Path, tmp_
     assert result.exit_code == 0
     assert "Bits per code alone: " in result.stderr
     assert "this prior and its tokenizer" not in result.stdout
+    result = CliRunner().invoke(app, ["evaluate", str(prior), "--maps", str(picture)])
+    assert "does not tell the images of its codes" in result.stderr
+    assert not picture.exists()
     assert "this prior and its tokenizer" in run("evaluate", prior, "--tokenizer", tokenizer)
     run("sample", prior, "--num", 2, "--out", picture, "--tokenizer", tokenizer)
     run("complete", prior, "--num", 1, "--out", picture, "--tokenizer", tokenizer)
@@ -474,6 +546,12 @@ def test_info_describes_runs_and_files(trained: Path) -> None:
         ("evaluate {tmp}", 1, "holds no config.json"),
         ("evaluate {run} --split all", 2, "--split"),
         ("evaluate {run} --data digits", 1, "has grids (8, 8, 1) of 17 levels; expected (4, 5, 1) of 4"),
+        ("score {run} --data digits", 1, "has grids (8, 8, 1) of 17 levels; expected (4, 5, 1) of 4"),
+        ("score {run} --data {codes}", 1, "of 6 codes; expected (4, 5, 1) of 4"),
+        ("score {run} --out {tmp}/scores.txt", 2, "scores.txt: expected a name that ends in .csv"),
+        ("score {tokenizer}", 1, "is a tokenizer; train a prior on its codes"),
+        ("score {tmp}/missing", 1, "is no folder; expected the --out"),
+        ("evaluate {run} --num 0", 2, "--num"),
         ("sample {run} --class 2", 2, "--class 2: expected a class in [0, 1]"),
         ("sample {run} --temperature 0", 1, "temperature=0.0; expected a positive number"),
         ("sample {run} --top-k 9", 1, "top_k=9"),

@@ -13,15 +13,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"__init__", "layers", "distributions", "data"}
-    | {"atomic", "compilation", "grid_model", "inputs", "sharding"},
+    | {"atomic", "compilation", "grid_model", "image_files", "inputs", "sharding"},
     {"priors", "tokenizers", "encoders"},
-    {"sampling", "generator", "training", "pretraining"},
+    {"sampling", "scoring", "generator", "training", "pretraining"},
     {"export"},
     {"cli"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
-CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling", "generator"}
+CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling", "scoring", "generator"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},

@@ -116,6 +116,21 @@ def test_the_bound_is_the_codes_and_the_images_given_them(kind: str) -> None:
     np.testing.assert_allclose(model.bits_per_dim(x, LABELS), -nats / 32 / math.log(2), rtol=1e-5)
 
 
+@each_kind
+def test_the_map_of_the_bound_shares_codes_out_among_their_pixels(kind: str) -> None:
+    model, x = generator(kind), images(5)
+    grids = model.tokenizer.grids_of(model.tokenizer.encode(x))
+    expected = model.tokenizer.pixel_log_prob(x)
+    for index, (prior, grid) in enumerate(zip(model.priors, grids, strict=True)):
+        cell = 8 // grid.shape[1], 4 // grid.shape[2]
+        shares = np.asarray(prior.pixel_log_prob(grid, model.condition_of(grids[:index], LABELS)))
+        expected = expected + np.kron(shares / (cell[0] * cell[1]), np.ones((1, *cell), "float32"))
+    nats = model.pixel_log_prob(x, LABELS, batch_size=2)
+    assert nats.shape == (5, 8, 4)
+    np.testing.assert_allclose(nats, expected, rtol=1e-5)
+    np.testing.assert_allclose(nats.sum((1, 2)), model.log_prob(x, LABELS), rtol=1e-5)
+
+
 def test_the_bound_lies_below_the_likelihood() -> None:
     """Of images so small that all codes can be summed over."""
     model = tokenizer(image_shape=(4, 2, 1), distribution=DiscretizedLogistic(4))

@@ -366,6 +366,7 @@ def test_log_prob_is_the_sum_over_pixels_and_channels(kind: Any, grid: Any) -> N
     values, labels = values_of(prior), condition_of(prior)
     logits = whole(prior, values, labels).astype("float64").reshape(*values.shape, 4)
     nats = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, values[..., None], -1)[..., 0]
+    np.testing.assert_allclose(prior.pixel_log_prob(values, labels), -nats.sum(3), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(prior.log_prob(values, labels), -nats.sum((1, 2, 3)), rtol=1e-5)
     bits = nats.mean((1, 2, 3)) / np.log(2)
     np.testing.assert_allclose(prior.bits_per_dim(values, labels), bits, rtol=1e-5)
@@ -615,7 +616,7 @@ def test_targets_are_refused(method: str) -> None:
 NUMPY_BATCHES = [case for case in BAD_BATCHES if isinstance(case[1], np.ndarray) and case[1].size]
 
 
-@pytest.mark.parametrize("method", ["log_prob", "bits_per_dim"])
+@pytest.mark.parametrize("method", ["log_prob", "pixel_log_prob", "bits_per_dim"])
 @pytest.mark.parametrize(("condition", "values", "message"), NUMPY_BATCHES)
 def test_bad_values_have_no_likelihood(condition: str, values: Any, message: str, method: str) -> None:
     with pytest.raises(ValueError, match=message):

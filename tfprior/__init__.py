@@ -17,6 +17,7 @@ _SUBMODULES = (
     "layers",
     "priors",
     "sampling",
+    "scoring",
     "tokenizers",
     "training",
 )

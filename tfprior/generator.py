@@ -129,21 +129,46 @@ class Generator(keras.Model):
         Raises:
             ValueError: for images or a condition of the wrong shape, type or range.
         """
+        return in_batches(Generator.bound, self, self._checked(images, condition), batch_size)
+
+    def pixel_log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+        """What each pixel has of the bound that `log_prob` gives, in nats: (N, H, W, C) → (N, H, W).
+
+        log p(pixel | codes), and the log p of each code spread evenly over the pixels that it stands for.
+
+        Raises:
+            ValueError: for images or a condition of the wrong shape, type or range.
+        """
+        return in_batches(Generator.pixel_bound, self, self._checked(images, condition), batch_size)
+
+    def bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What `log_prob` gives, of tensors."""
+        return sum(ops.sum(nats, axis=(1, 2)) for nats in self._nats(images, condition))
+
+    def pixel_bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What `pixel_log_prob` gives, of tensors."""
+        height, width, _ = self.tokenizer.image_shape
+        return sum(over_pixels(nats, height, width) for nats in self._nats(images, condition))
+
+    def _nats(self, images: Tensor, condition: Tensor | None) -> list[Tensor]:
+        """log p of the pixels given their codes (B, H, W), then of the codes of each grid (B, h, w)."""
+        codes = self.tokenizer.codes(images)
+        grids = self.tokenizer.grids_of(codes)
+        return [
+            self.tokenizer.distribution.log_prob(self.tokenizer.params(codes), images),
+            *(
+                prior.pixel_log_prob(grid, self.condition_of(grids[:index], condition))
+                for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True))
+            ),
+        ]
+
+    def _checked(self, images: Any, condition: Any) -> list[Any]:
+        """Images and condition as arrays, or ValueError."""
         images, condition = as_array(images), as_array(condition)
         self.tokenizer.check_inputs(images)
         prior = self.priors[0]
         check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
-        return in_batches(Generator.bound, self, [images, condition], batch_size)
-
-    def bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What `log_prob` gives, of tensors."""
-        codes = self.tokenizer.codes(images)
-        params = self.tokenizer.params(codes)
-        nats = ops.sum(self.tokenizer.distribution.log_prob(params, images), axis=(1, 2))
-        grids = self.tokenizer.grids_of(codes)
-        for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True)):
-            nats = nats + prior.log_prob(grid, self.condition_of(grids[:index], condition))
-        return nats
+        return [images, condition]
 
     def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
         """The condition of the prior that comes after these codes: `condition` itself for the first one."""
@@ -200,3 +225,9 @@ def coarsened(hidden: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     count, height, width = hidden.shape
     blocks = hidden.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
     return np.asarray(blocks.any((2, 4)))
+
+
+def over_pixels(nats: Tensor, height: int, width: int) -> Tensor:
+    """What each cell holds shared evenly among the pixels that it stands for: (B, h, w) → (B, H, W)."""
+    rows, columns = height // nats.shape[1], width // nats.shape[2]
+    return ops.repeat(ops.repeat(nats / (rows * columns), rows, axis=1), columns, axis=2)

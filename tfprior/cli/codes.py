@@ -13,7 +13,7 @@ from tfprior.cli.options import (
     LevelsOption,
     Split,
     TokenizerRunArgument,
-    check_npz,
+    check_suffix,
 )
 
 
@@ -34,7 +34,7 @@ def encode(
     The file has x_train, x_test, num_levels and, if there are labels, y_train and y_test; it remembers the
     tokenizer and a digest of its weights.
     """
-    check_npz("--out", out)
+    check_suffix("--out", out, ".npz")
     import_keras()
     from tfprior.data import CodesOrigin, encode_images, save_npz
     from tfprior.training import load_run, load_tokenizer

@@ -1,5 +1,6 @@
 """`tfprior evaluate`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tfprior.data import Images
+    from tfprior.generator import Generator
+    from tfprior.priors import Prior
+    from tfprior.tokenizers import Tokenizer
 
 
 def evaluate(
@@ -30,16 +34,24 @@ def evaluate(
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
     tokenizer: TokenizerOption = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="A picture to write: images above the bits that each pixel takes.")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="How many images it shows.")] = 32,
 ) -> None:
-    """Measure bits per dimension beside three baselines on the same images.
+    """Measure bits per dimension beside baselines on the same images.
 
     ```
     tfprior evaluate runs/digits
     tfprior evaluate runs/digits --split validation
+    tfprior evaluate runs/digits --maps maps.png --num 16
     ```
 
     Of a tokenizer they are a bound, in which all codes are equally probable, and the use of its codes is
     shown too. Of a prior of codes they are bits per code; the bound of prior and tokenizer together follows.
+
+    --maps shows where the bits are, dark what was likely and bright what surprised. A tokenizer's are those
+    of pixels given their codes; of a prior of codes, a code's are spread over the pixels it stands for.
     """
     import_keras()
     from tfprior.data import load
@@ -52,6 +64,8 @@ def evaluate(
     generator = generator_of(folder, tokenizer) if folder.of_codes else None
     model = folder.load() if generator is None else generator.priors[0]
     images = images_of(folder, data, image_size, levels)
+    if maps is not None and images.are_codes and (generator is None or images.origin is None):
+        raise typer.BadParameter(f"--maps: {run} does not tell the images of its codes; leave it out.")
     scores = scores_of(model, *split_of(images, split.value, options))
     bits = scores["bits_per_dim"]
     name = "this tokenizer, uniform codes" if folder.is_tokenizer else "this prior"
@@ -63,6 +77,33 @@ def evaluate(
         images = load(**images.origin.images)
         bounds = bound_scores(generator, *split_of(images, split.value, options), bits_per_code=bits)
         console.print(compared(bounds, images, split, options))
+    if maps is not None:
+        count = draw_maps(model if generator is None else generator, images, split, options, num, maps)
+        typer.echo(f"{maps}: {count} images above the bits of their pixels")
+
+
+def draw_maps(
+    model: "Prior | Tokenizer | Generator",
+    images: "Images",
+    split: Split,
+    options: dict[str, Any],
+    num: int,
+    path: Path,
+) -> int:
+    """Draws images of each class in turn; gives their number."""
+    import math
+
+    import numpy as np
+
+    from tfprior.training import save_heat_maps, split_of
+    from tfprior.training.completion import spread
+
+    values, labels = split_of(images, split.value, options)
+    index = spread(labels, len(values))[:num]
+    given = [] if model.num_classes is None or labels is None else [labels[index]]
+    nats = np.asarray(model.pixel_log_prob(values[index], *given))
+    save_heat_maps(values[index], nats / -math.log(2), images.num_levels, path)
+    return len(index)
 
 
 SCORE_NAMES = {

@@ -31,6 +31,6 @@ LevelsOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 
-def check_npz(option: str, path: Path) -> None:
-    if path.suffix != ".npz":
-        raise typer.BadParameter(f"{option} {path}: expected a name that ends in .npz.")
+def check_suffix(option: str, path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise typer.BadParameter(f"{option} {path}: expected a name that ends in {suffix}.")

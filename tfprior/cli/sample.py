@@ -16,7 +16,7 @@ from tfprior.cli.options import (
     RunArgument,
     SeedOption,
     TokenizerOption,
-    check_npz,
+    check_suffix,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def sample(
     from tfprior.training.pictures import save_grid
 
     if npz is not None:
-        check_npz("--npz", npz)
+        check_suffix("--npz", npz, ".npz")
     if tokenizer is not None and (source / MANIFEST).exists():
         raise typer.BadParameter("--tokenizer: a bundle has its tokenizer inside; leave it out.")
     codes = None

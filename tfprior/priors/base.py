@@ -156,8 +156,8 @@ class Prior(GridModel):
 
     # Whole grids
 
-    def log_prob(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
+    def pixel_log_prob(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Exact log-likelihood of each pixel given those before it, in nats: (B, H, W, C) → (B, H, W).
 
         Raises:
             ValueError: for values or a condition of the wrong shape, type or range.
@@ -165,7 +165,15 @@ class Prior(GridModel):
         values, condition = as_array(values), as_array(condition)
         self.check_inputs(values, condition)
         inputs = values if condition is None else {"values": values, "condition": condition}
-        return ops.sum(self.distribution.log_prob(self(inputs, training=False), values), axis=(1, 2))
+        return self.distribution.log_prob(self(inputs, training=False), values)
+
+    def log_prob(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Exact log-likelihood in nats, the sum of `pixel_log_prob`: values (B, H, W, C) → (B,).
+
+        Raises:
+            ValueError: for values or a condition of the wrong shape, type or range.
+        """
+        return ops.sum(self.pixel_log_prob(values, condition), axis=(1, 2))
 
     def bits_per_dim(self, values: Tensor, condition: Tensor | None = None) -> Tensor:
         """−log2 p / (H · W · C): values (B, H, W, C) → (B,)."""

@@ -202,6 +202,16 @@ class Tokenizer(GridModel):
         """
         return as_levels(self.decode(self.encode(images, batch_size), batch_size))
 
+    def pixel_log_prob(self, images: Any, batch_size: int = 64) -> np.ndarray:
+        """Log-likelihood of each pixel given the codes of its image, in nats: (N, H, W, C) → (N, H, W).
+
+        Raises:
+            ValueError: for images of the wrong shape, type or range.
+        """
+        images = as_array(images)
+        self.check_inputs(images)
+        return in_batches(_pixel_log_prob, self, [images], batch_size)
+
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
         check_values(values, self.grid_shape, self.distribution.num_levels, "images")
         if condition is not None:
@@ -247,3 +257,7 @@ def _encode(tokenizer: Tokenizer, images: Tensor) -> Codes:
 
 def _decode(tokenizer: Tokenizer, *grids: Tensor) -> Tensor:
     return tokenizer.expected(tokenizer.codes_of(grids))
+
+
+def _pixel_log_prob(tokenizer: Tokenizer, images: Tensor) -> Tensor:
+    return tokenizer.distribution.log_prob(tokenizer.params(tokenizer.codes(images)), images)

@@ -100,8 +100,9 @@ images = sample(prior, 16, {condition}seed=0)"""
 
 LIMITS_OF_PRIORS = """\
 The prior knows the images it was trained on and no others: likelihoods of images of another kind, size or
-number of levels mean little, and likelihood alone does not tell whether an image is of the kind it knows.
-Samples may resemble training images, more so after many epochs on few images."""
+number of levels mean little, and likelihood alone does not tell whether an image is of the kind it knows
+(`tfprior score` corrects it for how complex images are). Samples may resemble training images, more so after
+many epochs on few images."""
 
 LIMITS_OF_TOKENIZERS = """\
 The tokenizer knows the images it was trained on and no others: what its codes leave out of an image, and of

@@ -55,8 +55,7 @@ def save_reconstructions(
             "shape (N, H, W, C)."
         )
     above, below = (enlarge(to_rgb(part, num_levels), scale) for part in (originals, reconstructions))
-    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*above[:, :GAP].shape[:3], 3))
-    save_png(lay_out(np.concatenate([above, between, below], axis=1), columns, 6 * GAP), path)
+    save_png(lay_out_pairs(above, below, columns), path)
 
 
 def save_completions(
@@ -125,6 +124,16 @@ def lay_out(tiles: np.ndarray, columns: int, row_gap: int) -> Image.Image:
         for x, tile in enumerate(row):
             canvas.paste(Image.fromarray(tile), (GAP + x * (width + GAP), GAP + y * (height + row_gap)))
     return canvas
+
+
+def lay_out_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> Image.Image:
+    """Tiles (N, H, W, 3) uint8 above others of the same shape, pair by pair on one sheet.
+
+    Raises:
+        ValueError: for no columns.
+    """
+    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*above[:, :GAP].shape[:3], 3))
+    return lay_out(np.concatenate([above, between, below], axis=1), columns, 6 * GAP)
 
 
 def to_rgb(images: np.ndarray, num_levels: int) -> np.ndarray:

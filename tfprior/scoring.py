@@ -1,0 +1,134 @@
+"""How unlike an image is to what a model was trained on.
+
+Simple images have high likelihoods, of whatever kind they are: one colour all over is more likely than most
+that a model has seen. The score of J. Serrà, D. Álvarez, V. Gómez, O. Slizovskaia, J. F. Núñez and J. Luque,
+"Input complexity and out-of-distribution detection with likelihood-based generative models", ICLR 2020,
+https://arxiv.org/abs/1909.11480, takes off how simple an image is:
+
+    S(x) = −log2 p(x) − L(x), with L(x) the bits of the image as a file
+
+which is the likelihood ratio of a compressor that knows no images, and the model.
+
+Shapes: N images · H W C · K classes.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfprior.compilation import in_batches
+from tfprior.distributions.base import Tensor
+from tfprior.generator import Generator
+from tfprior.image_files import bytes_alone, check_fits_files
+from tfprior.inputs import as_array
+from tfprior.priors.base import Prior
+from tfprior.tokenizers.base import Tokenizer
+
+
+class OutlierScores(NamedTuple):
+    """Scores of N images, higher for what is less like the training images.
+
+    Attributes:
+        bits: −log2 p(x), what the model needs for an image (N,).
+        complexity: bits of the image's smallest lossless file (N,).
+        score: bits − complexity (N,).
+    """
+
+    bits: np.ndarray
+    complexity: np.ndarray
+    score: np.ndarray
+
+    def per_dim(self, num_dims: int) -> "OutlierScores":
+        """The same in bits per dimension, of images of H · W · C = `num_dims`."""
+        return OutlierScores(*(part / num_dims for part in self))
+
+
+def outlier_scores(
+    model: Prior | Generator, images: Any, condition: Any = None, batch_size: int = 64
+) -> OutlierScores:
+    """Scores images (N, H, W, C) in bits, corrected for how complex they are.
+
+    Args:
+        model: a prior of images, or a generator, whose bound stands for the likelihood.
+        images: integers of the model's grid.
+        condition: what the images are given; without it, a model of classes is the mixture of them, see
+            `log_likelihood`.
+        batch_size: images at once.
+
+    Raises:
+        ValueError: for images or a condition of the wrong shape, type or range, and for what PNG and WebP do
+            not hold: more than 256 levels, or other than 1 to 4 channels.
+        ArithmeticError: where the model gives NaN.
+    """
+    images, pixels = as_array(images), model_of_pixels(model)
+    num_levels = pixels.distribution.num_levels
+    check_fits_files(num_levels, pixels.grid_shape[-1])
+    bits = -log_likelihood(model, images, condition, batch_size) / math.log(2)
+    if np.isnan(bits).any():
+        raise ArithmeticError("The likelihoods are NaN, so the training diverged; load a model from before.")
+    complexity = file_bits(np.asarray(images), num_levels)
+    return OutlierScores(bits, complexity, bits - complexity)
+
+
+def log_likelihood(
+    model: Prior | Generator, images: Any, condition: Any = None, batch_size: int = 64
+) -> np.ndarray:
+    """log p(x) in nats, or a generator's bound: images (N, H, W, C) → (N,) float64.
+
+    Without labels as `condition`, the images of a model of K classes may be of any of them, each as probable
+    as any other: log p(x) = log Σ p(x | class) / K.
+
+    Raises:
+        ValueError: for images or a condition of the wrong shape, type or range.
+    """
+    images, condition = as_array(images), as_array(condition)
+    if condition is not None or model.num_classes is None:
+        return conditional_log_likelihood(model, images, condition, batch_size)
+    of_classes = [
+        conditional_log_likelihood(model, images, np.full(len(images), label, "int32"), batch_size)
+        for label in range(model.num_classes)
+    ]
+    return np.logaddexp.reduce(of_classes) - math.log(model.num_classes)
+
+
+def conditional_log_likelihood(
+    model: Prior | Generator, images: Any, condition: Any, batch_size: int
+) -> np.ndarray:
+    """log p(x | condition) in nats, computed in batches: (N, H, W, C) → (N,) float64."""
+    if isinstance(model, Generator):
+        return model.log_prob(images, condition, batch_size).astype("float64")
+    model.check_inputs(images, condition)
+    return np.asarray(in_batches(_log_prob, model, [images, condition], batch_size), "float64")
+
+
+def file_bits(images: np.ndarray, num_levels: int) -> np.ndarray:
+    """Bits of each image (N, H, W, C) in its smallest file, PNG or lossless WebP → (N,) float64.
+
+    Headers count: they are nearly as long for all images of one grid, and move their scores alike.
+
+    Raises:
+        ValueError: for more than 256 levels, or other than 1 to 4 channels.
+    """
+    return 8.0 * np.minimum.reduce(list(bytes_alone(images, num_levels).values()))
+
+
+def auroc(own: np.ndarray, others: np.ndarray) -> float:
+    """How well scores tell images of another kind from one's own: (N,), (M,) → the area under the ROC curve.
+
+    It is the probability that one of `others` scores higher than one of `own`: 1 tells all apart, 0.5 is
+    chance, and less is the wrong way round.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    is_other = np.arange(len(own) + len(others)) >= len(own)
+    return float(roc_auc_score(is_other, np.concatenate([own, others])))
+
+
+def model_of_pixels(model: Prior | Generator) -> Prior | Tokenizer:
+    """The part whose grid the images are: the prior itself, or a generator's tokenizer."""
+    return model.tokenizer if isinstance(model, Generator) else model
+
+
+def _log_prob(prior: Prior, values: Tensor, condition: Tensor | None = None) -> Tensor:
+    return prior.log_prob(values, condition)
