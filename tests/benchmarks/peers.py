@@ -1,6 +1,6 @@
 """Samplers side by side on the CPU: ours, PyTorch's naive loop and TensorFlow Probability's PixelCNN.
 
-    pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu   # for one row alone
+    pip install torch==2.13.0   # for one row alone
     python tests/benchmarks/peers.py    # about half an hour on two cores; --batches 1 16: a third of that
 
 Each network is measured in a process of its own, untrained, with the threads its library takes by default,
@@ -35,7 +35,7 @@ METHODS = ("cached", "parallel", "parallel_rows")
 """Ours besides "full"; the first is what all others are compared with."""
 RUNS_AGAIN_BELOW = 20.0
 """Seconds."""
-PIP = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+PIP = "pip install torch==2.13.0"
 
 Run = Callable[[], np.ndarray]
 
