@@ -15,13 +15,14 @@ FLOORS = [
     {"__init__", "layers", "distributions", "data"}
     | {"atomic", "compilation", "grid_model", "inputs", "sharding"},
     {"priors", "tokenizers", "encoders"},
-    {"sampling", "generator", "training", "pretraining"},
+    {"sampling", "generator", "compression", "training", "pretraining"},
     {"export"},
     {"cli"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
-CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling", "generator"}
+CORE = {"layers", "distributions", "priors", "tokenizers", "encoders"}
+CORE |= {"sampling", "generator", "compression"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},

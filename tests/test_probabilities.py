@@ -1,4 +1,4 @@
-"""The probabilities of every level of a channel: they sum to 1, and chained over channels they are `log_prob`."""
+"""The probabilities of every level of a channel: they sum to 1, and chained they are `log_prob`."""
 
 import itertools
 from typing import Any

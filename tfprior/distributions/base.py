@@ -54,7 +54,7 @@ class OutputDistribution(abc.ABC):
 
     @abc.abstractmethod
     def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
-        """Of every level of one channel, given those before it: params (…, P), values (…, C) → (…, L) float32.
+        """Of every level of a channel, given those before it: params (…, P), values (…, C) → (…, L) float32.
 
         They sum to 1, and by the chain rule their logs add up to `log_prob` over the channels. Of `values`
         only the channels before `channel` are read.
