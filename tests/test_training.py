@@ -46,7 +46,7 @@ from tfprior.training import (
     scores_of,
     train,
 )
-from tfprior.training.baselines import png_sizes
+from tfprior.training.baselines import arranged_sizes, picture_sizes
 from tfprior.training.building import output_distribution
 from tfprior.training.callbacks import Clock, Schedule, clock_face
 from tfprior.training.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks, nice_ticks
@@ -101,7 +101,7 @@ def test_uniform_and_histogram_are_what_a_hand_computes() -> None:
 def test_png_is_the_smallest_of_its_forms() -> None:
     images = np.zeros((9, 8, 8, 1), "uint8")
     images[:, 2:6, 2:6] = 200
-    sizes = png_sizes(images, 256)
+    sizes = arranged_sizes(images, 256, "PNG")
     alone = io.BytesIO()
     Image.fromarray(images[0, ..., 0]).save(alone, "PNG", optimize=True)
     assert sizes["each image alone"] == 9 * alone.tell()
@@ -113,7 +113,7 @@ def test_png_is_the_smallest_of_its_forms() -> None:
 
 def test_png_packs_few_levels() -> None:
     noise = np.random.default_rng(0).integers(2, size=(4, 32, 32, 1)).astype("uint8")
-    assert 8 * min(png_sizes(noise, 2).values()) / noise.size < 1.3
+    assert 8 * min(arranged_sizes(noise, 2, "PNG").values()) / noise.size < 1.3
 
 
 def test_png_is_left_out_where_it_does_not_fit() -> None:
@@ -121,6 +121,21 @@ def test_png_is_left_out_where_it_does_not_fit() -> None:
     assert set(baseline_bits(images, images, 300)) == {"uniform", "histogram"}
     many = np.zeros((2, 2, 2, 5), "uint8")
     assert set(baseline_bits(many, many, 4)) == {"uniform", "histogram"}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pictures_of_any_channels_are_kept_without_loss(channels: int) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(4, 20, 30, channels)).astype("uint8")
+    sizes = picture_sizes(noise, 256)
+    assert [name.split(" (")[0] for name in sizes] == ["PNG", "WebP"]
+    assert all(0.97 < size / noise.size < 1.6 for size in sizes.values())  # noise keeps all its bits
+
+
+def test_pictures_too_long_for_webp_are_left_out() -> None:
+    images = np.zeros((9, 2000, 2, 1), "uint8")
+    assert set(arranged_sizes(images, 256, "WebP")) == {"each image alone", "all in one mosaic"}
+    assert len(arranged_sizes(images, 256, "PNG")) == 3
+    assert set(picture_sizes(np.zeros((1, 2, 16384, 1), "uint8"), 256)) == {"PNG (each image alone)"}
 
 
 def test_baselines_refuse_other_grids() -> None:

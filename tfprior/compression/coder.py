@@ -76,8 +76,12 @@ class Decoder:
 
 def _constriction() -> tuple[Any, Any]:
     """The range coder, and its distributions by a table of probabilities."""
-    import constriction
-
+    try:
+        import constriction
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Compression needs the package constriction: pip install 'tfprior[compress]'.", name=error.name
+        ) from error
     # `perfect` tables are a hundredth of a percent smaller and many times slower.
     return constriction.stream.queue, constriction.stream.model.Categorical(perfect=False)
 

@@ -41,7 +41,7 @@ def compress(
     model: Prior | Generator,
     images: Any,
     condition: Any = None,
-    batch_size: int = 64,
+    batch_size: int = 128,
     progress: bool = False,
 ) -> bytes:
     """Images (N, H, W, C) in as many bits as −log2 of their likelihood, and 60 bytes more.

@@ -2,9 +2,15 @@
 
 import io
 import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+
+Format = Literal["PNG", "WebP"]
+LONGEST = {"PNG": 2**31 - 1, "WebP": 16383}
+"""Pixels on a side of a picture."""
 
 
 def baseline_bits(
@@ -26,11 +32,29 @@ def baseline_bits(
             "equal grids and at least one image."
         )
     bits = {"uniform": math.log2(num_levels), "histogram": histogram_bits(train, images, num_levels)}
-    if not are_codes and num_levels <= 256 and images.shape[-1] <= 4:
-        sizes = png_sizes(images.astype("uint8"), num_levels)
-        smallest = min(sizes, key=sizes.__getitem__)
-        bits[f"PNG ({smallest})"] = 8 * sizes[smallest] / images.size
+    if not are_codes:
+        sizes = picture_sizes(images, num_levels, formats=("PNG",))
+        bits.update({name: 8 * size / images.size for name, size in sizes.items()})
     return bits
+
+
+def picture_sizes(
+    images: np.ndarray, num_levels: int, formats: Sequence[Format] = ("PNG", "WebP")
+) -> dict[str, int]:
+    """Bytes of all images (N, H, W, C) in each format without loss, the smallest that Pillow makes.
+
+    The name says if of each image alone or of all in one picture; a format is left out where images do not
+    fit: above 256 levels, or other than 1 to 4 channels.
+    """
+    if num_levels > 256 or images.shape[-1] > 4:
+        return {}
+    found = {}
+    for name in formats:
+        sizes = arranged_sizes(images.astype("uint8"), num_levels, name)
+        if sizes:
+            smallest = min(sizes, key=sizes.__getitem__)
+            found[f"{name} ({smallest})"] = sizes[smallest]
+    return found
 
 
 def histogram_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> float:
@@ -43,33 +67,44 @@ def histogram_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> fl
     return float(-log2[position, images.reshape(-1, dims)].mean())
 
 
-def png_sizes(images: np.ndarray, num_levels: int) -> dict[str, int]:
-    """Bytes of all images (N, H, W, C) uint8 as PNG: each alone, one below the other, and side by side."""
+def arranged_sizes(images: np.ndarray, num_levels: int, name: Format) -> dict[str, int]:
+    """Bytes of all images (N, H, W, C) uint8: each alone, one below the other, and side by side.
+
+    A picture that is too long for the format is left out.
+    """
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     padded = np.concatenate([images, np.zeros((rows * columns - count, *images.shape[1:]), "uint8")])
     mosaic = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    pictures = {
+        "all in one column": images.reshape(count * height, width, channels),
+        "all in one mosaic": mosaic.reshape(rows * height, columns * width, channels),
+    }
+    fitting = {"each image alone": list(images), **{where: [picture] for where, picture in pictures.items()}}
     return {
-        "each image alone": sum(_png_size(image, num_levels) for image in images),
-        "all in one column": _png_size(images.reshape(count * height, width, channels), num_levels),
-        "all in one mosaic": _png_size(mosaic.reshape(rows * height, columns * width, channels), num_levels),
+        where: sum(_size(picture, num_levels, name) for picture in some)
+        for where, some in fitting.items()
+        if max(some[0].shape) <= LONGEST[name]
     }
 
 
-def _png_size(pixels: np.ndarray, num_levels: int) -> int:
-    """Bytes of one picture, packed to 1, 2 or 4 bits a pixel where the levels allow and it is smaller."""
+def _size(pixels: np.ndarray, num_levels: int, name: Format) -> int:
+    """Bytes of one picture; a PNG is packed to 1, 2 or 4 bits a pixel where the levels allow, if smaller."""
     grey = pixels.shape[-1] == 1
     picture = Image.fromarray(pixels[..., 0] if grey else pixels)
-    sizes = [_saved(picture)]
+    if name == "WebP":
+        return _saved(picture, "WEBP", lossless=True, quality=100, exact=True)
+    sizes = [_saved(picture, "PNG", optimize=True)]
     if grey and num_levels <= 16:
         packed = picture.copy()
         packed.putpalette([level for level in range(num_levels) for _ in range(3)])
-        sizes.append(_saved(packed, bits=next(bits for bits in (1, 2, 4) if num_levels <= 2**bits)))
+        bits = next(bits for bits in (1, 2, 4) if num_levels <= 2**bits)
+        sizes.append(_saved(packed, "PNG", optimize=True, bits=bits))
     return min(sizes)
 
 
-def _saved(picture: Image.Image, **options: int) -> int:
+def _saved(picture: Image.Image, name: str, **options: Any) -> int:
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True, **options)
+    picture.save(file, name, **options)
     return file.tell()
