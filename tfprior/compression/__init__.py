@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "batches": ["Contents"],
         "container": ["Header", "read_header"],
-        "lossless": ["Decompressed", "compress", "decompress"],
+        "lossless": ["compress", "decompress"],
     },
 )

@@ -6,22 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from tfprior.generator import Generator
-from tfprior.priors.base import Prior
+from tfprior.compression.model import Model, parts
 
 ARCHITECTURE, WEIGHTS, CONDITION, IMAGES = 4, 8, 4, 8
 """Bytes of each."""
 
 
-def of_architecture(model: Prior | Generator) -> bytes:
+def of_architecture(model: Model) -> bytes:
     """The same for models of the same configuration, whatever they are called."""
     config = {"class": type(model).__name__, **_nameless(model.get_config())}
     return _first(ARCHITECTURE, json.dumps(config, sort_keys=True, default=str).encode())
 
 
-def of_weights(model: Prior | Generator) -> bytes:
-    models = [model.tokenizer, *model.priors] if isinstance(model, Generator) else [model]
-    return _first(WEIGHTS, *(part.weights_digest().encode() for part in models))
+def of_weights(model: Model) -> bytes:
+    return _first(WEIGHTS, *(part.weights_digest().encode() for part in parts(model)))
 
 
 def of_condition(condition: np.ndarray | None) -> bytes:

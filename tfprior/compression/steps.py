@@ -8,7 +8,7 @@ Shapes: B batch · H W C grid · L levels · P parameters of a pixel.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from keras import ops
@@ -42,13 +42,29 @@ def code_grids(
         condition: of the whole batch, for a conditional prior.
         tick: called after each pixel.
     """
-    prior = prior.for_sampling()
-    height, width, channels = prior.grid_shape
-    grids = np.full((batch_size, height, width, channels), OUTSIDE, "int32")
+    grids = np.full((batch_size, *prior.grid_shape), OUTSIDE, "int32")
+    for (y, x, channel), probabilities in predictions(prior.for_sampling(), grids, condition):
+        known = None if values is None else values[:, y, x, channel]
+        grids[:, y, x, channel] = 0
+        grids[:count, y, x, channel] = coder(probabilities[:count], known)
+        if channel == prior.grid_shape[-1] - 1:
+            tick()
+    return grids
+
+
+def predictions(
+    prior: Prior, grids: np.ndarray, condition: np.ndarray | None
+) -> Iterator[tuple[tuple[int, int, int], np.ndarray]]:
+    """Leads along the pixels: ((y, x, channel), probabilities (B, L)) of every value in turn.
+
+    `grids` (B, H, W, C) are read as far as they went; write the values there before the next one.
+    """
+    batch_size, (height, width, channels) = len(grids), prior.grid_shape
     is_raster = isinstance(prior, RasterPrior)
     begin_row, begin_pixel = compiled(_begin_row, prior), compiled(_begin_pixel, prior)
-    rows = _tensors(prior.row_state(batch_size)) if is_raster else []
+    further = [compiled(_go_on(channel), prior) for channel in range(1, channels)]
     names = _renewed(prior)
+    rows = _tensors(prior.row_state(batch_size)) if is_raster else []
     state = {} if is_raster else prior.initial_state(batch_size, condition)
     finished, previous = grids[:, 0].copy(), grids[:, 0, 0].copy()  # none yet
     for y in range(height):
@@ -56,25 +72,16 @@ def code_grids(
             features, *rows = begin_row(finished, _full(batch_size, y), condition, *rows)
             state = {**prior.pixel_state(batch_size), "features": features}
         for x in range(width):
-            position = _full(batch_size, y * width + x)
-            for channel in range(channels):
-                if channel == 0:
-                    before = ops.convert_to_tensor(previous)
-                    probabilities, params, *renewed = begin_pixel(before, position, *_tensors(state))
-                    state.update(zip(names, renewed, strict=True))
-                else:
-                    go_on = compiled(_go_on(channel), prior)
-                    known = ops.convert_to_tensor(grids[:, y, x])
-                    probabilities = go_on(params, known, position, *_tensors(state))
-                grids[:, y, x, channel] = 0
-                grids[:count, y, x, channel] = coder(
-                    ops.convert_to_numpy(probabilities)[:count],
-                    None if values is None else values[:, y, x, channel],
-                )
+            position, before = _full(batch_size, y * width + x), ops.convert_to_tensor(previous)
+            probabilities, params, *renewed = begin_pixel(before, position, *_tensors(state))
+            state.update(zip(names, renewed, strict=True))
+            yield (y, x, 0), ops.convert_to_numpy(probabilities)
+            for channel, go_on in enumerate(further, 1):
+                pixel = ops.convert_to_tensor(grids[:, y, x].copy())
+                probabilities = go_on(params, pixel, position, *_tensors(state))
+                yield (y, x, channel), ops.convert_to_numpy(probabilities)
             previous = grids[:, y, x]
-            tick()
         finished = grids[:, y]
-    return grids
 
 
 def _begin_row(
