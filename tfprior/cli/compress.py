@@ -74,7 +74,8 @@ def compress(
     )
     sizes = {str(out): float(len(written)), "the likelihood of its images": bits * values.size / 8}
     sizes.update(picture_sizes(values, images.num_levels))
-    Console().print(size_table(f"{images.name}, {split.value} split", sizes, values.size))
+    title = f"{images.name}, {split.value} split, {len(values)} images"
+    Console().print(size_table(title, sizes, values.size))
     typer.echo(f"{out}: {len(values)} images in {len(written):,} bytes, {seconds:.1f} s")
 
 
