@@ -76,9 +76,10 @@ def predictions(
             probabilities, params, *renewed = begin_pixel(before, position, *_tensors(state))
             state.update(zip(names, renewed, strict=True))
             yield (y, x, 0), ops.convert_to_numpy(probabilities)
+            seen = _tensors(state) if prior.channel_groups > 1 else []  # where the network runs once more
             for channel, go_on in enumerate(further, 1):
                 pixel = ops.convert_to_tensor(grids[:, y, x].copy())
-                probabilities = go_on(params, pixel, position, *_tensors(state))
+                probabilities = go_on(params, pixel, position, *seen)
                 yield (y, x, channel), ops.convert_to_numpy(probabilities)
             previous = grids[:, y, x]
         finished = grids[:, y]
