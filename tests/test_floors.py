@@ -15,13 +15,14 @@ FLOORS = [
     {"__init__", "layers", "distributions", "data"}
     | {"atomic", "compilation", "grid_model", "image_files", "inputs", "sharding"},
     {"priors", "tokenizers", "encoders"},
-    {"sampling", "scoring", "generator", "training", "pretraining"},
+    {"sampling", "generator", "compression", "scoring", "training", "pretraining"},
     {"export"},
     {"cli"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
-CORE = {"layers", "distributions", "priors", "tokenizers", "encoders", "sampling", "scoring", "generator"}
+CORE = {"layers", "distributions", "priors", "tokenizers", "encoders"}
+CORE |= {"sampling", "generator", "compression", "scoring"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},
@@ -103,7 +104,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("package", ["", ".layers", ".distributions", ".priors"])
+@pytest.mark.parametrize("package", ["", ".layers", ".distributions", ".priors", ".compression"])
 def test_import_is_light(package: str) -> None:
     heavy = {"numpy", "keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "sklearn", "PIL", "rich"}
     assert not heavy & loaded_by(f"import tfprior{package}")

@@ -90,6 +90,12 @@ def main(name: str) -> None:
     catalogue.randomise(prior, seed=5)
     changed = sample(prior, 4, given, seed=0)
     np.testing.assert_array_equal(changed, sample(prior, 4, given, seed=0, method="full"))
+    if name == "GatedPixelCNN":
+        from tfprior.compression import compress, decompress, read_header
+
+        data = compress(prior, values, given, batch_size=3)
+        np.testing.assert_array_equal(decompress(prior, data, given).images, values)
+        assert read_header(data).environment.backend == "jax"
     print(name, keras.backend.backend())
 
 

@@ -46,7 +46,7 @@ def rows_alone(prior: GatedPixelCNN, uniforms: Any) -> Any:
     def next_row(y: Any, carry: Any) -> Any:
         states, above = carry
         states, features = prior.row(states, above, None, each(batch_size, y))
-        return states, ops.cast(features[:, :, :1] > 0, "int32")
+        return states, ops.cast(ops.sum(features, axis=2, keepdims=True) > 0, "int32")
 
     start = prior.row_state(batch_size), ops.zeros((batch_size, width, 1), "int32")
     return ops.fori_loop(0, height, next_row, start)[1]

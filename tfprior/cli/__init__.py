@@ -1,5 +1,4 @@
-"""The command line: train, evaluate, score, encode, reconstruct, sample, complete, export, verify,
-info.
+"""The command line: train, measure, draw and compress, make codes of images, export.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -7,6 +6,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 from tfprior.cli.app import app, import_keras, main, sentence
 from tfprior.cli.bundle import export, info, verify
 from tfprior.cli.codes import encode, reconstruct
+from tfprior.cli.compress import compress, decompress
 from tfprior.cli.evaluate import evaluate
 from tfprior.cli.sample import complete, sample
 from tfprior.cli.score import score
@@ -14,5 +14,9 @@ from tfprior.cli.train import train
 
 __all__ = ["app", "import_keras", "main", "sentence"]
 
-for command in (train, evaluate, score, encode, reconstruct, sample, complete, export, verify, info):
+PRIORS = (train, evaluate, score, sample, complete, compress, decompress)
+TOKENIZERS = (encode, reconstruct)
+BUNDLES = (export, verify, info)
+
+for command in (*PRIORS, *TOKENIZERS, *BUNDLES):
     app.command()(command)

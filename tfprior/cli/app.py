@@ -61,6 +61,7 @@ EXTRAS = {
     "sklearn": "tfprior",
     "tf_keras": "tfprior",
     "tensorboard": "tfprior[tensorboard]",
+    "constriction": "tfprior[compress]",
 }
 
 app = typer.Typer(

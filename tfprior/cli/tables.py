@@ -22,6 +22,19 @@ def score_table(title: str, scores: dict[str, float], unit: str = "bits/dim") ->
     return table
 
 
+def size_table(title: str, sizes: dict[str, float], num_dims: int) -> Table:
+    """Bytes, and what they are in bits per dimension, the smallest first; the first one given is our own."""
+    own = next(iter(sizes))
+    table = Table(title=title, title_justify="left")
+    table.add_column("file")
+    for unit in ("bytes", "bits/dim"):
+        table.add_column(unit, justify="right")
+    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+        style = "bold green" if name == own else None
+        table.add_row(name, f"{size:,.0f}", f"{8 * size / num_dims:.4f}", style=style)
+    return table
+
+
 def facts_table(title: str, facts: dict[str, Any]) -> Table:
     table = Table(title=title or None, title_justify="left", show_header=False)
     for name, value in facts.items():

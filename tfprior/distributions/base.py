@@ -53,6 +53,14 @@ class OutputDistribution(abc.ABC):
         """Nats per pixel: params (…, P), values (…, C) → (…)."""
 
     @abc.abstractmethod
+    def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
+        """Of every level of a channel, given those before it: params (…, P), values (…, C) → (…, L) float32.
+
+        They sum to 1, and by the chain rule their logs add up to `log_prob` over the channels. Of `values`
+        only the channels before `channel` are read.
+        """
+
+    @abc.abstractmethod
     def sample(
         self,
         params: Tensor,

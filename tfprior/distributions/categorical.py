@@ -46,6 +46,12 @@ class Categorical(OutputDistribution):
         )
         return -ops.sum(nats, axis=-1)
 
+    def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
+        """As the contract says; `values` are not read, as it is the network that orders the channels."""
+        size = self.num_classes
+        logits = params[..., channel * size : (channel + 1) * size]
+        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+
     def sample(
         self,
         params: Tensor,

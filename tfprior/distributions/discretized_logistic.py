@@ -110,6 +110,24 @@ class DiscretizedLogisticMixture(OutputDistribution):
             nats = nats + _log_bin(Bins(*its_bins), parts.mean(channel, bins.centre), parts.rates[channel])
         return ops.logsumexp(nats, axis=-1)
 
+    def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
+        """As the contract says, the components weighted by their posterior given the channels before.
+
+        Memory for (…, M, L).
+        """
+        parts = self._parts(params, values.shape[-1])
+        nats = ops.log_softmax(parts.logits, axis=-1)
+        centres: list[Tensor] = []
+        for before in range(channel):
+            known = self._bins(values[..., before : before + 1])
+            nats = nats + _log_bin(known, parts.mean(before, centres), parts.rates[before])
+            centres.append(known.centre)
+        mean, rate = parts.mean(channel, centres), parts.rates[channel]
+        every = self._bins(np.arange(self.num_levels))
+        of_every = _bin_probability(every, ops.expand_dims(mean, -1), ops.expand_dims(rate, -1))  # (…, M, L)
+        posterior = ops.expand_dims(ops.exp(ops.log_softmax(nats, axis=-1)), -1)
+        return ops.sum(posterior * of_every, axis=-2)
+
     def sample(
         self,
         params: Tensor,
@@ -260,4 +278,13 @@ def _log_bin(bins: Bins, mean: Tensor, rate: Tensor) -> Tensor:
         ops.log(-ops.expm1(-rate * bins.width))
         - ops.softplus(rate * (mean - bins.upper))
         - ops.softplus(rate * (bins.lower - mean))
+    )
+
+
+def _bin_probability(bins: Bins, mean: Tensor, rate: Tensor) -> Tensor:
+    """exp(`_log_bin`) as the product of three probabilities, each exact to its last digits."""
+    return (
+        -ops.expm1(-rate * bins.width)
+        * ops.sigmoid(rate * (bins.upper - mean))
+        * ops.sigmoid(rate * (mean - bins.lower))
     )

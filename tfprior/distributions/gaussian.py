@@ -49,10 +49,15 @@ class Gaussian(OutputDistribution):
         return channels
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        levels = ops.cast(values, "float32") * np.float32(2 / (self.num_levels - 1)) - 1
-        distance = (levels - ops.cast(params, "float32")) / self.scale
+        distance = (self._level_centres(values) - ops.cast(params, "float32")) / self.scale
         peak = math.log(2 / (self.num_levels - 1) / self.scale / math.sqrt(2 * math.pi))
         return ops.sum(peak - ops.square(distance) / 2, axis=-1)
+
+    def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
+        """As the contract says, divided by their sum: where tails reach beyond the ends, above `log_prob`."""
+        every = self._level_centres(np.arange(self.num_levels))
+        distance = (every - ops.cast(params, "float32")[..., channel : channel + 1]) / self.scale
+        return ops.softmax(-ops.square(distance) / 2, axis=-1)
 
     def sample(
         self,
@@ -77,6 +82,10 @@ class Gaussian(OutputDistribution):
 
     def mode(self, params: Tensor) -> Tensor:
         return self._nearest_level(ops.cast(params, "float32"))
+
+    def _level_centres(self, values: Tensor) -> Tensor:
+        """[0, L − 1] → [−1, 1]."""
+        return ops.cast(values, "float32") * np.float32(2 / (self.num_levels - 1)) - 1
 
     def _level(self, x: Tensor) -> Tensor:
         """[−1, 1] → [0, L − 1], what lies beyond at the ends."""

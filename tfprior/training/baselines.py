@@ -27,10 +27,18 @@ def baseline_bits(
         )
     bits = {"uniform": math.log2(num_levels), "histogram": histogram_bits(train, images, num_levels)}
     if not are_codes and fits_files(num_levels, images.shape[-1]):
-        for name, sizes in file_sizes(images, num_levels).items():
-            smallest = min(sizes, key=sizes.__getitem__)
-            bits[f"{name} ({smallest})"] = 8 * sizes[smallest] / images.size
+        sizes = smallest_files(images, num_levels)
+        bits.update({name: 8 * size / images.size for name, size in sizes.items()})
     return bits
+
+
+def smallest_files(images: np.ndarray, num_levels: int) -> dict[str, int]:
+    """Bytes of all images (N, H, W, C) in each format, whose name says if each is alone or all are in one."""
+    smallest = {}
+    for name, sizes in file_sizes(images, num_levels).items():
+        layout = min(sizes, key=sizes.__getitem__)
+        smallest[f"{name} ({layout})"] = sizes[layout]
+    return smallest
 
 
 def file_sizes(images: np.ndarray, num_levels: int) -> dict[str, dict[str, int]]:

@@ -1,0 +1,90 @@
+"""One loop for both sides of a compression: all images, in batches of one size."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfprior.compression.coder import Coder
+from tfprior.compression.model import Model, first_prior
+from tfprior.compression.steps import code_grids
+from tfprior.compression.through_codes import code_images
+from tfprior.generator import Generator
+
+
+class Contents(NamedTuple):
+    """What a file holds: images (N, H, W, C) int32, and of a class-conditional model labels (N,) int32."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+
+def code_batches(
+    model: Model,
+    coder: Coder,
+    known: Contents | None,
+    condition: np.ndarray | None,
+    count: int,
+    batch_size: int,
+    description: str | None,
+) -> Contents:
+    """Leads either side through all batches, of each the labels first.
+
+    Args:
+        model: a prior or a generator.
+        coder: either side.
+        known: what is encoded; None on the decoding side.
+        condition: vectors or maps of all images, for a model that is conditioned on them.
+        count: how many images.
+        batch_size: images in a batch; the last one is filled up.
+        description: of the bar that is shown; None for no bar.
+    """
+    num_classes = first_prior(model).num_classes
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    with _bar(description, -(-count // batch_size) * _num_ticks(model)) as tick:
+        for first in range(0, count, batch_size):
+            rows = slice(first, min(first + batch_size, count))
+            size = rows.stop - first
+            its_images = None if known is None else known.images[rows]
+            its_condition = None if condition is None else condition[rows]
+            if num_classes is not None:
+                its_labels = None if known is None or known.labels is None else known.labels[rows]
+                its_condition = _code_labels(coder, its_labels, size, num_classes)
+                labels.append(its_condition)
+            if its_condition is not None:
+                its_condition = its_condition[np.minimum(np.arange(batch_size), size - 1)]
+            if isinstance(model, Generator):
+                batch = code_images(model, coder, its_images, size, batch_size, its_condition, tick)
+            else:
+                batch = code_grids(model, coder, its_images, size, batch_size, its_condition, tick)
+            images.append(batch[:size])
+    return Contents(np.concatenate(images), np.concatenate(labels) if labels else None)
+
+
+def _code_labels(coder: Coder, labels: np.ndarray | None, count: int, num_classes: int) -> np.ndarray:
+    """Every class as probable as any other."""
+    if num_classes == 1:
+        return np.zeros(count, "int32")
+    return coder(np.full((count, num_classes), 1 / num_classes), labels)
+
+
+def _num_ticks(model: Model) -> int:
+    """Of one batch."""
+    if isinstance(model, Generator):
+        return sum(prior.num_steps for prior in model.priors) + model.tokenizer.image_shape[0]
+    return model.num_steps
+
+
+@contextlib.contextmanager
+def _bar(description: str | None, total: int) -> Iterator[Callable[[], None]]:
+    """A bar, where there is a terminal, and what moves it on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console()
+    hidden = description is None or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(description or "", total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,106 @@
+"""Images to bytes, and the same images from the bytes and the same model.
+
+Shapes: N images · H W C.
+"""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tfprior.compression import digests
+from tfprior.compression.batches import Contents, code_batches
+from tfprior.compression.coder import Decoder, Encoder, UndecodableError
+from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, read, written
+from tfprior.compression.environment import Environment
+from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
+from tfprior.compression.model import Model, first_prior, image_model
+from tfprior.inputs import as_array, check_condition, check_values
+
+
+def compress(
+    model: Model, images: Any, condition: Any = None, batch_size: int = 128, progress: bool = False
+) -> bytes:
+    """Images (N, H, W, C) in as many bits as −log2 of their likelihood, and about 60 bytes more.
+
+    Only the same weights give the images back, and only where probabilities are computed to the same last
+    digit: on the same version of the same backend and the same kind of processor. `decompress` notices.
+
+    Args:
+        model: a prior, or a generator, whose bits are those of its bound.
+        images: integers as the model models them.
+        condition: one row for each image, for a conditional model. Labels go into the file too, in log2 of
+            `num_classes` bits each; vectors and maps do not.
+        batch_size: images that go through the network at once, here and in `decompress`.
+        progress: whether a bar is shown, where there is a terminal.
+
+    Raises:
+        ValueError: for images or a condition of the wrong shape, type or range, a batch size out of range,
+            a model of more than 65 536 levels, and one that gives NaN.
+        ModuleNotFoundError: without the package constriction.
+    """
+    images, condition = _array(images), _array(condition)
+    grid, prior = image_model(model), first_prior(model)
+    check_levels(model)
+    check_values(images, grid.grid_shape, grid.distribution.num_levels, "images")
+    check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
+    if not 1 <= len(images) <= MOST_IMAGES:
+        raise ValueError(f"Got {len(images)} images; expected one at least, {MOST_IMAGES:,} at most.")
+    if not 1 <= batch_size <= MOST_IN_A_BATCH:
+        raise ValueError(f"batch_size={batch_size}; expected a number in [1, {MOST_IN_A_BATCH}].")
+    labels, given = (condition, None) if prior.num_classes is not None else (None, condition)
+    num_batches = -(-len(images) // batch_size)
+    even = -(-len(images) // num_batches)  # little is filled up
+    encoder, contents = Encoder(), Contents(images, labels)
+    shown = "compressing" if progress else None
+    code_batches(model, encoder, contents, _floats(given), len(images), even, shown)
+    header = Header(
+        len(images),
+        even,
+        digests.of_architecture(model),
+        digests.of_weights(model),
+        digests.of_condition(given),
+        digests.of_images(images, labels),
+        Environment.here(),
+    )
+    return written(header, encoder.data())
+
+
+def decompress(model: Model, data: bytes, condition: Any = None, progress: bool = False) -> Contents:
+    """The images that `compress` made the bytes of, and their labels; never any others.
+
+    Args:
+        model: of the same weights.
+        data: what `compress` gave.
+        condition: vectors or maps, as in `compress`; labels come from the file.
+        progress: whether a bar is shown, where there is a terminal.
+
+    Raises:
+        ValueError: for data that are damaged or no such file, another model or condition than the images were
+            compressed with, and where probabilities come out otherwise than there.
+        ModuleNotFoundError: without the package constriction.
+    """
+    header, words = read(data)
+    condition = _array(condition)
+    check_model(model, header)
+    check_condition_of(model, condition, header)
+    check_counts(model, header, len(words))
+    decoder = Decoder(words)
+    shown = "decompressing" if progress else None
+    try:
+        found = code_batches(
+            model, decoder, None, _floats(condition), header.num_images, header.batch_size, shown
+        )
+    except UndecodableError as error:
+        raise ValueError(differs(header)) from error
+    if not decoder.is_exhausted() or digests.of_images(*found) != header.images:
+        raise ValueError(differs(header))
+    return found
+
+
+def _array(values: Any) -> Any:
+    return None if values is None else ops.convert_to_numpy(as_array(values))
+
+
+def _floats(condition: np.ndarray | None) -> np.ndarray | None:
+    return None if condition is None else condition.astype("float32")
