@@ -3,7 +3,6 @@
 Most graphs run without XLA, which takes seconds to compile each and changes none of what is checked here.
 """
 
-import functools
 import math
 import os
 import struct
@@ -19,8 +18,7 @@ import numpy as np
 import pytest
 from catalogue import GREY, PRIORS, Entry, condition_of, features, integers, prior, randomise, values_of
 
-from tfprior.compilation import compiled
-from tfprior.compression import compress, container, decompress, read_header, steps, through_codes
+from tfprior.compression import compress, container, decompress, read_header
 from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.environment import Environment
 from tfprior.distributions import Categorical, DiscretizedLogistic, Gaussian
@@ -31,12 +29,6 @@ from tfprior.tokenizers import VQVAE, VQVAE2
 
 COUNT = 5
 """Images: two batches of three, the last one filled up."""
-
-
-@pytest.fixture(autouse=True)
-def without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (steps, through_codes):
-        monkeypatch.setattr(module, "compiled", functools.partial(compiled, jit_compile=False))
 
 
 def bits_of(model: Any, values: np.ndarray, condition: np.ndarray | None) -> float:
@@ -65,11 +57,7 @@ def grey() -> Prior:
 
 @pytest.fixture(scope="module")
 def file(grey: Prior) -> bytes:
-    run = pytest.MonkeyPatch()
-    run.setattr(steps, "compiled", functools.partial(compiled, jit_compile=False))
-    data = compress(grey, values_of(grey, 2))
-    run.undo()
-    return data
+    return compress(grey, values_of(grey, 2))
 
 
 # Round trips ----------------------------------------------------------------------------------------------
@@ -177,8 +165,8 @@ def test_a_renamed_prior_is_the_same(grey: Prior, file: bytes) -> None:
     np.testing.assert_array_equal(decompress(again, file, progress=True).images, values_of(grey, 2))
 
 
-def test_another_process_gives_back_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "compiled", compiled)  # as XLA compiles
+@pytest.mark.xla
+def test_another_process_gives_back_the_images(tmp_path: Path) -> None:
     model = prior(GatedPixelCNN, GREY, "labels")
     values, labels = values_of(model, COUNT), condition_of(model, COUNT)
     (tmp_path / "images").write_bytes(compress(model, values, labels, batch_size=3))

@@ -16,6 +16,8 @@ from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.priors import GatedPixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, parallel, sample, sample_parallel
 
+pytestmark = pytest.mark.xla
+
 
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (EVEN_COLOUR, "maps")])
@@ -99,7 +101,17 @@ def test_a_known_image_takes_one_run() -> None:
 class Backwards(Prior):
     """No raster prior: it has no rows."""
 
-    initial_state = recurrent_state = advance = predict_pixel = call = None
+    def initial_state(self, batch_size: Any, condition: Any = None) -> Any:
+        return {}
+
+    def recurrent_state(self, batch_size: Any) -> Any:
+        return {}
+
+    def advance(self, state: Any, previous: Any, position: Any) -> Any:
+        return state
+
+    def predict_pixel(self, state: Any, position: Any, current: Any = None) -> Any:
+        return np.zeros((len(position), 4), "float32"), state
 
 
 def test_rows_are_for_raster_priors() -> None:

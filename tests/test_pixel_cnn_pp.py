@@ -23,7 +23,7 @@ from tfprior import compilation
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.layers.weight_norm import WeightNormalized
 from tfprior.priors import PixelCNNPP
-from tfprior.sampling import cached, full, sample, stepwise
+from tfprior.sampling import cached, parallel_rows, sample, stepwise
 
 DEEP = (4, 8, 1)
 MIXTURE = DiscretizedLogisticMixture(2, 4)
@@ -216,8 +216,8 @@ def test_every_loop_draws_the_same_integers(name: str) -> None:
     uniforms, given = noise(prior, 5), condition_of(prior, 5)
     expected = sample(prior, 5, given, uniforms, method="full")
     assert len(np.unique(expected)) > 2
-    for other in (cached, stepwise, full):
-        values, nats = other(prior, uniforms, given)
+    for loop in (cached, stepwise, parallel_rows):
+        values, nats = compilation.compiled(loop, prior)(uniforms, given)
         np.testing.assert_array_equal(values, expected)
         np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
     mask = np.random.default_rng(3).random((5, *prior.grid_shape[:2])) < 0.5
@@ -282,6 +282,7 @@ def test_plain_kernels_compute_the_same(name: str) -> None:
     assert plain.for_sampling() is plain
 
 
+@pytest.mark.xla
 def test_sampling_uses_the_weights_of_the_moment() -> None:
     prior = small(GREY)
     uniforms = noise(prior, 4)

@@ -1,6 +1,5 @@
 """The Python of the README and the docs runs as it stands, and the demo runs whole at a tiny size."""
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tfprior.priors import GatedPixelCNN
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.xla
 def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     train = GatedPixelCNN.fit
@@ -42,10 +42,6 @@ def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return train(self, few, **{**options, "epochs": 1, "verbose": 0})
 
     monkeypatch.setattr(GridModel, "fit", fit_little)
-    compile_plainly = functools.partialmethod(
-        GridModel.compile, jit_compile=False
-    )  # at this size XLA costs time
-    monkeypatch.setattr(GridModel, "compile", compile_plainly)
     names: dict = {}
     for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "docs/vq_vae.md").read_text("utf-8"), re.S):
         exec(snippet, names)

@@ -22,6 +22,8 @@ from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, full, parallel_rows, sample, sample_rows, stepwise
 from tfprior.sharding import rounded, run_in_shards, shards
 
+pytestmark = pytest.mark.xla
+
 KINDS = [PixelCNN, GatedPixelCNN, PixelCNNPP]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_masked_kind = pytest.mark.parametrize("kind", KINDS[:2])
