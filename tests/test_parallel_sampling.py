@@ -3,6 +3,7 @@
 Shapes: B batch · H W C grid, H ≠ W.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -14,7 +15,8 @@ from test_sampling import SIZE, assert_same_integers, completion, each_kind, noi
 
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.priors import GatedPixelCNN, PixelCNNPP, Prior
-from tfprior.sampling import cached, parallel, sample, sample_parallel
+from tfprior.sampling import cached, parallel, running, sample, sample_parallel
+from tfprior.sampling.request import Request
 
 pytestmark = pytest.mark.xla
 
@@ -118,3 +120,30 @@ def test_rows_are_for_raster_priors() -> None:
     prior = Backwards(GREY, Categorical(4))
     with pytest.raises(ValueError, match="'parallel_rows' draws from a RasterPrior, and Backwards is none"):
         sample(prior, 1, method="parallel_rows")
+
+
+@pytest.mark.parametrize("faster", ["cached", "parallel"])
+def test_auto_measures_once_on_an_accelerator(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = catalogue.prior(GatedPixelCNN, (2, 3, 1))
+    expected, clock, runs = sample(prior, 4, seed=0), itertools.count(), []
+
+    def run(method: str, result: Any) -> Any:
+        def drawn(*_: Any) -> Any:
+            runs.append(method)
+            for _ in range(0 if method == faster else 5):
+                next(clock)
+            return result
+
+        return drawn
+
+    monkeypatch.setattr(running, "on_cpu", lambda: False)
+    monkeypatch.setattr(running, "draw_grids", run("cached", (expected,)))
+    monkeypatch.setattr(running, "iterate", run("parallel", None))
+    monkeypatch.setattr(running.time, "perf_counter", lambda: next(clock))
+    request = Request.of(prior, 4)
+    for _ in range(2):
+        assert running.fastest(prior, request) == faster
+    assert runs == ["cached", "cached", "parallel", "parallel"]
+    monkeypatch.undo()
+    assert running.fastest(prior, request) == "cached"
+    assert_same_integers(sample(prior, 4, seed=0, method="auto"), expected)

@@ -24,13 +24,16 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(GatedPixelCNN, "fit", fit_little)
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    assert len(snippets) == 2
+    trained, exported, compressed = snippets
     first: dict = {}
-    exec(snippets[0], first)
+    exec(trained, first)
     second: dict = {}
-    exec(snippets[1], second)
+    exec(exported, second)
     assert first["nats"].shape == (16,)
     np.testing.assert_array_equal(first["images"], second["images"])
+    exec(compressed, first)
+    np.testing.assert_array_equal(first["images"], first["digits"].x_test[:16])
+    np.testing.assert_array_equal(first["labels"], first["digits"].y_test[:16])
 
 
 def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,6 +220,11 @@ class Generator(keras.Model):
         return cls(**{**config, **parts})
 
 
+def image_model(model: Prior | Generator) -> Prior | Tokenizer:
+    """What knows the shape and the levels of the images: a prior itself, or a generator's tokenizer."""
+    return model.tokenizer if isinstance(model, Generator) else model
+
+
 def coarsened(hidden: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """True where any pixel of a block is hidden: (N, H, W) → (N, h, w)."""
     count, height, width = hidden.shape

@@ -19,11 +19,10 @@ import numpy as np
 
 from tfprior.compilation import in_batches
 from tfprior.distributions.base import Tensor
-from tfprior.generator import Generator
+from tfprior.generator import Generator, image_model
 from tfprior.image_files import bytes_alone, check_fits_files
 from tfprior.inputs import as_array
 from tfprior.priors.base import Prior
-from tfprior.tokenizers.base import Tokenizer
 
 
 class OutlierScores(NamedTuple):
@@ -61,7 +60,7 @@ def outlier_scores(
             not hold: more than 256 levels, or other than 1 to 4 channels.
         ArithmeticError: where the model gives NaN.
     """
-    images, pixels = as_array(images), model_of_pixels(model)
+    images, pixels = as_array(images), image_model(model)
     num_levels = pixels.distribution.num_levels
     check_fits_files(num_levels, pixels.grid_shape[-1])
     bits = -log_likelihood(model, images, condition, batch_size) / math.log(2)
@@ -123,11 +122,6 @@ def auroc(own: np.ndarray, others: np.ndarray) -> float:
 
     is_other = np.arange(len(own) + len(others)) >= len(own)
     return float(roc_auc_score(is_other, np.concatenate([own, others])))
-
-
-def model_of_pixels(model: Prior | Generator) -> Prior | Tokenizer:
-    """The part whose grid the images are: the prior itself, or a generator's tokenizer."""
-    return model.tokenizer if isinstance(model, Generator) else model
 
 
 def _log_prob(prior: Prior, values: Tensor, condition: Tensor | None = None) -> Tensor:

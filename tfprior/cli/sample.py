@@ -27,6 +27,7 @@ class Method(StrEnum):
     cached = "cached"
     parallel = "parallel"
     parallel_rows = "parallel_rows"
+    auto = "auto"
     full = "full"
 
 

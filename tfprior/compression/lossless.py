@@ -14,7 +14,8 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, read, written
 from tfprior.compression.environment import Environment
 from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
-from tfprior.compression.model import Model, first_prior, image_model
+from tfprior.compression.model import Model, first_prior
+from tfprior.generator import image_model
 from tfprior.inputs import as_array, check_condition, check_values
 
 

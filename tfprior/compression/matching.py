@@ -8,7 +8,8 @@ from tfprior.compression import digests
 from tfprior.compression.coder import LEAST_PROBABILITY, MOST_LEVELS
 from tfprior.compression.container import Header
 from tfprior.compression.environment import Environment
-from tfprior.compression.model import Model, first_prior, image_model, parts
+from tfprior.compression.model import Model, first_prior, parts
+from tfprior.generator import image_model
 from tfprior.inputs import check_condition
 
 

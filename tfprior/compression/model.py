@@ -12,11 +12,6 @@ def first_prior(model: Model) -> Prior:
     return model.priors[0] if isinstance(model, Generator) else model
 
 
-def image_model(model: Model) -> Prior | Tokenizer:
-    """What knows the shape and the levels of the images."""
-    return model.tokenizer if isinstance(model, Generator) else model
-
-
 def parts(model: Model) -> list[Prior | Tokenizer]:
     """All that has weights."""
     return [model.tokenizer, *model.priors] if isinstance(model, Generator) else [model]

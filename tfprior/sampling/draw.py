@@ -4,22 +4,16 @@ Shapes: B batch · H W C grid · K uniforms a pixel.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Unpack
 
-import keras
 import numpy as np
-from keras import ops
 
-from tfprior.compilation import compiled
 from tfprior.priors.base import Prior
-from tfprior.priors.raster import RasterPrior
-from tfprior.sampling.loops import Loop, cached, full, parallel_rows, stepwise
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, SamplingOptions
-from tfprior.sharding import run_in_shards, shards
+from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
 
-Method = Literal["cached", "parallel", "parallel_rows", "full"]
+Method = Literal["cached", "parallel", "parallel_rows", "full", "auto"]
 
 
 def sample(
@@ -47,7 +41,8 @@ def sample(
         method: "cached" streams in one compiled graph and costs a few forward passes in all. "parallel" draws
             all pixels at once, again and again until nothing changes (`sample_parallel`), "parallel_rows"
             row by row. "full" runs the network anew for every pixel: the definition that all are tested
-            against.
+            against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and "parallel" the
+            first time, and keeps the faster.
         temperature: below 1 sharpens, above 1 flattens every distribution.
         top_k: draws from the `top_k` most probable values of a channel only.
         top_p: draws from the fewest values that hold a probability `top_p` only.
@@ -62,6 +57,8 @@ def sample(
     request = Request.of(
         prior, num_samples, condition, uniforms, seed, temperature, top_k, top_p, observed, mask
     )
+    if method == "auto":
+        method = fastest(prior, request)
     if method == "parallel":
         return iterate(prior, request, progress).values
     loop = loop_of(prior, method)
@@ -106,72 +103,3 @@ def sample_parallel(
     if not by_rows:
         return iterate(prior, request, progress)
     return ParallelSamples(*draw_grids(prior, loop_of(prior, "parallel_rows"), request))
-
-
-def loop_of(prior: Prior, method: str) -> Loop:
-    """The loop of a method.
-
-    Raises:
-        ValueError: for unknown methods, and those that the prior does not know.
-    """
-    loops = {
-        "cached": cached if isinstance(prior, RasterPrior) else stepwise,
-        "parallel_rows": parallel_rows,
-        "full": full,
-    }
-    if method not in loops:
-        raise ValueError(
-            f"Unknown sampling method {method!r}; expected {', '.join(map(repr, loops))}, or of whole grids "
-            "only 'parallel'."
-        )
-    if loops[method].rasters_only and not isinstance(prior, RasterPrior):
-        raise ValueError(
-            f"method={method!r} draws from a RasterPrior, and {type(prior).__name__} is none; use 'cached'."
-        )
-    return loops[method]
-
-
-def draw_grids(prior: Prior, loop: Loop, request: Request) -> tuple[np.ndarray, ...]:
-    """Values (B, H, W, C), and of `parallel_rows` the runs that each took (B,)."""
-    run = compiled(loop.draw, model_for(prior, loop))
-
-    def draw(index: np.ndarray) -> tuple[np.ndarray, ...]:
-        values, _, last = run(request.examples(index))
-        drawn = (values, last[-1]) if loop is parallel_rows else (values,)
-        return tuple(ops.convert_to_numpy(part) for part in drawn)
-
-    if loop is full:  # a whole network keeps all cores busy
-        return draw(np.arange(len(request.uniforms)))
-    return run_in_shards(draw, parts_of(len(request.uniforms)))
-
-
-def draw_rows(prior: Prior, loop: Loop, request: Request) -> Iterator[np.ndarray]:
-    """Rows (B, W, C) from the top."""
-    count, (height, *_) = len(request.uniforms), prior.grid_shape
-    model = model_for(prior, loop)
-    run = compiled(loop.next_row, model)
-
-    def rows(index: np.ndarray) -> Iterator[np.ndarray]:
-        asked = keras.tree.map_structure(
-            lambda part: None if part is None else ops.convert_to_tensor(part), request.examples(index)
-        )
-        carried = loop.begin(model, len(index), asked.condition)
-        for y in range(height):
-            row, _, carried = run(carried, np.asarray(y, "int32"), asked)
-            yield ops.convert_to_numpy(row)
-
-    parts = [rows(index) for index in parts_of(count)]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for _ in range(height):
-            yield np.concatenate(list(pool.map(next, parts)))[:count]
-
-
-def parts_of(count: int) -> list[np.ndarray]:
-    """The examples shared out to the cores, or all of them for an accelerator."""
-    on_cpu = all("cpu" in name.lower() for name in keras.distribution.list_devices())
-    return shards(count, few_sizes=True) if on_cpu else shards(count, 1, most=count, few_sizes=True)
-
-
-def model_for(prior: Prior, loop: Loop) -> Prior:
-    """The prior, or what samples faster with its weights; `full` is the definition and takes no short way."""
-    return prior if loop is full else prior.for_sampling()

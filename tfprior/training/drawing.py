@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfprior import sampling
-from tfprior.generator import Generator
+from tfprior.generator import Generator, image_model
 from tfprior.priors.base import Prior
 from tfprior.tokenizers.base import as_levels
 
@@ -48,4 +48,4 @@ def complete(
 
 def num_levels_of(model: Drawable) -> int:
     """Of the images that are drawn."""
-    return (model.tokenizer if isinstance(model, Generator) else model).distribution.num_levels
+    return image_model(model).distribution.num_levels
