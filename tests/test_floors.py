@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"__init__", "layers", "distributions", "data"}
-    | {"atomic", "compilation", "grid_model", "image_files", "inputs", "sharding"},
+    | {"atomic", "compilation", "grid_model", "image_files", "inputs", "progress", "sharding"},
     {"priors", "tokenizers", "encoders"},
     {"sampling", "generator", "compression", "scoring", "training", "pretraining"},
     {"export"},

@@ -180,13 +180,16 @@ def test_whoever_has_seen_enough_may_stop() -> None:
     assert threading.active_count() == before
 
 
-def test_progress_is_shown_and_goes_away(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("method", ["cached", "parallel"])
+def test_progress_is_shown_on_a_terminal(
+    method: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     prior = prior_like(GatedPixelCNN, GREY)
-    sample(prior, 4, seed=0)
+    sample(prior, SIZE, seed=0, method=method, progress=True)
     assert capsys.readouterr().out == ""
-    for method in ("cached", "parallel"):
-        sample(prior, 4, seed=0, method=method, progress=True)
-        assert "drawing" in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    sample(prior, SIZE, seed=0, method=method, progress=True)
+    assert "drawing" in capsys.readouterr().out
 
 
 # Noise ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tfprior.cli.app import import_keras
 from tfprior.cli.opening import MANIFEST, images_of, open_model
@@ -113,7 +112,7 @@ def sample(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            progress=Console().is_terminal,
+            progress=True,
         )
     save_grid(values, num_levels, out, columns)
     if npz is not None:

@@ -1,7 +1,5 @@
 """One loop for both sides of a compression: all images, in batches of one size."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +9,7 @@ from tfprior.compression.model import Model, first_prior
 from tfprior.compression.steps import code_grids
 from tfprior.compression.through_codes import code_images
 from tfprior.generator import Generator
+from tfprior.progress import progress_bar
 
 
 class Contents(NamedTuple):
@@ -43,7 +42,8 @@ def code_batches(
     num_classes = first_prior(model).num_classes
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    with _bar(description, -(-count // batch_size) * _num_ticks(model)) as tick:
+    ticks = -(-count // batch_size) * _num_ticks(model)
+    with progress_bar(description or "", ticks, shown=description is not None) as tick:
         for first in range(0, count, batch_size):
             rows = slice(first, min(first + batch_size, count))
             size = rows.stop - first
@@ -75,16 +75,3 @@ def _num_ticks(model: Model) -> int:
     if isinstance(model, Generator):
         return sum(prior.num_steps for prior in model.priors) + model.tokenizer.image_shape[0]
     return model.num_steps
-
-
-@contextlib.contextmanager
-def _bar(description: str | None, total: int) -> Iterator[Callable[[], None]]:
-    """A bar, where there is a terminal, and what moves it on."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console()
-    hidden = description is None or not console.is_terminal
-    with Progress(console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(description or "", total=total)
-        yield lambda: progress.advance(task)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from tfprior.priors.base import Prior
+from tfprior.progress import progress_bar
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, SamplingOptions
 from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
@@ -49,7 +50,7 @@ def sample(
         observed: known grids (B, H, W, C) to complete.
         mask: True where a pixel of `observed` is hidden and is to be drawn, (H, W) or (B, H, W): drawn given
             what comes before it in raster order. Known pixels that come after it have no say.
-        progress: whether a bar is shown.
+        progress: whether a bar is shown, where there is a terminal.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
@@ -62,13 +63,14 @@ def sample(
     if method == "parallel":
         return iterate(prior, request, progress).values
     loop = loop_of(prior, method)
-    if progress:
-        from rich.progress import track
-
-        rows = draw_rows(prior, loop, request)
-        shown = track(rows, "drawing", prior.grid_shape[0], transient=True)
-        return np.stack(list(shown), axis=1)
-    return draw_grids(prior, loop, request)[0]
+    if not progress:
+        return draw_grids(prior, loop, request)[0]
+    rows = []
+    with progress_bar("drawing", prior.grid_shape[0]) as move:
+        for row in draw_rows(prior, loop, request):
+            rows.append(row)
+            move()
+    return np.stack(rows, axis=1)
 
 
 def sample_rows(

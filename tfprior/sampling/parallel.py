@@ -15,6 +15,7 @@ from keras import ops
 from tfprior.compilation import compiled
 from tfprior.distributions.base import Tensor
 from tfprior.priors.base import Prior
+from tfprior.progress import progress_bar
 from tfprior.sampling.loops import inputs
 from tfprior.sampling.request import Request
 
@@ -34,15 +35,12 @@ class ParallelSamples(NamedTuple):
 
 def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelSamples:
     """Refines all grids until they stand still; one that does is left out of the runs to come."""
-    from rich.progress import Progress
-
     count = len(request.uniforms)
     values = np.zeros((count, *prior.grid_shape), "int32")
     if request.observed is not None:
         values[:] = request.observed
     run, runs, moving = compiled(refine, prior), np.zeros(count, "int32"), np.arange(count)
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task("drawing", total=count)
+    with progress_bar("drawing", count, progress) as move:
         for index in range(prior.num_steps * prior.channel_groups):
             # A power of two examples, some of them twice: few sizes to compile for.
             rows = np.resize(moving, min(count, 1 << (len(moving) - 1).bit_length()))
@@ -51,7 +49,7 @@ def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelS
             values[moving] = drawn
             runs[moving] += 1
             moving = moving[moved]
-            bar.update(task, completed=count - len(moving), description=f"drawing, run {index + 1}")
+            move(len(moved) - len(moving), f"drawing, run {index + 1}")
             if not len(moving):
                 break
     return ParallelSamples(values, runs)
