@@ -14,6 +14,10 @@ from tfprior.priors import GatedPixelCNN
 ROOT = Path(__file__).parent.parent
 
 
+def snippets_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
+
+
 @pytest.mark.xla
 def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -23,14 +27,17 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
         return train(self, {name: array[:64] for name, array in x.items()}, verbose=0, **options)
 
     monkeypatch.setattr(GatedPixelCNN, "fit", fit_little)
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    trained, exported, compressed = snippets
+    trained, exported, compressed = snippets_of("README.md")
     first: dict = {}
     exec(trained, first)
     second: dict = {}
     exec(exported, second)
     assert first["nats"].shape == (16,)
     np.testing.assert_array_equal(first["images"], second["images"])
+    (row_by_row,) = snippets_of("docs/sampling.md")
+    exec(row_by_row, first)
+    again = first["tfprior"].sampling.sample(first["prior"], 16, first["digits"].y_test[:16], seed=0)
+    np.testing.assert_array_equal(first["canvas"], again)
     exec(compressed, first)
     np.testing.assert_array_equal(first["images"], first["digits"].x_test[:16])
     np.testing.assert_array_equal(first["labels"], first["digits"].y_test[:16])
@@ -46,7 +53,7 @@ def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(GridModel, "fit", fit_little)
     names: dict = {}
-    for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "docs/vq_vae.md").read_text("utf-8"), re.S):
+    for snippet in snippets_of("docs/vq_vae.md"):
         exec(snippet, names)
     assert names["codes"].shape[1:] == (4, 4, 1)
     assert names["bits"].shape == (len(names["digits"].x_test),)
@@ -55,7 +62,7 @@ def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names["more"].shape == (10, 8, 8, 1)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/vq_vae.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/sampling.md", "docs/vq_vae.md"])
 def test_pictures_and_links_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):
         assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
