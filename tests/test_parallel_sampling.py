@@ -92,6 +92,15 @@ def test_what_stands_still_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sizes[-1] < sizes[0] == SIZE
 
 
+def test_many_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    expected = sample_parallel(prior, SIZE, seed=5)
+    monkeypatch.setattr(parallel, "AT_ONCE", 6)
+    drawn = sample_parallel(prior, SIZE, seed=5)
+    assert_same_integers(drawn.values, expected.values)
+    np.testing.assert_array_equal(drawn.runs, expected.runs)
+
+
 def test_a_known_image_takes_one_run() -> None:
     prior = prior_like(GatedPixelCNN, GREY)
     observed = catalogue.values_of(prior, SIZE)

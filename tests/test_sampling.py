@@ -19,7 +19,7 @@ from catalogue import COLOUR, GREY, condition_of, randomise, values_of
 from tfprior import compilation
 from tfprior.distributions import Categorical
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
-from tfprior.sampling import cached, full, parallel_rows, sample, sample_rows, stepwise
+from tfprior.sampling import cached, draw, full, parallel_rows, sample, sample_rows, stepwise
 from tfprior.sharding import rounded, run_in_shards, shards
 
 pytestmark = pytest.mark.xla
@@ -151,8 +151,8 @@ def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
 def test_narrow_grids(kind: Any, grid: Any) -> None:
     prior = catalogue.prior(kind, grid)
     expected = loop(prior, noise(prior))
-    for draw in (cached, parallel_rows):
-        assert_same_integers(draw(prior, noise(prior))[0], expected)
+    for other in (cached, parallel_rows):
+        assert_same_integers(other(prior, noise(prior))[0], expected)
 
 
 # Row by row, for someone who watches ----------------------------------------------------------------------
@@ -168,6 +168,13 @@ def test_rows_come_one_after_the_other() -> None:
     expected = sample(prior, SIZE, **options)
     assert_same_integers(np.stack(rows, axis=1), expected)
     assert_same_integers(sample(prior, SIZE, **options, progress=True), expected)
+
+
+def test_progress_is_shown_of_one_group_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = prior_like(GatedPixelCNN, GREY)
+    expected = sample(prior, SIZE, seed=3)
+    monkeypatch.setattr(draw, "AT_ONCE", 6)
+    assert_same_integers(sample(prior, SIZE, seed=3, progress=True), expected)
 
 
 def test_whoever_has_seen_enough_may_stop() -> None:

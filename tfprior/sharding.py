@@ -10,6 +10,10 @@ LEAST = 4
 """Examples in a shard: with fewer, a step costs as much as with four."""
 MOST = 128
 """Examples in a shard: with more, a step takes memory and gains no time."""
+AT_ONCE = 256
+"""Examples that a whole network takes at once, for the same reason."""
+ON_ACCELERATOR = 1024
+"""Examples that an accelerator takes at once."""
 
 
 def shards(
@@ -24,6 +28,7 @@ def shards(
     each = -(-size // count)
     if few_sizes:
         each = rounded(each)
+        count = -(-size // each)
     return np.split(np.minimum(np.arange(count * each), size - 1), count)
 
 
@@ -35,8 +40,11 @@ def run_in_shards(
     The operations of a sampling loop are too small for more than one core, but examples do not depend on each
     other.
     """
-    with ThreadPoolExecutor(min(len(parts), cores())) as pool:
-        results = list(pool.map(run, parts))
+    if len(parts) == 1:  # what the caller's thread says of devices holds
+        results = [run(parts[0])]
+    else:
+        with ThreadPoolExecutor(min(len(parts), cores())) as pool:
+            results = list(pool.map(run, parts))
     size = int(parts[-1][-1]) + 1
     return tuple(np.concatenate(result)[:size] for result in zip(*results, strict=True))
 

@@ -26,7 +26,9 @@ def compress(
     run: RunArgument,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
-    num: Annotated[int | None, typer.Option(min=1, help="How many of them; all when left out.")] = None,
+    num: Annotated[
+        int | None, typer.Option(min=1, help="How many of them, of each class in turn; all when left out.")
+    ] = None,
     data: DataOption = None,
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
@@ -54,16 +56,15 @@ def compress(
     from tfprior.image_files import fits_files
     from tfprior.training import bits_per_dim, load_run, split_of
     from tfprior.training.baselines import smallest_files
+    from tfprior.training.completion import spread
 
     folder = load_run(run)
     model = open_model(run, tokenizer)
     images = images_of(folder, data, image_size, levels, model)
-    values, labels = (
-        None if part is None else part[:num]
-        for part in split_of(images, split.value, folder.config["options"])
-    )
-    assert values is not None
-    condition = labels if model.num_classes is not None else None
+    values, labels = split_of(images, split.value, folder.config["options"])
+    chosen = np.sort(spread(labels, len(values))[:num])
+    values = values[chosen]
+    condition = labels[chosen] if labels is not None and model.num_classes is not None else None
     start = time.monotonic()
     written = compression.compress(model, values, condition, batch_size, progress=True)
     seconds = time.monotonic() - start
@@ -106,6 +107,7 @@ def decompress(
     from tfprior.atomic import atomic_path
 
     data = file.read_bytes()
+    compression.read_header(data)  # what is no such file need not wait for the model
     images, labels = compression.decompress(open_model(run, tokenizer), data, progress=True)
     arrays: dict[str, Any] = {"images": images.astype(np.min_scalar_type(images.max()))}
     if labels is not None:

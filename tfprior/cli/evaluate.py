@@ -15,6 +15,7 @@ from tfprior.cli.options import (
     RunArgument,
     Split,
     TokenizerOption,
+    check_suffix,
 )
 from tfprior.cli.tables import facts_table, score_table
 
@@ -37,7 +38,7 @@ def evaluate(
     maps: Annotated[
         Path | None, typer.Option(help="A picture to write: images above the bits that each pixel takes.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="How many images it shows.")] = 32,
+    num: Annotated[int | None, typer.Option(min=1, help="How many images --maps shows; 32.")] = None,
 ) -> None:
     """Measure bits per dimension beside baselines on the same images.
 
@@ -53,6 +54,10 @@ def evaluate(
     --maps shows where the bits are, dark what was likely and bright what surprised. A tokenizer's are those
     of pixels given their codes; of a prior of codes, a code's are spread over the pixels it stands for.
     """
+    if maps is None and num is not None:
+        raise typer.BadParameter("--num: it goes with --maps; all images are measured.")
+    if maps is not None:
+        check_suffix("--maps", maps, ".png")
     import_keras()
     from tfprior.data import load
     from tfprior.training import bound_scores, load_run, scores_of, split_of
@@ -78,7 +83,7 @@ def evaluate(
         bounds = bound_scores(generator, *split_of(images, split.value, options), bits_per_code=bits)
         console.print(compared(bounds, images, split, options))
     if maps is not None:
-        count = draw_maps(model if generator is None else generator, images, split, options, num, maps)
+        count = draw_maps(model if generator is None else generator, images, split, options, num or 32, maps)
         typer.echo(f"{maps}: {count} images above the bits of their pixels")
 
 

@@ -11,7 +11,7 @@
         23      8  digest of its weights
         31      4  digest of vectors or maps that are the condition; zeros without
         35      8  digest of the images, and of their labels
-        43      5  backend, its version (three bytes), device
+        43     11  backend, device, and three bytes each for the versions of backend, Keras and tfprior
 
 All numbers are little-endian, digests are the first bytes of SHA-256.
 """
@@ -24,7 +24,7 @@ from tfprior.compression.environment import Environment
 
 MAGIC = b"\x8ftfp"
 FORMAT = 1
-START, CHECKED = struct.Struct("<4sBI"), struct.Struct("<IIH4s8s4s8s5s")
+START, CHECKED = struct.Struct("<4sBI"), struct.Struct("<IIH4s8s4s8s11s")
 SIZE = START.size + CHECKED.size
 WORD = 4
 MOST_IMAGES, MOST_IN_A_BATCH = 2**32 - 1, 2**16 - 1

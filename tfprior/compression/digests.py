@@ -15,7 +15,7 @@ ARCHITECTURE, WEIGHTS, CONDITION, IMAGES = 4, 8, 4, 8
 def of_architecture(model: Model) -> bytes:
     """The same for models of the same configuration, whatever they are called."""
     config = {"class": type(model).__name__, **_nameless(model.get_config())}
-    return _first(ARCHITECTURE, json.dumps(config, sort_keys=True, default=str).encode())
+    return _first(ARCHITECTURE, json.dumps(config, sort_keys=True).encode())
 
 
 def of_weights(model: Model) -> bytes:
@@ -32,10 +32,11 @@ def of_images(images: np.ndarray, labels: np.ndarray | None) -> bytes:
 
 
 def _nameless(config: Any) -> Any:
-    """Without the names that Keras gives layers and models, counting."""
+    """Without the names that Keras gives layers and models, counting, and what is to be trained."""
     if isinstance(config, dict):
         is_layer = "name" in config and "trainable" in config
-        return {key: _nameless(value) for key, value in config.items() if not (is_layer and key == "name")}
+        left_out = ("name", "trainable") if is_layer else ()
+        return {key: _nameless(value) for key, value in config.items() if key not in left_out}
     return [_nameless(part) for part in config] if isinstance(config, list | tuple) else config
 
 

@@ -17,6 +17,7 @@ from tfprior.compression.matching import check_condition_of, check_counts, check
 from tfprior.compression.model import Model, first_prior
 from tfprior.generator import image_model
 from tfprior.inputs import as_array, check_condition, check_values
+from tfprior.sharding import rounded
 
 
 def compress(
@@ -25,7 +26,9 @@ def compress(
     """Images (N, H, W, C) in as many bits as −log2 of their likelihood, and about 60 bytes more.
 
     Only the same weights give the images back, and only where probabilities are computed to the same last
-    digit: on the same version of the same backend and the same kind of processor. `decompress` notices.
+    digit: with the same versions of tfprior, Keras and the backend, on the same kind of processor (on an
+    accelerator, whose kernels may be chosen anew in each process, that is not certain). `decompress` notices
+    where they are not: keep the images until it has given them back in a process of its own.
 
     Args:
         model: a prior, or a generator, whose bits are those of its bound.
@@ -47,11 +50,11 @@ def compress(
     check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
     if not 1 <= len(images) <= MOST_IMAGES:
         raise ValueError(f"Got {len(images)} images; expected one at least, {MOST_IMAGES:,} at most.")
-    if not 1 <= batch_size <= MOST_IN_A_BATCH:
-        raise ValueError(f"batch_size={batch_size}; expected a number in [1, {MOST_IN_A_BATCH}].")
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= MOST_IN_A_BATCH:
+        raise ValueError(f"batch_size={batch_size!r}; expected an integer in [1, {MOST_IN_A_BATCH}].")
     labels, given = (condition, None) if prior.num_classes is not None else (None, condition)
     num_batches = -(-len(images) // batch_size)
-    even = -(-len(images) // num_batches)  # little is filled up
+    even = min(rounded(-(-len(images) // num_batches)), MOST_IN_A_BATCH)  # little is filled up
     encoder, contents = Encoder(), Contents(images, labels)
     shown = "compressing" if progress else None
     code_batches(model, encoder, contents, _floats(given), len(images), even, shown)

@@ -11,6 +11,7 @@ from tfprior.compression.environment import Environment
 from tfprior.compression.model import Model, first_prior, parts
 from tfprior.generator import image_model
 from tfprior.inputs import check_condition
+from tfprior.sharding import rounded
 
 
 def check_levels(model: Model) -> None:
@@ -58,7 +59,7 @@ def check_counts(model: Model, header: Header, num_bytes: int) -> None:
     grid = image_model(model)
     least = -math.log2(1 - (grid.distribution.num_levels - 1) * LEAST_PROBABILITY)
     most = (8 * num_bytes + 64) / (least * grid.num_dims)
-    if not 0 < header.batch_size <= header.num_images <= most:
+    if not 0 < header.batch_size <= rounded(header.num_images) or header.num_images > most:
         raise ValueError(
             f"The file is damaged: its header says {header.num_images:,} images in batches of "
             f"{header.batch_size:,}, and its {num_bytes:,} bytes hold {int(most):,} at most."
@@ -69,11 +70,11 @@ def differs(header: Header) -> str:
     """What is said where the images do not come out right from a whole file and the right model."""
     here = Environment.here()
     where = (
-        f"by {header.environment}, and this is {here}; decompress them there"
+        f"by {header.environment}, and this is {here}"
         if here != header.environment
-        else f"by {here} too, but on another processor; decompress them on the kind that compressed them"
+        else f"by {here} too, so most likely on another processor or with other settings"
     )
     return (
         "The images do not come out as they went in: probabilities are rounded otherwise here than where "
-        f"they were compressed, {where}."
+        f"they were compressed, {where}; decompress them there."
     )

@@ -13,8 +13,10 @@ from tfprior.progress import progress_bar
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, SamplingOptions
 from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
+from tfprior.sharding import AT_ONCE, shards
 
 Method = Literal["cached", "parallel", "parallel_rows", "full", "auto"]
+RowMethod = Literal["cached", "parallel_rows", "full"]
 
 
 def sample(
@@ -65,16 +67,19 @@ def sample(
     loop = loop_of(prior, method)
     if not progress:
         return draw_grids(prior, loop, request)[0]
-    rows = []
-    with progress_bar("drawing", prior.grid_shape[0]) as move:
-        for row in draw_rows(prior, loop, request):
-            rows.append(row)
-            move()
-    return np.stack(rows, axis=1)
+    groups, grids = shards(num_samples, 1, most=AT_ONCE), []
+    with progress_bar("drawing", len(groups) * prior.grid_shape[0]) as move:
+        for group in groups:
+            rows = []
+            for row in draw_rows(prior, loop, request.examples(group)):
+                rows.append(row)
+                move()
+            grids.append(np.stack(rows, axis=1))
+    return np.concatenate(grids)[:num_samples]
 
 
 def sample_rows(
-    prior: Prior, num_samples: int, method: Method = "cached", **options: Unpack[SamplingOptions]
+    prior: Prior, num_samples: int, method: RowMethod = "cached", **options: Unpack[SamplingOptions]
 ) -> Iterator[np.ndarray]:
     """Draws what `sample` draws, and gives every row (num_samples, W, C) as soon as it is finished.
 
@@ -96,7 +101,7 @@ def sample_parallel(
 ) -> ParallelSamples:
     """Draws what `sample` draws by fixed-point iteration, and tells how many runs each sample took.
 
-    Either over the whole grid (at most one run of the network for each value), or `by_rows`.
+    Either over the whole grid (at most one run of the network for each value), or `by_rows`, without a bar.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range.

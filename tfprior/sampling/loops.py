@@ -55,7 +55,7 @@ class Loop(abc.ABC):
             return put(image, row, y), nats + log_prob, before
 
         image = ops.full((batch_size, *prior.grid_shape), OUTSIDE, "int32")
-        start = image, ops.zeros((batch_size,)), self.begin(prior, batch_size, request.condition)
+        start = image, ops.zeros((batch_size,), "float32"), self.begin(prior, batch_size, request.condition)
         return ops.fori_loop(0, prior.grid_shape[0], next_row, start)
 
     def next_row(self, prior: Prior, before: Any, y: Tensor, request: Request) -> tuple[Tensor, Tensor, Any]:
@@ -174,7 +174,7 @@ class ParallelRows(Loop):
             return drawn, ops.sum(nats, axis=1), moving & ops.any(drawn != row, axis=(1, 2)), runs
 
         guess = ops.zeros_like(above) if request.observed is None else request.observed
-        start = guess, ops.zeros((batch_size,)), ops.full((batch_size,), True, "bool"), runs
+        start = guess, ops.zeros((batch_size,), "float32"), ops.full((batch_size,), True, "bool"), runs
         row, nats, _, runs = ops.while_loop(
             lambda row, nats, moving, runs: ops.any(moving),
             refine,
@@ -205,7 +205,7 @@ def pixel_by_pixel(
         value, log_prob = here.complete(drawn, log_prob)
         return put(row, value, x), nats + log_prob, (value, state)
 
-    start = outside(prior, batch_size), ops.zeros((batch_size,)), before
+    start = outside(prior, batch_size), ops.zeros((batch_size,), "float32"), before
     return ops.fori_loop(0, prior.grid_shape[1], next_pixel, start)
 
 

@@ -18,6 +18,7 @@ from tfprior.priors.base import Prior
 from tfprior.progress import progress_bar
 from tfprior.sampling.loops import inputs
 from tfprior.sampling.request import Request
+from tfprior.sharding import AT_ONCE, rounded
 
 
 class ParallelSamples(NamedTuple):
@@ -36,22 +37,24 @@ class ParallelSamples(NamedTuple):
 def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelSamples:
     """Refines all grids until they stand still; one that does is left out of the runs to come."""
     count = len(request.uniforms)
-    values = np.zeros((count, *prior.grid_shape), "int32")
+    values, runs = np.zeros((count, *prior.grid_shape), "int32"), np.zeros(count, "int32")
     if request.observed is not None:
         values[:] = request.observed
-    run, runs, moving = compiled(refine, prior), np.zeros(count, "int32"), np.arange(count)
+    run = compiled(refine, prior.for_sampling())
     with progress_bar("drawing", count, progress) as move:
-        for index in range(prior.num_steps * prior.channel_groups):
-            # A power of two examples, some of them twice: few sizes to compile for.
-            rows = np.resize(moving, min(count, 1 << (len(moving) - 1).bit_length()))
-            drawn = ops.convert_to_numpy(run(values[rows], request.examples(rows)))[: len(moving)]
-            moved = (drawn != values[moving]).any((1, 2, 3))
-            values[moving] = drawn
-            runs[moving] += 1
-            moving = moving[moved]
-            move(len(moved) - len(moving), f"drawing, run {index + 1}")
-            if not len(moving):
-                break
+        for moving in np.array_split(np.arange(count), -(-count // AT_ONCE)):
+            size = rounded(len(moving))
+            for index in range(prior.num_steps * prior.channel_groups):
+                # A power of two examples, some of them twice: few sizes to compile for.
+                rows = np.resize(moving, min(size, 1 << (len(moving) - 1).bit_length()))
+                drawn = ops.convert_to_numpy(run(values[rows], request.examples(rows)))[: len(moving)]
+                moved = (drawn != values[moving]).any((1, 2, 3))
+                values[moving] = drawn
+                runs[moving] += 1
+                moving = moving[moved]
+                move(len(moved) - len(moving), f"drawing, run {index + 1}")
+                if not len(moving):
+                    break
     return ParallelSamples(values, runs)
 
 

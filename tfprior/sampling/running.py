@@ -19,10 +19,10 @@ from tfprior.priors.raster import RasterPrior
 from tfprior.sampling.loops import Loop, cached, full, parallel_rows, stepwise
 from tfprior.sampling.parallel import iterate
 from tfprior.sampling.request import Request
-from tfprior.sharding import run_in_shards, shards
+from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, rounded, run_in_shards, shards
 
 Measured = Literal["cached", "parallel"]
-_FASTEST: weakref.WeakKeyDictionary[Prior, dict[int, Measured]] = weakref.WeakKeyDictionary()
+_FASTEST: weakref.WeakKeyDictionary[Prior, dict[tuple[int, bool], Measured]] = weakref.WeakKeyDictionary()
 
 
 def loop_of(prior: Prior, method: str) -> Loop:
@@ -57,13 +57,11 @@ def draw_grids(prior: Prior, loop: Loop, request: Request) -> tuple[np.ndarray, 
         drawn = (values, last[-1]) if loop is parallel_rows else (values,)
         return tuple(ops.convert_to_numpy(part) for part in drawn)
 
-    if loop is full:  # a whole network keeps all cores busy
-        return draw(np.arange(len(request.uniforms)))
-    return run_in_shards(draw, parts_of(len(request.uniforms)))
+    return run_in_shards(draw, parts_of(len(request.uniforms), loop))
 
 
 def draw_rows(prior: Prior, loop: Loop, request: Request) -> Iterator[np.ndarray]:
-    """Rows (B, W, C) from the top."""
+    """Rows (B, W, C) from the top, of all grids at once."""
     count, (height, *_) = len(request.uniforms), prior.grid_shape
     model = model_for(prior, loop)
     run = compiled(loop.next_row, model)
@@ -77,8 +75,11 @@ def draw_rows(prior: Prior, loop: Loop, request: Request) -> Iterator[np.ndarray
             row, _, carried = run(carried, np.asarray(y, "int32"), asked)
             yield ops.convert_to_numpy(row)
 
-    parts = [rows(index) for index in parts_of(count)]
-    with ThreadPoolExecutor(len(parts)) as pool:
+    parts = [rows(index) for index in parts_of(count, loop)]
+    if len(parts) == 1:
+        yield from (row[:count] for row in parts[0])
+        return
+    with ThreadPoolExecutor(min(len(parts), cores())) as pool:
         for _ in range(height):
             yield np.concatenate(list(pool.map(next, parts)))[:count]
 
@@ -87,18 +88,20 @@ def fastest(prior: Prior, request: Request) -> Measured:
     """The method that draws such a request in the least time.
 
     On the CPU it is "cached", whatever the prior and the batch. On an accelerator the first request of a
-    prior for so many samples is drawn by "cached" and by "parallel", and the faster is kept.
+    prior for about so many samples, or completions, is drawn by "cached" and by "parallel", twice each, and
+    the faster is kept: after more training, too.
     """
     if on_cpu():
         return "cached"
-    known, size = _FASTEST.setdefault(prior, {}), len(request.uniforms)
-    if size not in known:
+    known = _FASTEST.setdefault(prior, {})
+    kind = rounded(len(request.uniforms)), request.observed is not None
+    if kind not in known:
         taken: dict[Measured, float] = {
             "cached": seconds(lambda: draw_grids(prior, loop_of(prior, "cached"), request)),
             "parallel": seconds(lambda: iterate(prior, request)),
         }
-        known[size] = min(taken, key=taken.__getitem__)
-    return known[size]
+        known[kind] = min(taken, key=taken.__getitem__)
+    return known[kind]
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -109,9 +112,11 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def parts_of(count: int) -> list[np.ndarray]:
-    """The examples shared out to the cores, or all of them for an accelerator."""
-    return shards(count, few_sizes=True) if on_cpu() else shards(count, 1, most=count, few_sizes=True)
+def parts_of(count: int, loop: Loop) -> list[np.ndarray]:
+    """The examples shared out to the cores, or in large parts where one keeps the whole device busy."""
+    if loop is full:
+        return shards(count, 1, most=AT_ONCE, few_sizes=True)
+    return shards(count, few_sizes=True) if on_cpu() else shards(count, 1, ON_ACCELERATOR, few_sizes=True)
 
 
 def on_cpu() -> bool:
