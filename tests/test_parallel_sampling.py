@@ -109,6 +109,11 @@ def test_a_known_image_takes_one_run() -> None:
     np.testing.assert_array_equal(drawn.runs, 1)
 
 
+def test_rows_have_no_bar() -> None:
+    with pytest.raises(ValueError, match=r"by_rows=True and progress=True; expected one of them"):
+        sample_parallel(prior_like(GatedPixelCNN, GREY), 1, by_rows=True, progress=True)
+
+
 class Backwards(Prior):
     """No raster prior: it has no rows."""
 

@@ -23,7 +23,7 @@ from tfprior import compilation
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.layers.weight_norm import WeightNormalized
 from tfprior.priors import PixelCNNPP
-from tfprior.sampling import cached, parallel_rows, sample
+from tfprior.sampling import cached, full, parallel_rows, sample, stepwise
 
 DEEP = (4, 8, 1)
 MIXTURE = DiscretizedLogisticMixture(2, 4)
@@ -216,18 +216,19 @@ def test_every_loop_draws_the_same_integers(name: str) -> None:
     uniforms, given = noise(prior, 5), condition_of(prior, 5)
     expected = sample(prior, 5, given, uniforms, method="full")
     assert len(np.unique(expected)) > 2
-    for loop in (cached, parallel_rows):
+    for loop in (cached, stepwise, full, parallel_rows):
         values, nats = compilation.compiled(loop, prior)(uniforms, given)
         np.testing.assert_array_equal(values, expected)
         np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
     mask = np.random.default_rng(3).random((5, *prior.grid_shape[:2])) < 0.5
     known = {"observed": values_of(prior, 5, seed=4), "mask": mask}
-    completed = [
-        sample(prior, 5, given, uniforms, temperature=0.5, method=method, **known)
-        for method in ("cached", "full")
-    ]
-    np.testing.assert_array_equal(*completed)
-    np.testing.assert_array_equal(completed[0][~mask], known["observed"][~mask])
+    for temperature in (1.0, 0.5):
+        completed = [
+            sample(prior, 5, given, uniforms, temperature=temperature, method=method, **known)
+            for method in ("cached", "full")
+        ]
+        np.testing.assert_array_equal(*completed)
+        np.testing.assert_array_equal(completed[0][~mask], known["observed"][~mask])
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_gradients_reach_every_weight() -> None:
         assert np.abs(gradient).max() > 0
 
 
+@pytest.mark.xla
 def test_fit_starts_the_codebook_from_its_first_batch_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

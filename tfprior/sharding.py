@@ -50,8 +50,7 @@ def run_in_shards(
 
 
 def rounded(size: int) -> int:
-    """Sizes up to 8 as they are, then the next of four in an octave (10, 12, 14, 16, 20, …): a quarter more
-    at most."""
+    """The next of 1, …, 8, 10, 12, 14, 16, 20, …, four in an octave: a quarter more at most."""
     step = 1 << max(0, size.bit_length() - 3)
     return -(-size // step) * step
 

@@ -108,7 +108,7 @@ def main() -> None:
     table = Table(title=f"Gated PixelCNN, {prior.count_params():,} parameters, one core, µs a step")
     for name in ("shard", "sampling", "rows", "pixels", "drawing", "products of a pixel alone"):
         table.add_column(name, justify="right")
-    for name in ("weights read", "at", "products"):
+    for name in ("weights read", "at", "products", "forward passes"):
         table.add_column(name, justify="right")
     for size in options.shards:
         uniforms = tf.constant(rng.random((size, *GRID), "float32"))
@@ -118,6 +118,7 @@ def main() -> None:
             "undrawn": (lambda given: cached(undrawn, given), uniforms),
             "rows": (lambda given: rows_alone(prior, given), uniforms),
             "products": (lambda given: products_alone(matrices, given), x),
+            "forward": (lambda given: prior(given), tf.constant(rng.integers(256, size=(size, *GRID)))),
         }
         taken = microseconds_a_step(
             {name: compiled(*function) for name, function in functions.items()}, options.repeats
@@ -131,6 +132,7 @@ def main() -> None:
             f"{4e-6 * weights:.2f} MB",
             f"{4e-3 * weights / pixels:.0f} GB/s",
             f"{2e-3 * weights * size / pixels:.0f} GFLOP/s",
+            f"{taken['all'] / taken['forward']:.1f}",
         )
     Console(width=130).print(table)
 

@@ -42,8 +42,8 @@ def compress(
     tfprior compress runs/digits --data more_images.npz --num 200 --out images.tfp
     ```
 
-    Labels of a conditional prior go into the file too. Only the same weights give the images back, on the
-    same version of the same backend and the same kind of processor.
+    Labels of a conditional prior go into the file too. Only the same weights give the images back, with the
+    same versions of everything and on the same kind of processor.
     """
     import_keras()
     import numpy as np
@@ -52,9 +52,9 @@ def compress(
     from tfprior import compression
     from tfprior.atomic import atomic_path
     from tfprior.cli.tables import size_table
-    from tfprior.generator import Generator
     from tfprior.image_files import fits_files
-    from tfprior.training import bits_per_dim, load_run, split_of
+    from tfprior.scoring import conditional_log_likelihood
+    from tfprior.training import load_run, split_of
     from tfprior.training.baselines import smallest_files
     from tfprior.training.completion import spread
 
@@ -70,12 +70,8 @@ def compress(
     seconds = time.monotonic() - start
     with atomic_path(out) as temporary:
         temporary.write_bytes(written)
-    bits = (
-        float(np.mean(model.bits_per_dim(values, condition)))
-        if isinstance(model, Generator)
-        else bits_per_dim(model, values, condition)
-    )
-    sizes = {str(out): float(len(written)), "the likelihood of its images": bits * values.size / 8}
+    nats = conditional_log_likelihood(model, values, condition, batch_size).sum()
+    sizes = {str(out): float(len(written)), "the likelihood of its images": -nats / math.log(2) / 8}
     if fits_files(images.num_levels, values.shape[-1]):
         sizes.update(smallest_files(values, images.num_levels))
     title = f"{images.name}, {split.value} split, {len(values)} images"
@@ -105,11 +101,14 @@ def decompress(
 
     from tfprior import compression
     from tfprior.atomic import atomic_path
+    from tfprior.generator import image_model
 
     data = file.read_bytes()
     compression.read_header(data)  # what is no such file need not wait for the model
-    images, labels = compression.decompress(open_model(run, tokenizer), data, progress=True)
-    arrays: dict[str, Any] = {"images": images.astype(np.min_scalar_type(images.max()))}
+    model = open_model(run, tokenizer)
+    images, labels = compression.decompress(model, data, progress=True)
+    dtype = np.min_scalar_type(image_model(model).distribution.num_levels - 1)
+    arrays: dict[str, Any] = {"images": images.astype(dtype)}
     if labels is not None:
         arrays["labels"] = labels
     with atomic_path(out) as temporary:

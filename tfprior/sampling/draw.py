@@ -101,11 +101,17 @@ def sample_parallel(
 ) -> ParallelSamples:
     """Draws what `sample` draws by fixed-point iteration, and tells how many runs each sample took.
 
-    Either over the whole grid (at most one run of the network for each value), or `by_rows`, without a bar.
+    Either over the whole grid (at most one run of the network for each value), or `by_rows`, which shows no
+    progress.
 
     Raises:
-        ValueError: for arguments of the wrong shape, type or range.
+        ValueError: for arguments of the wrong shape, type or range, and a bar of what has none.
     """
+    if by_rows and progress:
+        raise ValueError(
+            'Got by_rows=True and progress=True; expected one of them: sample(method="parallel_rows", '
+            "progress=True) draws the same and shows a bar."
+        )
     request = Request.of(prior, num_samples, **options)
     if not by_rows:
         return iterate(prior, request, progress)
