@@ -16,7 +16,7 @@ test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile  # a file shares what it trains and exports
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file shares what it trains and exports
 
 check: $(READY) ## format, fix what the linter can fix, check types
 	$(BIN)/ruff format $(SOURCES)

@@ -1,5 +1,6 @@
 """XLA compiles for longer than tests of this size compute: only those marked `xla` use it, as users do."""
 
+from collections import Counter
 from typing import Any
 
 import keras.src.trainers.trainer as keras_trainer
@@ -16,6 +17,12 @@ def compile_plainly(function: Any, model: Any, jit_compile: bool) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xla: samplers and training steps are compiled by XLA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests, which run whole programs, come first: none is to be all that is left at the end."""
+    tests_in = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests_in[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of the module

@@ -308,6 +308,24 @@ def test_complete_keeps_what_was_given(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(original, completion)
 
 
+def test_complete_takes_the_options_of_sample(trained: Path, tmp_path: Path) -> None:
+    def complete(name: str, *options: object) -> np.ndarray:
+        out = tmp_path / f"{name}.png"
+        run("complete", trained, "--num", 3, "--completions", 2, "--out", out, *options)
+        return rgb(out)
+
+    drawn = complete("cached")
+    np.testing.assert_array_equal(complete("full", "--method", "full"), drawn)
+    assert (complete("cool", "--temperature", 0.3) != drawn).any()
+    assert (complete("nucleus", "--top-p", 0.3) != drawn).any()
+    side, gap, header, labels = 13 * 5, 3, 26, 18
+    most_probable = complete("greedy", "--top-k", 1)[header:]
+    first = gap + side + labels
+    np.testing.assert_array_equal(
+        most_probable[:, first : first + side], most_probable[:, first + side + gap : first + 2 * side + gap]
+    )
+
+
 def test_pixelcnn_pp_goes_the_whole_way(pictures: Path, tmp_path: Path) -> None:
     folder, picture = tmp_path / "run", tmp_path / "samples.png"
     network = ["--model", "pixelcnn_pp", "--stages", 2, "--components", 2, "--filters", 4, "--layers", 1]

@@ -18,9 +18,8 @@ from tfprior.priors import GatedPixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, parallel, running, sample, sample_parallel
 from tfprior.sampling.request import Request
 
-pytestmark = pytest.mark.xla
 
-
+@pytest.mark.xla
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (EVEN_COLOUR, "maps")])
 def test_the_fixed_point_is_the_sample(kind: Any, grid: Any, condition: str) -> None:
@@ -32,6 +31,7 @@ def test_the_fixed_point_is_the_sample(kind: Any, grid: Any, condition: str) -> 
     assert 1 <= drawn.runs.min() < drawn.runs.max() <= prior.num_steps * prior.channel_groups
 
 
+@pytest.mark.xla
 def test_under_every_option() -> None:
     prior = prior_like(GatedPixelCNN, COLOUR, "labels")
     options: dict[str, Any] = {"temperature": 0.7, "top_k": 3, "top_p": 0.8, "seed": 1, **completion(prior)}
@@ -41,6 +41,7 @@ def test_under_every_option() -> None:
         assert_same_integers(sample(prior, SIZE, given, method=method, **options), expected)
 
 
+@pytest.mark.xla
 def test_coupled_channels_settle_a_pixel_a_run() -> None:
     mixture = DiscretizedLogisticMixture(2, 5)
     prior = catalogue.prior(PixelCNNPP, (2, 4, 3), distribution=mixture)

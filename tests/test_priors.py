@@ -424,6 +424,15 @@ def test_fit_needs_no_loss_and_lowers_bits_per_dim(kind: Any) -> None:
     np.testing.assert_allclose(history["loss"], np.multiply(history["bits_per_dim"], np.log(2)), rtol=1e-5)
 
 
+def test_a_training_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, traced = catalogue.prior(GatedPixelCNN), []
+    network = prior.call
+    monkeypatch.setattr(prior, "call", lambda *inputs, **given: traced.append(1) or network(*inputs, **given))
+    prior.compile(optimizer="adam")
+    prior.fit(gradients(8), batch_size=4, epochs=2, verbose=0)
+    assert len(traced) == 1
+
+
 @each_kind
 @each_condition
 def test_evaluate_is_exact_for_a_ragged_last_batch(kind: Any, condition: str) -> None:

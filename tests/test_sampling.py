@@ -22,8 +22,6 @@ from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, draw, full, parallel_rows, sample, sample_rows, stepwise
 from tfprior.sharding import rounded, run_in_shards, shards
 
-pytestmark = pytest.mark.xla
-
 KINDS = [PixelCNN, GatedPixelCNN, PixelCNNPP]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_masked_kind = pytest.mark.parametrize("kind", KINDS[:2])
@@ -80,6 +78,7 @@ def test_full_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, con
     assert_same_integers(sample(prior, SIZE, given, uniforms, method="full"), loop(prior, uniforms, given))
 
 
+@pytest.mark.xla
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), MODELS[2:])
 def test_every_loop_draws_the_same_integers(kind: Any, grid: Any, condition: str) -> None:
@@ -99,6 +98,7 @@ def completion(prior: Prior) -> dict[str, np.ndarray]:
     return {"observed": values_of(prior, SIZE, seed=4), "mask": mask}
 
 
+@pytest.mark.xla
 @each_masked_kind
 def test_every_loop_draws_the_same_integers_under_every_option(kind: Any) -> None:
     prior = prior_like(kind, COLOUR, "labels")
@@ -137,6 +137,7 @@ def test_extreme_options_draw_the_mode(kind: Any) -> None:
     np.testing.assert_array_equal(cached(prior, noise(prior, 2), temperature=1e-6)[0], greedy)
 
 
+@pytest.mark.xla
 @each_kind
 def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
     prior = catalogue.prior(kind, COLOUR, dtype="mixed_bfloat16")
@@ -146,6 +147,7 @@ def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
         assert 0 <= np.min(drawn) < np.max(drawn) < 4
 
 
+@pytest.mark.xla
 @each_kind
 @pytest.mark.parametrize("grid", [(1, 5, 1), (5, 1, 3)], ids=str)
 def test_narrow_grids(kind: Any, grid: Any) -> None:
@@ -158,6 +160,7 @@ def test_narrow_grids(kind: Any, grid: Any) -> None:
 # Row by row, for someone who watches ----------------------------------------------------------------------
 
 
+@pytest.mark.xla
 def test_rows_come_one_after_the_other() -> None:
     prior = prior_like(GatedPixelCNN, COLOUR, "labels")
     given = condition_of(prior, SIZE)
@@ -220,6 +223,7 @@ def test_uniforms_in_float64_are_welcome() -> None:
     assert 0 <= drawn.min() <= drawn.max() < 4
 
 
+@pytest.mark.xla
 def test_a_sample_does_not_depend_on_how_many_are_drawn() -> None:
     prior = prior_like(GatedPixelCNN, GREY)
     uniforms = noise(prior)
@@ -271,6 +275,7 @@ def chi_square(observed: np.ndarray, expected: np.ndarray) -> float:
     return float((((observed - expected) ** 2 / expected).sum() - freedom) / math.sqrt(2 * freedom))
 
 
+@pytest.mark.xla
 @each_masked_kind
 @pytest.mark.parametrize(
     ("grid", "levels", "condition"),
@@ -296,6 +301,7 @@ def test_fifty_thousand_samples_follow_the_enumerated_probabilities(
 # Compiled samplers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.xla
 def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPatch) -> None:
     traces = []
     call = compilation._call
@@ -321,6 +327,7 @@ def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPa
     assert len(traces) == 2  # another batch size
 
 
+@pytest.mark.xla
 def test_a_few_sizes_serve_all_requests() -> None:
     assert [rounded(size) for size in range(1, 9)] == list(range(1, 9))
     assert {rounded(size) for size in range(33, 65)} == {40, 48, 56, 64}
@@ -338,6 +345,7 @@ def test_shards_share_out_all_examples(size: int, few_sizes: bool) -> None:
     np.testing.assert_array_equal(joined, np.arange(size) * 2)
 
 
+@pytest.mark.xla
 def test_compiled_samplers_honour_changed_weights() -> None:
     prior = catalogue.prior(GatedPixelCNN, (2, 3, 1))
     uniforms = noise(prior)

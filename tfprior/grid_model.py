@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import math
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import keras
@@ -97,6 +98,8 @@ class GridModel(keras.Model, abc.ABC):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
         if self.compiled and self.needs_initialization:
             self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32) if first is None else first)
+        if self.compiled and not self.optimizer.built:
+            self._build_optimizer()
         return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
@@ -107,6 +110,12 @@ class GridModel(keras.Model, abc.ABC):
         """
         x, _ = self._checked_data(x, y)
         return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
+
+    def _build_optimizer(self) -> None:
+        """Makes the optimizer's variables: made in the first step, they would have it traced twice."""
+        strategy = getattr(self, "distribute_strategy", None)
+        with strategy.scope() if strategy else nullcontext():
+            self.optimizer.build(self.trainable_variables)
 
     def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The data as Keras takes them, and the first batch of a dataset; or ValueError."""

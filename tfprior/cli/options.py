@@ -9,6 +9,14 @@ import typer
 DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
 
 
+class Method(StrEnum):
+    cached = "cached"
+    parallel = "parallel"
+    parallel_rows = "parallel_rows"
+    auto = "auto"
+    full = "full"
+
+
 class Split(StrEnum):
     test = "test"
     train = "train"
@@ -29,6 +37,12 @@ LevelsOption = Annotated[
     int | None, typer.Option(min=2, help="Number of levels, where the data do not tell.")
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+TemperatureOption = Annotated[float, typer.Option(help="Below 1 draws more probable images.")]
+TopKOption = Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")]
+TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")]
+MethodOption = Annotated[
+    Method, typer.Option(help="All draw the same; full is slow, and the definition of the others.")
+]
 
 
 def check_suffix(option: str, path: Path, suffix: str) -> None:

@@ -1,6 +1,5 @@
 """`tfprior sample` and `tfprior complete`: pictures drawn."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,22 +11,19 @@ from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
     LevelsOption,
+    Method,
+    MethodOption,
     RunArgument,
     SeedOption,
+    TemperatureOption,
     TokenizerOption,
+    TopKOption,
+    TopPOption,
     check_suffix,
 )
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-class Method(StrEnum):
-    cached = "cached"
-    parallel = "parallel"
-    parallel_rows = "parallel_rows"
-    auto = "auto"
-    full = "full"
 
 
 def sample(
@@ -40,13 +36,11 @@ def sample(
         list[int] | None,
         typer.Option("--class", help="Class to draw, also several; all, or without --num the first ten."),
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")] = None,
+    temperature: TemperatureOption = 1.0,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
     seed: SeedOption = 0,
-    method: Annotated[
-        Method, typer.Option(help="All draw the same; full is slow, and the definition of the others.")
-    ] = Method.cached,
+    method: MethodOption = Method.cached,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
         Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
@@ -134,8 +128,11 @@ def complete(
     data: DataOption = None,
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
-    temperature: Annotated[float, typer.Option(help="Below 1 draws more probable images.")] = 1.0,
+    temperature: TemperatureOption = 1.0,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
     seed: SeedOption = 0,
+    method: MethodOption = Method.cached,
     tokenizer: TokenizerOption = None,
 ) -> None:
     """Complete test images of which a part is given.
@@ -159,7 +156,19 @@ def complete(
         mask = hidden_part(keep, images.grid_shape)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    originals, drawn = complete_images(model, images, mask, num, completions, seed, temperature)
+    originals, drawn = complete_images(
+        model,
+        images,
+        mask,
+        num,
+        completions,
+        seed=seed,
+        method=method.value,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        progress=True,
+    )
     save_completions(originals, mask, drawn, images.num_levels, out)
     typer.echo(f"{out}: {len(originals)} images, {completions} completions each")
 

@@ -1,5 +1,7 @@
 """Test images of which a part is hidden and drawn again."""
 
+from typing import Any
+
 import numpy as np
 
 from tfprior.data import Images
@@ -38,9 +40,11 @@ def complete_images(
     num: int,
     completions: int,
     seed: int = 0,
-    temperature: float = 1.0,
+    **options: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`num` test images (N, H, W, C), one of each class in turn, and `completions` of each (N, K, H, W, C).
+
+    Options are those of `tfprior.sampling.sample`.
 
     Raises:
         ValueError: for a conditional prior and images without labels.
@@ -52,7 +56,7 @@ def complete_images(
     originals = images.x_test[index]
     repeated = originals.repeat(completions, axis=0)
     labels = images.y_test[index].repeat(completions) if conditional and images.y_test is not None else None
-    drawn = complete(model, repeated, mask, labels, seed, temperature=temperature)
+    drawn = complete(model, repeated, mask, labels, seed, **options)
     return originals, drawn.reshape(len(originals), completions, *originals.shape[1:])
 
 
