@@ -64,6 +64,8 @@ def convert(function: Function, graph: Any) -> onnx.ModelProto:
 def _mended() -> Iterator[None]:
     """tf2onnx with what is mended below."""
     from tf2onnx import graph, optimizer
+    from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNodesOptimizer as Merge
+    from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase as Pass
 
     useful = {name: optimizer._optimizers[name] for name in PASSES}
     with ExitStack() as stack:
@@ -72,12 +74,27 @@ def _mended() -> Iterator[None]:
             # should stop the export instead.
             patch.dict(os.environ, TF2ONNX_CATCH_ERRORS="FALSE"),
             patch.dict(optimizer._optimizers, useful, clear=True),
+            patch.object(Pass, "optimize", _optimized),
+            patch.object(Merge, "_skip_node_type", _unless_nested(Merge._skip_node_type)),
             patch("tf2onnx.tfonnx.resolve_functions", _branches_and_bodies),
             patch.object(graph.Graph, "extract_sub_graph_nodes", _nodes_behind),
             patch.object(graph.Graph, "replace_all_inputs", _by_consumers(graph.Graph.replace_all_inputs)),
         ):
             stack.enter_context(mend)
         yield
+
+
+def _optimized(optimization: Any, graph: Any, iteration: int) -> Any:
+    """One pass over a graph; the original serializes all of it after each, for the next to look at."""
+    optimization.opt_iteration = iteration
+    graph = optimization._optimize(graph)
+    graph.delete_unused_nodes(graph.outputs)
+    return graph
+
+
+def _unless_nested(skip: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Branches and loops are no duplicates: only what is serialized would tell them apart."""
+    return staticmethod(lambda node: skip(node) or bool(node.get_body_graphs()))
 
 
 def _nodes_behind(

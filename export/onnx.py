@@ -1,5 +1,6 @@
 """Functions as ONNX graphs, checked before anyone sees them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, s
 
 
 def _tidy(model: onnx.ModelProto, function: Function) -> None:
-    """Names the batch, and puts the outputs in the declared order."""
+    """Names the batch, puts the outputs in the declared order, and renames all but inputs and outputs."""
     outputs = {value.name: value for value in model.graph.output}
     ordered = [outputs.pop(port.name) for port in function.outputs if port.name in outputs]
     ordered += outputs.values()
@@ -43,6 +44,24 @@ def _tidy(model: onnx.ModelProto, function: Function) -> None:
     model.graph.output.extend(ordered)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _shorten(model.graph)
+
+
+def _shorten(graph: onnx.GraphProto) -> None:
+    """Calls all that is inside v1, v2, …
+
+    The converter's names tell of every branch and loop that a value is in, and would be most of the file.
+    """
+    short = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
+    for part in _graphs(graph):
+        for value in (*part.input, *part.output, *part.value_info, *part.initializer):
+            value.name = short.setdefault(value.name, f"v{len(short)}")
+        for node in part.node:
+            node.name = ""
+            for names in (node.input, node.output):
+                names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
+    for index, part in enumerate(_graphs(graph)):
+        part.name, part.doc_string = f"graph_{index}", ""
 
 
 def _check(model: onnx.ModelProto, function: Function) -> None:
@@ -65,10 +84,13 @@ def _check(model: onnx.ModelProto, function: Function) -> None:
 
 
 def _operators(graph: onnx.GraphProto) -> set[str]:
-    found = set()
+    return {node.op_type for part in _graphs(graph) for node in part.node}
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph, then its branches and loop bodies, and theirs."""
+    yield graph
     for node in graph.node:
-        found.add(node.op_type)
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                found |= _operators(attribute.g)
-    return found
+                yield from _graphs(attribute.g)
