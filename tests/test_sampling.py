@@ -61,6 +61,7 @@ def loop(prior: Prior, uniforms: np.ndarray, condition: Any = None) -> np.ndarra
 MODELS = [(GREY, "none"), (COLOUR, "labels"), (GREY, "vectors"), (COLOUR, "maps")]
 
 
+@pytest.mark.xla
 @each_masked_kind
 @pytest.mark.parametrize(("grid", "condition"), MODELS[:2])
 def test_cached_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, condition: str) -> None:
@@ -71,6 +72,7 @@ def test_cached_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, c
     assert_same_integers(sample(prior, SIZE, given, uniforms), expected)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(("kind", "grid", "condition"), [(PixelCNN, *MODELS[0]), (GatedPixelCNN, *MODELS[1])])
 def test_full_sampling_draws_what_the_definition_draws(kind: Any, grid: Any, condition: str) -> None:
     prior = prior_like(kind, grid, condition)
@@ -112,6 +114,7 @@ def test_every_loop_draws_the_same_integers_under_every_option(kind: Any) -> Non
     assert (drawn != known["observed"])[known["mask"]].any()
 
 
+@pytest.mark.xla
 @each_kind
 def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
     prior = prior_like(kind, GREY)
@@ -127,6 +130,7 @@ def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
     assert_same_integers(drawn, expected)
 
 
+@pytest.mark.xla
 @each_kind
 def test_extreme_options_draw_the_mode(kind: Any) -> None:
     prior = prior_like(kind, GREY)
@@ -243,6 +247,7 @@ def test_condition_may_be_a_list() -> None:
 # Likelihood ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.xla
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), MODELS[:2])
 def test_reported_likelihood_is_log_prob(kind: Any, grid: Any, condition: str) -> None:
@@ -356,6 +361,7 @@ def test_compiled_samplers_honour_changed_weights() -> None:
     assert_same_integers(after, loop(prior, uniforms))
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(
     ("kind", "method"), [(PixelCNN, "cached"), (PixelCNN, "full"), (PixelCNNPP, "cached")]
 )
