@@ -433,6 +433,13 @@ def test_a_training_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(traced) == 1
 
 
+def test_training_without_an_optimizer_is_refused() -> None:
+    prior = catalogue.prior(GatedPixelCNN)
+    prior.compile(optimizer=None)
+    with pytest.raises(ValueError, match=r'optimizer=None; fit needs one: compile\(optimizer="adam"\)'):
+        prior.fit(gradients(8), verbose=0)
+
+
 @each_kind
 @each_condition
 def test_evaluate_is_exact_for_a_ragged_last_batch(kind: Any, condition: str) -> None:

@@ -98,7 +98,7 @@ class GridModel(keras.Model, abc.ABC):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
         if self.compiled and self.needs_initialization:
             self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32) if first is None else first)
-        if self.compiled and not self.optimizer.built:
+        if self.compiled:
             self._build_optimizer()
         return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
 
@@ -113,6 +113,10 @@ class GridModel(keras.Model, abc.ABC):
 
     def _build_optimizer(self) -> None:
         """Makes the optimizer's variables: made in the first step, they would have it traced twice."""
+        if self.optimizer is None:
+            raise ValueError('Compiled with optimizer=None; fit needs one: compile(optimizer="adam").')
+        if self.optimizer.built:
+            return
         strategy = getattr(self, "distribute_strategy", None)
         with strategy.scope() if strategy else nullcontext():
             self.optimizer.build(self.trainable_variables)
