@@ -83,15 +83,14 @@ def convolve_row(window: Any, kernel: Any, padding: tuple[int, int] | None = Non
     """One row of a convolution: (B, kh, W, C) by (kh, kw, C, F) → (B, W / strides, F).
 
     `padding` is how many columns of zeros stand left and right of the row; as many on either side by default.
-    A matrix product over gathered columns: the same graph converts to every runtime, inside branches too.
     """
-    rows, columns, channels, filters = kernel.shape
+    _, columns, _, filters = kernel.shape
     width = window.shape[2]
-    padded = ops.pad(window, ((0, 0), (0, 0), padding or (columns // 2, columns // 2), (0, 0)))
-    taps = [
-        padded[:, row, column : column + width : strides] for row in range(rows) for column in range(columns)
-    ]
-    return project(ops.concatenate(taps, axis=2), ops.reshape(kernel, (rows * columns * channels, filters)))
+    padding = padding or (columns // 2, columns // 2)
+    if any(padding):
+        window = ops.pad(window, ((0, 0), (0, 0), padding, (0, 0)))
+    row = ops.conv(window, kernel, strides, padding="valid", data_format="channels_last")
+    return ops.reshape(row, (-1, -(-width // strides), filters))
 
 
 def convolve_pixel(window: Any, kernel: Any) -> Any:
