@@ -3,6 +3,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard tfprior export tests examples)
 
+# Modules are compiled when they are first imported, not in every process that a test starts.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo test check bench clean
 .DEFAULT_GOAL := help
 

@@ -113,8 +113,8 @@ class ShiftedConv2D(WeightNormalized):
 
     def own_row(self, x: Any, state: Any) -> tuple[Any, Any]:
         """What a whole row (B, W, C) gives to its outputs (B, W / strides, filters), with the next state."""
-        window, state = push_row(state, x)
-        own = convolve_row(window[:, -1:], self.effective_kernel()[-1:], self.columns, self.strides)
+        _, state = push_row(state, x)
+        own = convolve_row(ops.expand_dims(x, 1), self.effective_kernel()[-1:], self.columns, self.strides)
         return self.shift(own), state
 
     def pixel_state(self, batch_size: Any) -> Any:

@@ -64,7 +64,7 @@ def push_row(state: Any, x: Any) -> tuple[Any, Any]:
     if state is None:
         return newest, None
     window = ops.concatenate([state, newest], axis=1)
-    return window, window[:, 1:]
+    return window, newest if state.shape[1] == 1 else window[:, 1:]
 
 
 def push_pixel(state: Any, x: Any) -> tuple[Any, Any]:
@@ -84,13 +84,13 @@ def convolve_row(window: Any, kernel: Any, padding: tuple[int, int] | None = Non
 
     `padding` is how many columns of zeros stand left and right of the row; as many on either side by default.
     """
-    _, columns, _, filters = kernel.shape
-    width = window.shape[2]
+    columns = kernel.shape[1]
     padding = padding or (columns // 2, columns // 2)
     if any(padding):
         window = ops.pad(window, ((0, 0), (0, 0), padding, (0, 0)))
-    row = ops.conv(window, kernel, strides, padding="valid", data_format="channels_last")
-    return ops.reshape(row, (-1, -(-width // strides), filters))
+    return ops.squeeze(
+        ops.conv(window, kernel, strides, padding="valid", data_format="channels_last"), axis=1
+    )
 
 
 def convolve_pixel(window: Any, kernel: Any) -> Any:

@@ -203,10 +203,11 @@ def select(x: Tensor, index: Tensor) -> Tensor:
 
 def where(chosen: Tensor, these: State, others: State) -> State:
     """The entries of `these`, for examples not `chosen` (B,) replaced by those of `others`."""
-    return {
-        name: ops.where(ops.reshape(chosen, (-1, *[1] * (len(value.shape) - 1))), value, others[name])
-        for name, value in these.items()
+    by_rank = {
+        rank: ops.reshape(chosen, (-1, *[1] * (rank - 1)))
+        for rank in {len(value.shape) for value in these.values()}
     }
+    return {name: ops.where(by_rank[len(value.shape)], value, others[name]) for name, value in these.items()}
 
 
 def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence[str]) -> State:
@@ -222,7 +223,4 @@ def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence
     def keep() -> list[Tensor]:
         return [state[name] for name in names]
 
-    chosen = ops.cond(ops.any(due), begin, keep)
-    # The converter to ONNX loses the shapes of what comes out of a branch.
-    shaped = [ops.reshape(x, (-1, *state[name].shape[1:])) for name, x in zip(names, chosen, strict=True)]
-    return dict(zip(names, shaped, strict=True))
+    return dict(zip(names, ops.cond(ops.any(due), begin, keep), strict=True))
