@@ -47,9 +47,10 @@ def main(
         RuntimeError: if the exported graph draws other integers than Keras.
     """
     from tfprior import data, export, sampling
-    from tfprior.training import TrainingOptions, baseline_bits, bits_per_dim, train
+    from tfprior.measuring import baseline_bits, bits_per_dim
+    from tfprior.pictures.sheets import save_completions
+    from tfprior.training import TrainingOptions, train
     from tfprior.training.completion import complete_images, hidden_part
-    from tfprior.training.pictures import save_completions
 
     out, console = Path(out), Console(highlight=False, soft_wrap=True)
     console.print("[bold]1 · Training[/] a class-conditional Gated PixelCNN on 8 × 8 digits of 17 levels")
@@ -60,7 +61,7 @@ def main(
         "filters": filters,
         "num_layers": num_layers,
         "first_kernel_size": 5,
-        "embedding_dim": 16,
+        "value_embedding_dim": 16,
         "dropout": 0.4,
     }
     options = TrainingOptions(epochs=epochs, batch_size=32, learning_rate=3e-3, ema=0.99, seed=0, xla=xla)

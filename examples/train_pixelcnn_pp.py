@@ -18,10 +18,10 @@ from rich.console import Console
 
 from tfprior import data, sampling
 from tfprior.distributions import DiscretizedLogisticMixture
+from tfprior.measuring import baseline_bits, bits_per_dim
+from tfprior.measuring.likelihood import hold_out_validation
+from tfprior.pictures.sheets import save_grid
 from tfprior.priors import PixelCNNPP
-from tfprior.training import baseline_bits, bits_per_dim
-from tfprior.training.evaluation import hold_out_validation
-from tfprior.training.pictures import save_grid
 
 
 def main(

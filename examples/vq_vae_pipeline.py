@@ -21,11 +21,11 @@ from tfprior import data, export
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.export.client import OnnxGenerator
 from tfprior.generator import Generator
-from tfprior.layers import VectorQuantizer
+from tfprior.measuring import baseline_bits
+from tfprior.pictures.sheets import save_grid, save_reconstructions
 from tfprior.priors import GatedPixelCNN
+from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
-from tfprior.training import baseline_bits
-from tfprior.training.pictures import save_grid, save_reconstructions
 
 
 def main(
@@ -80,7 +80,7 @@ def main(
         first_kernel_size=5,
         dropout=0.4,
         num_classes=images.num_classes,
-        embedding_dim=code_dim,
+        value_embedding_dim=code_dim,
     )
     prior.compile(optimizer=keras.optimizers.Adam(2e-3))
     prior.fit(

@@ -11,17 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfprior import distributions, layers, priors, tokenizers
+from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
-from tfprior.layers import VectorQuantizer
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
+from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
 GREY, COLOUR = (4, 6, 1), (3, 4, 3)
 EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
-PACKAGES = (layers, distributions, priors, tokenizers)
+PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
 ABSTRACT = {"OutputDistribution", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
 
 
@@ -52,7 +52,7 @@ _SHOWN = (
     "axis",
     "mask_type",
     "groups",
-    "embedding_dim",
+    "value_embedding_dim",
     "grid_shape",
     "num_classes",
     "condition_shape",
@@ -146,20 +146,20 @@ def _quantizers(*sizes: int) -> Callable[[], list[VectorQuantizer]]:
 
 
 QUANTIZERS = [
-    Entry(layers.VectorQuantizer, {"codebook_size": 8, "code_dim": 4}, _maps(4)),
+    Entry(quantizers.VectorQuantizer, {"codebook_size": 8, "code_dim": 4}, _maps(4)),
     Entry(
-        layers.VectorQuantizer,
+        quantizers.VectorQuantizer,
         {"codebook_size": 8, "code_dim": 4, "decay": None, "metric": "cosine", "gradient": "rotation"},
         _maps(4),
     ),
-    Entry(layers.ResidualVectorQuantizer, {"quantizers": _quantizers(4, 4)}, _maps(4)),
-    Entry(layers.ProductQuantizer, {"quantizers": _quantizers(1, 3)}, _maps(4)),
-    Entry(layers.FiniteScalarQuantizer, {"levels": (4, 3, 2, 2)}, _maps(4)),
-    Entry(layers.LookupFreeQuantizer, {"num_bits": 4}, _maps(4)),
+    Entry(quantizers.ResidualVectorQuantizer, {"quantizers": _quantizers(4, 4)}, _maps(4)),
+    Entry(quantizers.ProductQuantizer, {"quantizers": _quantizers(1, 3)}, _maps(4)),
+    Entry(quantizers.FiniteScalarQuantizer, {"levels": (4, 3, 2, 2)}, _maps(4)),
+    Entry(quantizers.LookupFreeQuantizer, {"num_bits": 4}, _maps(4)),
 ]
 
 DISTRIBUTIONS = [
-    Entry(Categorical, {"num_classes": 5}, lambda: features(2, 4, 3, 3 * 5)),
+    Entry(Categorical, {"num_levels": 5}, lambda: features(2, 4, 3, 3 * 5)),
     Entry(DiscretizedLogistic, {"num_levels": 5}, lambda: features(2, 4, 3, 10)),
     Entry(DiscretizedLogisticMixture, {"num_components": 2, "num_levels": 5}, lambda: features(2, 4, 3, 20)),
     Entry(Gaussian, {"num_levels": 5, "scale": 0.5}, lambda: features(2, 4, 3, 3)),
@@ -176,10 +176,16 @@ def arguments(
         "vectors": {"condition_shape": (4,)},
         "maps": {"condition_shape": (*grid_shape[:2], 2)},
     }
-    small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "condition_dim": 4}
+    small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "class_embedding_dim": 4}
     if kind is PixelCNNPP:
         num_stages = 1 if any(size % 2 for size in grid_shape[:2]) else 2
-        small = {"filters": 6, "num_layers": 1, "num_stages": num_stages, "dropout": 0.0, "condition_dim": 4}
+        small = {
+            "filters": 6,
+            "num_layers": 1,
+            "num_stages": num_stages,
+            "dropout": 0.0,
+            "class_embedding_dim": 4,
+        }
     return {
         "grid_shape": grid_shape,
         "distribution": Categorical(4),
@@ -221,7 +227,7 @@ PRIORS = [
     _prior_entry(PixelCNN, GREY, "labels"),
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
-    _prior_entry(GatedPixelCNN, GREY, "vectors", embedding_dim=3),
+    _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
     _prior_entry(PixelCNNPP, GREY, "labels", dropout=0.5),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, distribution=DiscretizedLogisticMixture(2, 4)),
@@ -243,7 +249,7 @@ TOKENIZERS = [
         VQVAE,
         {
             "image_shape": (4, 6, 3),
-            "quantizer": lambda: layers.ProductQuantizer(_quantizers(2, 3)()),
+            "quantizer": lambda: quantizers.ProductQuantizer(_quantizers(2, 3)()),
             "distribution": Categorical(4),
             "downsampling": 2,
             "filters": 6,

@@ -20,21 +20,12 @@ from typer.testing import CliRunner
 from tfprior.cli import app, sentence
 from tfprior.cli.opening import whole_path
 from tfprior.data import CodesOrigin, load
-from tfprior.scoring import OutlierScores, auroc, outlier_scores
-from tfprior.training import (
-    baseline_bits,
-    load_generator,
-    load_prior,
-    load_run,
-    load_tokenizer,
-    save_grid,
-    save_heat_maps,
-    save_reconstructions,
-    scores_of,
-    split_of,
-)
+from tfprior.measuring import baseline_bits, scores_of, split_of
+from tfprior.measuring.outliers import OutlierScores, auroc, outlier_scores
+from tfprior.pictures import save_grid, save_heat_maps, save_reconstructions
+from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
+from tfprior.runs.run_folder import RunFolder
 from tfprior.training.completion import spread
-from tfprior.training.run_folder import RunFolder
 
 COMMANDS = (
     *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
@@ -741,7 +732,7 @@ def test_onnx_is_verified_without_keras(bundle: Path) -> None:
     ("command", "place", "words"),
     [
         ("train --out {tmp}/new", "tfprior.data.load", "Stopped; the same `tfprior train` command goes on"),
-        ("evaluate {tmp}", "tfprior.training.load_run", "Stopped.\n"),
+        ("evaluate {tmp}", "tfprior.runs.load_run", "Stopped.\n"),
     ],
 )
 def test_what_is_stopped_says_how_it_goes_on(

@@ -23,8 +23,8 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.environment import Environment
 from tfprior.distributions import Categorical, DiscretizedLogistic, Gaussian
 from tfprior.generator import Generator
-from tfprior.layers import VectorQuantizer
 from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
 COUNT = 5
@@ -177,7 +177,7 @@ def test_another_process_gives_back_the_images(tmp_path: Path) -> None:
         "    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "import numpy as np, tfprior\n"
         "folder = pathlib.Path(sys.argv[1])\n"
-        "model = tfprior.training.load_prior(folder / 'prior.keras')\n"
+        "model = tfprior.runs.load_prior(folder / 'prior.keras')\n"
         "data = (folder / 'images').read_bytes()\n"
         "images, labels = tfprior.compression.decompress(model, data)\n"
         "np.savez(folder / 'images.npz', images=images, labels=labels)\n"

@@ -216,16 +216,16 @@ def test_reported_likelihood_is_the_untempered_model_s() -> None:
 # Configuration -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_classes", [1, 0, -3])
-def test_fewer_than_two_classes_are_refused(num_classes: int) -> None:
-    with pytest.raises(ValueError, match=rf"num_classes={num_classes}; expected an integer, 2 or more"):
-        Categorical(num_classes)
+@pytest.mark.parametrize("num_levels", [1, 0, -3])
+def test_fewer_than_two_classes_are_refused(num_levels: int) -> None:
+    with pytest.raises(ValueError, match=rf"num_levels={num_levels}; expected an integer, 2 or more"):
+        Categorical(num_levels)
 
 
-@pytest.mark.parametrize("num_classes", [2.5, "17", None])
-def test_a_number_of_classes_is_an_integer(num_classes: object) -> None:
-    with pytest.raises(ValueError, match=r"num_classes=.*expected"):
-        Categorical(num_classes)  # type: ignore[arg-type]
+@pytest.mark.parametrize("num_levels", [2.5, "17", None])
+def test_a_number_of_classes_is_an_integer(num_levels: object) -> None:
+    with pytest.raises(ValueError, match=r"num_levels=.*expected"):
+        Categorical(num_levels)  # type: ignore[arg-type]
 
 
 def test_numbers_of_params_and_uniforms() -> None:

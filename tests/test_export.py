@@ -64,7 +64,7 @@ def build(name: str) -> Prior:
     kind, channels, distribution, options = MODELS[name]
     if kind is not PixelCNNPP:
         options = {"first_kernel_size": 5, **options}
-    options = {"filters": 6, "num_layers": 1, "condition_dim": 3, **options}
+    options = {"filters": 6, "num_layers": 1, "class_embedding_dim": 3, **options}
     prior = kind((HEIGHT, WIDTH, channels), distribution, **options)
     generator = np.random.default_rng(7)
     for weight in prior.trainable_weights:

@@ -12,17 +12,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"__init__", "layers", "distributions", "data"}
-    | {"atomic", "compilation", "grid_model", "image_files", "inputs", "progress", "sharding"},
+    {"__init__", "atomic", "compilation", "grid_model", "image_files", "inputs", "progress", "sharding"}
+    | {"pictures"},
+    {"layers", "quantizers", "distributions", "data"},
     {"priors", "tokenizers", "encoders"},
-    {"sampling", "generator", "compression", "scoring", "training", "pretraining"},
-    {"export"},
+    {"sampling", "pretraining"},
+    {"generator", "registry"},
+    {"compression", "measuring", "runs"},
+    {"training", "serving", "export"},
     {"cli"},
 ]
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
-CORE = {"layers", "distributions", "priors", "tokenizers", "encoders"}
-CORE |= {"sampling", "generator", "compression", "scoring"}
+CORE = {"layers", "quantizers", "distributions", "priors", "tokenizers", "encoders"}
+CORE |= {"sampling", "generator", "registry", "compression", "measuring", "runs"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},

@@ -20,14 +20,14 @@ from catalogue import integers, randomise
 from tfprior.data import ShardedCodes, encode_dataset
 from tfprior.distributions import Categorical, DiscretizedLogistic
 from tfprior.generator import Generator, coarsened
-from tfprior.layers import ResidualVectorQuantizer, VectorQuantizer
 from tfprior.priors import GatedPixelCNN, PixelCNN
+from tfprior.quantizers import ResidualVectorQuantizer, VectorQuantizer
 from tfprior.sampling import sample
 from tfprior.tokenizers import VQVAE, VQVAE2
 
 SHAPE = (8, 4, 1)
 NETWORK = {"downsampling": 2, "filters": 6, "num_residual_blocks": 1, "residual_filters": 4}
-SMALL = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "condition_dim": 4}
+SMALL = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "class_embedding_dim": 4}
 
 
 def tokenizer(**changes: Any) -> VQVAE:
@@ -56,7 +56,7 @@ def generator(kind: str) -> Generator:
         "two codes": lambda: ResidualVectorQuantizer([VectorQuantizer(4, 3), VectorQuantizer(4, 3)]),
     }[kind]()
     model = tokenizer(quantizer=quantizer)
-    prior = GatedPixelCNN(model.code_shape, Categorical(4), num_classes=3, embedding_dim=3, **SMALL)
+    prior = GatedPixelCNN(model.code_shape, Categorical(4), num_classes=3, value_embedding_dim=3, **SMALL)
     return Generator(model, randomise(prior))
 
 

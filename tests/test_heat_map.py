@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfprior.training import save_heat_maps
-from tfprior.training.heat_map import BAR_HEIGHT, BAR_WIDTH, COLORS, MARGIN, colors_of, legend
-from tfprior.training.pictures import BACKDROP, GAP
+from tfprior.pictures import save_heat_maps
+from tfprior.pictures.heat_map import BAR_HEIGHT, BAR_WIDTH, COLORS, MARGIN, colors_of, legend
+from tfprior.pictures.sheets import BACKDROP, GAP
 
 
 def opened(path: Path) -> np.ndarray:

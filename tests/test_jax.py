@@ -38,8 +38,8 @@ def generator() -> None:
 
     from tfprior.distributions import Categorical, DiscretizedLogistic
     from tfprior.generator import Generator
-    from tfprior.layers import VectorQuantizer
     from tfprior.priors import GatedPixelCNN
+    from tfprior.quantizers import VectorQuantizer
     from tfprior.tokenizers import VQVAE
 
     images = catalogue.integers(12, 4, 8, 1, top=16)

@@ -231,7 +231,7 @@ def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: s
 @each_masked_kind
 @pytest.mark.parametrize(
     "changes",
-    [{"embedding_dim": 3}, {"kernel_size": 5, "first_kernel_size": 3}, {"grid_shape": (2, 9, 2)}],
+    [{"value_embedding_dim": 3}, {"kernel_size": 5, "first_kernel_size": 3}, {"grid_shape": (2, 9, 2)}],
     ids=str,
 )
 def test_steps_equal_the_call_with_other_options(kind: Any, changes: Any) -> None:
@@ -347,12 +347,12 @@ def every_grid(grid: tuple[int, int, int], levels: int) -> np.ndarray:
     ("grid", "levels", "condition"),
     [((2, 2, 1), 4, "none"), ((1, 2, 3), 3, "labels"), ((2, 1, 3), 2, "maps"), ((3, 2, 1), 3, "vectors")],
 )
-@pytest.mark.parametrize("embedding_dim", [None, 3])
+@pytest.mark.parametrize("value_embedding_dim", [None, 3])
 def test_probabilities_of_all_grids_sum_to_one(
-    kind: Any, grid: Any, levels: int, condition: str, embedding_dim: int | None
+    kind: Any, grid: Any, levels: int, condition: str, value_embedding_dim: int | None
 ) -> None:
     prior = catalogue.prior(
-        kind, grid, condition, distribution=Categorical(levels), embedding_dim=embedding_dim
+        kind, grid, condition, distribution=Categorical(levels), value_embedding_dim=value_embedding_dim
     )
     grids, given = every_grid(grid, levels), condition_of(prior, 1)
     nats = prior.log_prob(grids, None if given is None else given.repeat(len(grids), 0))
@@ -688,8 +688,11 @@ def test_a_conditional_prior_never_runs_without_its_condition(kind: Any, conditi
         ({"num_layers": -1}, r"num_layers=-1.*; expected"),
         ({"dropout": 1.5}, r"rate.*1.5"),
         ({"filters": 0}, r"filters=0"),
-        ({"embedding_dim": 0}, r"embedding_dim=0; expected"),
-        ({"condition_dim": 0, "num_classes": 3}, r"condition_dim=0; expected|must be a positive integer"),
+        ({"value_embedding_dim": 0}, r"value_embedding_dim=0; expected"),
+        (
+            {"class_embedding_dim": 0, "num_classes": 3},
+            r"class_embedding_dim=0; expected|must be a positive integer",
+        ),
         ({"depth": 3}, r"depth"),
     ],
 )

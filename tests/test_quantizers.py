@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from catalogue import features
 
-from tfprior.layers import (
+from tfprior.quantizers import (
     FiniteScalarQuantizer,
     LookupFreeQuantizer,
     ProductQuantizer,
     ResidualVectorQuantizer,
     VectorQuantizer,
 )
-from tfprior.layers.vector_quantizer import nearest_codes
+from tfprior.quantizers.vector import nearest_codes
 from tfprior.tokenizers.usage import CodebookUsage
 
 BETA = 0.25

@@ -24,38 +24,29 @@ from tfprior.distributions import (
     Gaussian,
     OutputDistribution,
 )
-from tfprior.priors import PixelCNN
-from tfprior.sampling import sample
-from tfprior.tokenizers import VQVAE
-from tfprior.training import (
-    TrainingOptions,
-    baseline_bits,
-    bits_per_dim,
-    build_model,
-    build_prior,
-    build_tokenizer,
-    load_generator,
-    load_prior,
-    load_run,
-    load_tokenizer,
+from tfprior.measuring import baseline_bits, bits_per_dim, scores_of
+from tfprior.measuring.baselines import file_sizes
+from tfprior.measuring.likelihood import hold_out_validation, split_of
+from tfprior.pictures import (
     save_codebook_usage,
     save_completions,
     save_curve,
     save_grid,
     save_reconstructions,
-    scores_of,
-    train,
 )
-from tfprior.training.baselines import file_sizes
-from tfprior.training.building import output_distribution
+from tfprior.pictures.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks, nice_ticks
+from tfprior.pictures.sheets import BACKDROP, GAP, HIDDEN, to_rgb
+from tfprior.priors import PixelCNN
+from tfprior.registry import build_model, build_prior, build_tokenizer, output_distribution
+from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
+from tfprior.runs.model_file import load_model
+from tfprior.runs.run_folder import COLUMNS, RunFolder
+from tfprior.sampling import sample
+from tfprior.tokenizers import VQVAE
+from tfprior.training import TrainingOptions, train
 from tfprior.training.callbacks import Clock, Schedule, clock_face
-from tfprior.training.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks, nice_ticks
 from tfprior.training.completion import hidden_part, spread
-from tfprior.training.evaluation import hold_out_validation, split_of
-from tfprior.training.model_file import load_model
 from tfprior.training.optimizer import AveragedAdamW
-from tfprior.training.pictures import BACKDROP, GAP, HIDDEN, to_rgb
-from tfprior.training.run_folder import COLUMNS, RunFolder
 from tfprior.training.trainer import backend_version, differences
 
 TOKENIZER = {

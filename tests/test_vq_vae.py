@@ -17,8 +17,8 @@ import tensorflow as tf
 from catalogue import TOKENIZERS, Entry, integers, randomise
 
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
-from tfprior.layers import FiniteScalarQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.priors import GatedPixelCNN
+from tfprior.quantizers import FiniteScalarQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE
 
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
@@ -222,7 +222,7 @@ import keras, numpy as np, tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], 2 * [tf.config.LogicalDeviceConfiguration()])
 from tfprior.distributions import DiscretizedLogistic
-from tfprior.layers import VectorQuantizer
+from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     tokenizer = VQVAE((4, 4, 1), VectorQuantizer(4, 2), DiscretizedLogistic(4), filters=4)
@@ -271,7 +271,9 @@ def test_a_tokenizer_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_path: 
 
 def test_a_prior_learns_the_codes() -> None:
     codes = trained().encode(pictures(64))
-    prior = GatedPixelCNN(trained().code_shape, Categorical(8), filters=8, num_layers=1, embedding_dim=4)
+    prior = GatedPixelCNN(
+        trained().code_shape, Categorical(8), filters=8, num_layers=1, value_embedding_dim=4
+    )
     prior.compile(optimizer=keras.optimizers.Adam(0.02), jit_compile=False)
     history = prior.fit(codes, epochs=3, verbose=0).history
     assert history["bits_per_dim"][-1] < history["bits_per_dim"][0]

@@ -32,7 +32,7 @@ def untrained() -> Prior:
 
 
 def opened(path: str) -> Prior:
-    from tfprior.training import load_prior
+    from tfprior.runs import load_prior
 
     return load_prior(path)
 

@@ -64,7 +64,7 @@ def theirs(mode: str, vectors: np.ndarray, codebook: np.ndarray) -> Callable[[],
 def ours(mode: str, vectors: np.ndarray, codebook: np.ndarray, xla: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
-    from tfprior.layers import VectorQuantizer
+    from tfprior.quantizers import VectorQuantizer
 
     layer = VectorQuantizer(*codebook.shape, decay=None, restart_below=None)
     layer.build((None, codebook.shape[1]))

@@ -83,10 +83,10 @@ def info(
         return
     import_keras()
     if source.is_file():
-        from tfprior.training.model_file import load_model
+        from tfprior.runs.model_file import load_model
 
         console.print(model_table(source, load_model(source)))
     else:
-        from tfprior.training import load_run
+        from tfprior.runs import load_run
 
         console.print(run_table(load_run(source)))

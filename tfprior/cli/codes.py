@@ -37,7 +37,7 @@ def encode(
     check_suffix("--out", out, ".npz")
     import_keras()
     from tfprior.data import CodesOrigin, encode_images, save_npz
-    from tfprior.training import load_run, load_tokenizer
+    from tfprior.runs import load_run, load_tokenizer
 
     folder, model = load_run(run), load_tokenizer(run)
     images = images_of(folder, data, image_size, levels)
@@ -75,7 +75,9 @@ def reconstruct(
     ```
     """
     import_keras()
-    from tfprior.training import load_run, load_tokenizer, save_reconstructions, split_of
+    from tfprior.measuring import split_of
+    from tfprior.pictures import save_reconstructions
+    from tfprior.runs import load_run, load_tokenizer
     from tfprior.training.completion import spread
 
     folder, model = load_run(run), load_tokenizer(run)

@@ -53,9 +53,10 @@ def compress(
     from tfprior.atomic import atomic_path
     from tfprior.cli.tables import size_table
     from tfprior.image_files import fits_files
-    from tfprior.scoring import conditional_log_likelihood
-    from tfprior.training import load_run, split_of
-    from tfprior.training.baselines import smallest_files
+    from tfprior.measuring import split_of
+    from tfprior.measuring.baselines import smallest_files
+    from tfprior.measuring.outliers import conditional_log_likelihood
+    from tfprior.runs import load_run
     from tfprior.training.completion import spread
 
     folder = load_run(run)

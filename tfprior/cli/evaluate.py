@@ -60,7 +60,8 @@ def evaluate(
         check_suffix("--maps", maps, ".png")
     import_keras()
     from tfprior.data import load
-    from tfprior.training import bound_scores, load_run, scores_of, split_of
+    from tfprior.measuring import bound_scores, scores_of, split_of
+    from tfprior.runs import load_run
 
     folder = load_run(run)
     options = folder.config["options"]
@@ -100,7 +101,8 @@ def draw_maps(
 
     import numpy as np
 
-    from tfprior.training import save_heat_maps, split_of
+    from tfprior.measuring import split_of
+    from tfprior.pictures import save_heat_maps
     from tfprior.training.completion import spread
 
     values, labels = split_of(images, split.value, options)
@@ -121,7 +123,7 @@ SCORE_NAMES = {
 
 def compared(scores: dict[str, float], images: "Images", split: Split, options: dict[str, Any]) -> "Table":
     """A table of the scores beside the baselines of the same images."""
-    from tfprior.training import baseline_bits, split_of
+    from tfprior.measuring import baseline_bits, split_of
 
     values, _ = split_of(images, split.value, options)
     # The test part stays unseen by all; of the training images the baselines know what the model knows.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tfprior.data import Images
     from tfprior.generator import Generator
     from tfprior.priors import Prior
-    from tfprior.training import RunFolder
+    from tfprior.runs import RunFolder
 
 MANIFEST = "manifest.json"
 
@@ -69,7 +69,7 @@ def images_of(
 
 def open_model(path: Path, tokenizer: Path | None) -> "Prior | Generator":
     """A prior of images, or a prior of codes with its tokenizer."""
-    from tfprior.training import load_generator, load_prior, load_run
+    from tfprior.runs import load_generator, load_prior, load_run
 
     if tokenizer is not None or (path.is_dir() and load_run(path).of_codes):
         return load_generator(path, tokenizer)
@@ -78,7 +78,7 @@ def open_model(path: Path, tokenizer: Path | None) -> "Prior | Generator":
 
 def generator_of(run: "RunFolder", tokenizer: Path | None) -> "Generator | None":
     """A prior of codes with its tokenizer; None, and a sentence on why, where the remembered one is gone."""
-    from tfprior.training import load_generator
+    from tfprior.runs import load_generator
 
     try:
         return load_generator(run.path, tokenizer)

@@ -60,7 +60,7 @@ def sample(
     import numpy as np
 
     from tfprior.atomic import atomic_path
-    from tfprior.training.pictures import save_grid
+    from tfprior.pictures.sheets import save_grid
 
     if npz is not None:
         check_suffix("--npz", npz, ".npz")
@@ -145,9 +145,9 @@ def complete(
     A prior of codes draws those of the hidden part, and --data are images.
     """
     import_keras()
-    from tfprior.training import load_run
+    from tfprior.pictures.sheets import save_completions
+    from tfprior.runs import load_run
     from tfprior.training.completion import complete_images, hidden_part
-    from tfprior.training.pictures import save_completions
 
     folder = load_run(run)
     model = open_model(run, tokenizer)

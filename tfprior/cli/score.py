@@ -24,7 +24,7 @@ from tfprior.cli.options import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfprior.scoring import OutlierScores
+    from tfprior.measuring.outliers import OutlierScores
 
 COLUMNS = ("set", "index", "label", "bits_per_dim", "complexity", "score")
 
@@ -64,8 +64,8 @@ def score(
     import_keras()
     import numpy as np
 
-    from tfprior.scoring import outlier_scores
-    from tfprior.training import load_run
+    from tfprior.measuring.outliers import outlier_scores
+    from tfprior.runs import load_run
     from tfprior.training.completion import spread
 
     folder = load_run(run)
@@ -120,7 +120,7 @@ def write_scores(path: Path, scored: list[Scored]) -> None:
 
 def outlier_table(scored: list[Scored]) -> Table:
     """Means of each data set, and how well likelihood and score tell the other one from one's own."""
-    from tfprior.scoring import auroc
+    from tfprior.measuring.outliers import auroc
 
     table = Table(title="outliers among test images, bits/dim", title_justify="left")
     table.add_column("images")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tfprior.grid_model import GridModel
-    from tfprior.training import RunFolder
+    from tfprior.runs import RunFolder
 
 
 def score_table(title: str, scores: dict[str, float], unit: str = "bits/dim") -> Table:

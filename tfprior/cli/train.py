@@ -126,7 +126,7 @@ def train(
         "output": output and output.value,
         "num_components": components,
         "num_stages": stages,
-        "embedding_dim": embedding,
+        "value_embedding_dim": embedding,
         "codebook_size": codes,
         "code_dim": code_dim,
         "downsampling": downsampling,
@@ -166,5 +166,5 @@ def defaults_of(model: Model, images: "Images") -> dict[str, Any]:
         "num_layers": 2 if model is Model.pixelcnn_pp else 8,
         "dropout": 0.0,
         "output": (Output.logistic_mixture if ordered else Output.categorical).value,
-        **({"embedding_dim": 64} if images.are_codes else {}),
+        **({"value_embedding_dim": 64} if images.are_codes else {}),
     }

@@ -13,32 +13,32 @@ TINY = np.finfo("float32").tiny
 
 @keras.saving.register_keras_serializable("tfprior")
 class Categorical(OutputDistribution):
-    """Independent softmax over `num_classes` values for every channel.
+    """Independent softmax over `num_levels` values for every channel.
 
-    Parameters are logits (…, C · num_classes), channel by channel. Channels depend on each other through the
+    Parameters are logits (…, C · num_levels), channel by channel. Channels depend on each other through the
     network's masks (R → G → B).
 
     Raises:
-        ValueError: for fewer than two classes.
+        ValueError: for fewer than two levels.
     """
 
     orders_channels = False
 
-    def __init__(self, num_classes: int) -> None:
-        if not isinstance(num_classes, int | np.integer) or num_classes < 2:
-            raise ValueError(f"Categorical got num_classes={num_classes!r}; expected an integer, 2 or more.")
-        self.num_classes = self.num_levels = int(num_classes)
+    def __init__(self, num_levels: int) -> None:
+        if not isinstance(num_levels, int | np.integer) or num_levels < 2:
+            raise ValueError(f"Categorical got num_levels={num_levels!r}; expected an integer, 2 or more.")
+        self.num_levels = int(num_levels)
 
     def num_params(self, channels: int) -> int:
-        return channels * self.num_classes
+        return channels * self.num_levels
 
     def num_uniforms(self, channels: int) -> int:
         return channels
 
     def _logits(self, params: Tensor) -> Tensor:
-        channels = params.shape[-1] // self.num_classes
-        shape = (-1, *params.shape[1:-1], channels, self.num_classes)
-        return ops.reshape(ops.cast(params, "float32"), shape)  # (…, C, num_classes)
+        channels = params.shape[-1] // self.num_levels
+        shape = (-1, *params.shape[1:-1], channels, self.num_levels)
+        return ops.reshape(ops.cast(params, "float32"), shape)  # (…, C, num_levels)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         nats = ops.sparse_categorical_crossentropy(
@@ -48,7 +48,7 @@ class Categorical(OutputDistribution):
 
     def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
         """As the contract says; `values` are not read, as it is the network that orders the channels."""
-        size = self.num_classes
+        size = self.num_levels
         logits = params[..., channel * size : (channel + 1) * size]
         return ops.softmax(ops.cast(logits, "float32"), axis=-1)
 
@@ -71,14 +71,14 @@ class Categorical(OutputDistribution):
         threshold = ops.minimum(ops.expand_dims(uniforms, -1) * total, total * BELOW_ONE)
         values = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1)
         drawn = ops.cast(
-            ops.equal(ops.expand_dims(values, -1), np.arange(self.num_classes, dtype="int32")), "float32"
+            ops.equal(ops.expand_dims(values, -1), np.arange(self.num_levels, dtype="int32")), "float32"
         )
         nats = ops.sum(logits * drawn, axis=-1) - ops.log(ops.sum(ops.exp(logits), axis=-1))
         return values, ops.sum(nats, axis=-1)
 
     def mean(self, params: Tensor) -> Tensor:
         probabilities = ops.softmax(self._logits(params), axis=-1)
-        return ops.matmul(probabilities, np.arange(self.num_classes, dtype="float32"))
+        return ops.matmul(probabilities, np.arange(self.num_levels, dtype="float32"))
 
     def mode(self, params: Tensor) -> Tensor:
         return ops.cast(ops.argmax(self._logits(params), axis=-1), "int32")
@@ -86,11 +86,11 @@ class Categorical(OutputDistribution):
     def to_tfp(self, params: Tensor) -> Any:
         from tfprior.distributions import tfp
 
-        shape = (*ops.shape(params)[:-1], self.num_channels(params.shape[-1]), self.num_classes)
+        shape = (*ops.shape(params)[:-1], self.num_channels(params.shape[-1]), self.num_levels)
         return tfp.independent_categoricals(ops.reshape(ops.cast(params, "float32"), shape))
 
     def get_config(self) -> dict[str, Any]:
-        return {"num_classes": self.num_classes}
+        return {"num_levels": self.num_levels}
 
 
 def truncate(weights: Tensor, top_k: Tensor | int | None, top_p: Tensor | float | None) -> Tensor:

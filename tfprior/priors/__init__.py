@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["Prior"],
         "gated_pixel_cnn": ["GatedPixelCNN"],
         "pixel_cnn": ["PixelCNN"],
-        "pixel_cnn_pp": ["PixelCNNPP"],
+        "pixelcnn_pp": ["PixelCNNPP"],
         "raster": ["RasterPrior"],
     },
 )

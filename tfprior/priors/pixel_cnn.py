@@ -34,8 +34,8 @@ class PixelCNN(RasterPrior):
         dropout: rate, inside the blocks.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
-        condition_dim: size of the class embedding.
+        value_embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        class_embedding_dim: size of the class embedding.
 
     Raises:
         ValueError: for options out of range, or filters that do not split into the channels' groups.
@@ -52,12 +52,18 @@ class PixelCNN(RasterPrior):
         dropout: float = 0.0,
         num_classes: int | None = None,
         condition_shape: tuple[int, ...] | None = None,
-        embedding_dim: int | None = None,
-        condition_dim: int = 64,
+        value_embedding_dim: int | None = None,
+        class_embedding_dim: int = 64,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            grid_shape, distribution, num_classes, condition_shape, embedding_dim, condition_dim, **kwargs
+            grid_shape,
+            distribution,
+            num_classes,
+            condition_shape,
+            value_embedding_dim,
+            class_embedding_dim,
+            **kwargs,
         )
         if num_layers < 0:
             raise ValueError(f"PixelCNN got num_layers={num_layers}; expected 0 or more.")

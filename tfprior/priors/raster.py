@@ -34,17 +34,19 @@ class RasterPrior(Prior):
         distribution: OutputDistribution,
         num_classes: int | None = None,
         condition_shape: tuple[int, ...] | None = None,
-        embedding_dim: int | None = None,
-        condition_dim: int = 64,
+        value_embedding_dim: int | None = None,
+        class_embedding_dim: int = 64,
         **kwargs: Any,
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        self.embedding_dim = embedding_dim
-        self.condition_dim = condition_dim
+        self.value_embedding_dim = value_embedding_dim
+        self.class_embedding_dim = class_embedding_dim
         dtype = self.dtype_policy
-        self.encode = ValueEncoding(distribution.num_levels, embedding_dim, dtype=dtype)
+        self.encode = ValueEncoding(distribution.num_levels, value_embedding_dim, dtype=dtype)
         self.class_embedding = (
-            None if num_classes is None else keras.layers.Embedding(num_classes, condition_dim, dtype=dtype)
+            None
+            if num_classes is None
+            else keras.layers.Embedding(num_classes, class_embedding_dim, dtype=dtype)
         )
 
     def build(self, input_shape: Any = None) -> None:
@@ -60,7 +62,7 @@ class RasterPrior(Prior):
 
     def _condition_features(self) -> tuple[Any, ...] | None:
         if self.num_classes is not None:
-            return (None, 1, 1, self.condition_dim)
+            return (None, 1, 1, self.class_embedding_dim)
         if self.condition_shape is None:
             return None
         return (
@@ -189,8 +191,8 @@ class RasterPrior(Prior):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "embedding_dim": self.embedding_dim,
-            "condition_dim": self.condition_dim,
+            "value_embedding_dim": self.value_embedding_dim,
+            "class_embedding_dim": self.class_embedding_dim,
         }
 
 

@@ -13,7 +13,7 @@ from tfprior.compilation import in_batches, num_replicas
 from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
-from tfprior.layers.quantizer import Quantizer
+from tfprior.quantizers.base import Quantizer
 from tfprior.tokenizers.usage import CodebookUsage
 
 Codes = Any

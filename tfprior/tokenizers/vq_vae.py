@@ -11,7 +11,7 @@ from keras.layers import Conv2D, Conv2DTranspose, ReLU
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import check_grid_shape, check_sizes
-from tfprior.layers.quantizer import Quantizer, serialized
+from tfprior.quantizers.base import Quantizer, serialized
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 
 

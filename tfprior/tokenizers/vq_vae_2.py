@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.layers.quantizer import Quantizer, serialized
+from tfprior.quantizers.base import Quantizer, serialized
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 from tfprior.tokenizers.vq_vae import build_chain, chain, check_network, coarse_grid, decoder, encoder
 

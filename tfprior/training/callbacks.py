@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from tfprior.atomic import atomic_path
-from tfprior.training.model_file import save_model
-from tfprior.training.run_folder import BEST, LAST, RESUME, TENSORBOARD, RunFolder
+from tfprior.runs.model_file import save_model
+from tfprior.runs.run_folder import BEST, LAST, RESUME, TENSORBOARD, RunFolder
 
 
 class Clock:

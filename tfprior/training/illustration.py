@@ -7,13 +7,13 @@ from rich.console import Console
 
 from tfprior.data import Images
 from tfprior.generator import Generator
-from tfprior.training.codebook_usage import save_codebook_usage
+from tfprior.pictures.codebook_usage import save_codebook_usage
+from tfprior.pictures.curve import save_curve
+from tfprior.pictures.sheets import save_grid, save_reconstructions
+from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
+from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
 from tfprior.training.completion import spread
-from tfprior.training.curve import save_curve
 from tfprior.training.drawing import draw, num_levels_of
-from tfprior.training.opening import load_generator, load_prior, load_tokenizer
-from tfprior.training.pictures import save_grid, save_reconstructions
-from tfprior.training.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
 
 NUM_RECONSTRUCTIONS = 32
 

@@ -16,8 +16,11 @@ from tfprior import __version__
 from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.data import Images
 from tfprior.grid_model import GridModel
-from tfprior.training.baselines import baseline_bits
-from tfprior.training.building import build_model
+from tfprior.measuring.baselines import baseline_bits
+from tfprior.measuring.likelihood import hold_out_validation, inputs_of, scores_of
+from tfprior.registry import build_model
+from tfprior.runs.model_card import model_card
+from tfprior.runs.run_folder import CARD, CONFIG, RESUME, RunFolder, load_run
 from tfprior.training.callbacks import (
     Checkpoints,
     Clock,
@@ -26,11 +29,8 @@ from tfprior.training.callbacks import (
     show_on_tensorboard,
     tensorboard,
 )
-from tfprior.training.evaluation import hold_out_validation, inputs_of, scores_of
 from tfprior.training.illustration import illustrate
-from tfprior.training.model_card import model_card
 from tfprior.training.optimizer import AveragedAdamW
-from tfprior.training.run_folder import CARD, CONFIG, RESUME, RunFolder, load_run
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000

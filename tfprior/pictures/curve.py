@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-from tfprior.training.chart import ACCENT, PALE, STRONG, Chart, Color, count_ticks, nice_ticks
+from tfprior.pictures.chart import ACCENT, PALE, STRONG, Chart, Color, count_ticks, nice_ticks
 
 
 def save_curve(

@@ -12,9 +12,9 @@ from tfprior.distributions import (
     Gaussian,
     OutputDistribution,
 )
-from tfprior.layers import VectorQuantizer
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.priors.base import Prior
+from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
 from tfprior.tokenizers.base import Tokenizer
 

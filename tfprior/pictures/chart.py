@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tfprior.training.pictures import save_png
+from tfprior.pictures.sheets import save_png
 
 # Drawn three times larger and scaled down: Pillow's own lines have no smooth edges.
 OVERSAMPLING = 3

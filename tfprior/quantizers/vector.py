@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.inputs import check_sizes
-from tfprior.layers.quantizer import Quantized, Quantizer, count_codes, rotated, straight_through
+from tfprior.quantizers.base import Quantized, Quantizer, count_codes, rotated, straight_through
 
 GRADIENTS = {"straight_through": straight_through, "rotation": rotated}
 INITIALIZATIONS = ("kmeans", "data", "uniform")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.layers.quantizer import Quantized, Quantizer, count_codes, straight_through
+from tfprior.quantizers.base import Quantized, Quantizer, count_codes, straight_through
 
 
 @keras.saving.register_keras_serializable("tfprior")

@@ -8,8 +8,8 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfprior.training.chart import nice_ticks
-from tfprior.training.pictures import (
+from tfprior.pictures.chart import nice_ticks
+from tfprior.pictures.sheets import (
     BACKDROP,
     GAP,
     INK,

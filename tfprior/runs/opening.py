@@ -6,9 +6,9 @@ from pathlib import Path
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
 from tfprior.priors.base import Prior
+from tfprior.runs.model_file import load_model
+from tfprior.runs.run_folder import load_run
 from tfprior.tokenizers.base import Tokenizer
-from tfprior.training.model_file import load_model
-from tfprior.training.run_folder import load_run
 
 
 def load_prior(path: str | os.PathLike[str]) -> Prior:

@@ -52,7 +52,7 @@ MODELS = {
         "distribution": MIXTURE,
         "condition": "maps",
     },
-    "colour, embedded codes": {"grid_shape": EVEN_COLOUR, "embedding_dim": 3},
+    "colour, embedded codes": {"grid_shape": EVEN_COLOUR, "value_embedding_dim": 3},
     "one row of pixels at the lowest stage": {"grid_shape": (4, 4, 1), "num_stages": 3},
 }
 each_model = pytest.mark.parametrize("name", MODELS)

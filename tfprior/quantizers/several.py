@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfprior.layers.quantizer import Quantized, Quantizer, serialized
+from tfprior.quantizers.base import Quantized, Quantizer, serialized
 
 
 class SeveralQuantizers(Quantizer, abc.ABC):

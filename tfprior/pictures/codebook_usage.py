@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from tfprior.training.chart import ACCENT, STRONG, Chart, count_ticks, nice_ticks
+from tfprior.pictures.chart import ACCENT, STRONG, Chart, count_ticks, nice_ticks
 
 
 def save_codebook_usage(

@@ -17,8 +17,8 @@ from tfprior.data import load
 from tfprior.distributions import Categorical
 from tfprior.generator import Generator
 from tfprior.image_files import FORMATS, encode
+from tfprior.measuring.outliers import OutlierScores, auroc, log_likelihood, outlier_scores
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
-from tfprior.scoring import OutlierScores, auroc, log_likelihood, outlier_scores
 
 prior_like = functools.cache(catalogue.prior)
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfprior.layers.quantizer import Quantized, Quantizer, straight_through
-from tfprior.layers.several_quantizers import SeveralQuantizers
+from tfprior.quantizers.base import Quantized, Quantizer, straight_through
+from tfprior.quantizers.several import SeveralQuantizers
 
 
 @keras.saving.register_keras_serializable("tfprior")

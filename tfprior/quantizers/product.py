@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.layers.quantizer import Quantized, Quantizer
-from tfprior.layers.several_quantizers import SeveralQuantizers
+from tfprior.quantizers.base import Quantized, Quantizer
+from tfprior.quantizers.several import SeveralQuantizers
 
 
 @keras.saving.register_keras_serializable("tfprior")

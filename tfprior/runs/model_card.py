@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfprior.training.run_folder import BEST, RunFolder
+from tfprior.runs.run_folder import BEST, RunFolder
 
 ALT = {
     "curve.png": "training curve",
@@ -75,7 +75,7 @@ def snippet(run: RunFolder) -> str:
         given = {name: data[name] for name in ("image_size", "num_levels") if data.get(name) is not None}
         source = ", ".join([f'"{data["name_or_path"]}"', *(f"{name}={given[name]}" for name in given)])
         return f"""from tfprior.data import load
-from tfprior.training import load_tokenizer
+from tfprior.runs import load_tokenizer
 
 tokenizer = load_tokenizer("{run.path.name}")  # {BEST}
 images = load({source}).x_test

@@ -22,8 +22,8 @@ from typing import Any
 from tfprior.atomic import remove_unfinished, write_text
 from tfprior.data import CodesOrigin
 from tfprior.grid_model import GridModel
-from tfprior.training.building import TOKENIZERS
-from tfprior.training.model_file import load_model
+from tfprior.registry import TOKENIZERS
+from tfprior.runs.model_file import load_model
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
     "config.json",

@@ -157,8 +157,8 @@ class PixelCNNPP(RasterPrior):
         dropout: rate, inside the blocks.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
-        condition_dim: size of the class embedding.
+        value_embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        class_embedding_dim: size of the class embedding.
         weight_norm: False for plain kernels.
 
     Raises:
@@ -175,13 +175,19 @@ class PixelCNNPP(RasterPrior):
         dropout: float = 0.5,
         num_classes: int | None = None,
         condition_shape: tuple[int, ...] | None = None,
-        embedding_dim: int | None = None,
-        condition_dim: int = 64,
+        value_embedding_dim: int | None = None,
+        class_embedding_dim: int = 64,
         weight_norm: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            grid_shape, distribution, num_classes, condition_shape, embedding_dim, condition_dim, **kwargs
+            grid_shape,
+            distribution,
+            num_classes,
+            condition_shape,
+            value_embedding_dim,
+            class_embedding_dim,
+            **kwargs,
         )
         height, width, channels = self.grid_shape
         check_sizes("PixelCNNPP", filters=filters, num_layers=num_layers, num_stages=num_stages)
