@@ -14,16 +14,15 @@ from keras import ops
 from tfprior import __version__
 from tfprior.atomic import flush
 from tfprior.export import manifest as bundle_manifest
-from tfprior.export.description import describe_images, describe_priors, functions_of, priors_of
+from tfprior.export.description import describe_images, describe_priors, functions_of
 from tfprior.export.functions import Function, Port
-from tfprior.generator import Generator
-from tfprior.priors import Prior
+from tfprior.image_model import ImageModel
 
 FORMATS = ("saved_model", "onnx")
 
 
 def save(
-    model: Prior | Generator,
+    model: ImageModel,
     path: str | Path,
     formats: Iterable[str] = FORMATS,
     overwrite: bool = False,
@@ -64,10 +63,10 @@ def _check_model(model: Any) -> None:
         raise ValueError(
             f"{type(model).__name__} cannot be exported; expected one of {', '.join(bundle_manifest.MODELS)}."
         )
-    for prior in priors_of(model):
-        if prior.distribution.num_levels > 2**24:
+    for prior in model.chain():
+        if prior.num_levels > 2**24:
             raise ValueError(
-                f"The prior has {prior.distribution.num_levels} levels; expected at most 2^24, up to which "
+                f"The prior has {prior.num_levels} levels; expected at most 2^24, up to which "
                 "the float32 state holds every integer."
             )
     for part in model._flatten_layers():
@@ -98,7 +97,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
-def _write(model: Prior | Generator, root: Path, formats: tuple[str, ...]) -> None:
+def _write(model: ImageModel, root: Path, formats: tuple[str, ...]) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
     from tfprior.export.warmup import write_warmup
@@ -123,7 +122,7 @@ def _write(model: Prior | Generator, root: Path, formats: tuple[str, ...]) -> No
             "parameters": model.count_params(),
         },
         "priors": priors,
-        "images": describe_images(model, priors) if isinstance(model, Generator) else None,
+        "images": None if model.tokenizer is None else describe_images(model, priors),
         "opset": OPSET,
         "functions": {function.name: _describe(function) for function in made},
         "versions": _versions(),

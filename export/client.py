@@ -98,7 +98,7 @@ class OnnxSampler:
         """
         size = len(uniforms)
         uniforms = check_uniforms(uniforms, size, self.grid_shape, self.prior["noise"]["per_step"])
-        check_sampling_options(temperature, None, None, self.num_levels)
+        check_sampling_options(temperature, None, None, self.num_levels, size)
         known = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
         method = method or self.methods[0]
         able = [name for name in self.methods if name != "loop" or known[0] is None]
@@ -272,7 +272,7 @@ class OnnxGenerator:
             per_position = sampler.prior["noise"]["per_step"]
             checked = check_uniforms(noise, size, sampler.grid_shape, per_position)
             arrays[f"{sampler.prefix}uniforms"] = checked
-        check_sampling_options(temperature, None, None, self.samplers[0].num_levels)
+        check_sampling_options(temperature, None, None, self.samplers[0].num_levels, size)
         arrays |= self.samplers[0].given(condition, size)
         return self.functions.run("generate", arrays)
 

@@ -9,25 +9,21 @@ from tfprior.export.generator_functions import condition_function, generator_fun
 from tfprior.export.golden import golden_images, golden_rollout
 from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
-from tfprior.priors import Prior
+from tfprior.image_model import ImageModel
+from tfprior.priors import AutoregressivePrior
 
 
-def priors_of(model: Prior | Generator) -> list[Prior]:
-    return model.priors if isinstance(model, Generator) else [model]
-
-
-def functions_of(model: Prior | Generator) -> list[Function]:
+def functions_of(model: ImageModel) -> list[Function]:
     """Every function of the model's bundle."""
-    return generator_functions(model) if isinstance(model, Generator) else functions(model)
+    return functions(model.chain()[0]) if model.tokenizer is None else generator_functions(model)
 
 
-def describe_priors(model: Prior | Generator) -> list[dict[str, Any]]:
+def describe_priors(model: ImageModel) -> list[dict[str, Any]]:
     """Each prior, coarse to fine, with a golden rollout given the one above."""
     described: list[dict[str, Any]] = []
-    names = prefixes(model) if isinstance(model, Generator) else ("",)
-    for prefix, prior in zip(names, priors_of(model), strict=True):
+    for prefix, prior in zip(prefixes(model), model.chain(), strict=True):
         condition, coarser = condition_kind(prior), None
-        if isinstance(model, Generator) and described:
+        if described:
             above = np.asarray(described[-1]["golden"]["values"], "int32")
             coarser = np.asarray(model.condition_of([above], None))
             condition = {**(condition or {}), "function": condition_function(prefix)}
@@ -35,7 +31,7 @@ def describe_priors(model: Prior | Generator) -> list[dict[str, Any]]:
             {
                 "prefix": prefix,
                 "grid_shape": list(prior.grid_shape),
-                "num_levels": prior.distribution.num_levels,
+                "num_levels": prior.num_levels,
                 "num_steps": prior.num_steps,
                 "condition": condition,
                 "noise": {
@@ -55,12 +51,12 @@ def describe_images(generator: Generator, priors: list[dict[str, Any]]) -> dict[
     grids = [np.asarray(prior["golden"]["values"], "int32") for prior in priors]
     return {
         "shape": list(tokenizer.image_shape),
-        "num_levels": tokenizer.distribution.num_levels,
+        "num_levels": tokenizer.num_levels,
         "golden": golden_images(generator, tokenizer.codes_of(grids), golden_condition(priors[0])),
     }
 
 
-def condition_kind(prior: Prior) -> dict[str, Any] | None:
+def condition_kind(prior: AutoregressivePrior) -> dict[str, Any] | None:
     """The manifest's words for the condition; None for an unconditional prior."""
     if prior.num_classes is not None:
         return {"kind": "label", "num_classes": prior.num_classes}

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from tfprior.distributions import SamplingOptions
 from tfprior.export.packing import Packing
-from tfprior.priors import Prior, RasterPrior
-from tfprior.sampling import cached, stepwise
+from tfprior.layers import OUTSIDE, empty_state
+from tfprior.priors import AutoregressivePrior, RasterPrior
+from tfprior.sampling import cached
 
 Tensors = dict[str, Any]
 
@@ -31,7 +33,7 @@ class Function(NamedTuple):
     outputs: tuple[Port, ...]
 
 
-def functions(prior: Prior) -> list[Function]:
+def functions(prior: AutoregressivePrior) -> list[Function]:
     """Every function of the prior's bundle."""
     ports = Ports(prior)
     made = [_initial_state(prior, ports), _step(prior, ports), _sample(prior, ports), _log_prob(prior, ports)]
@@ -43,7 +45,7 @@ def functions(prior: Prior) -> list[Function]:
 class Ports:
     """The tensors that the functions of one prior share."""
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: AutoregressivePrior) -> None:
         height, width, channels = prior.grid_shape
         levels = prior.distribution.num_levels
         uniforms = prior.distribution.num_uniforms(channels)
@@ -66,18 +68,12 @@ def batch_size(tensors: Tensors) -> Any:
     return ops.shape(tensors["position"])[0]
 
 
-def _condition_features(prior: Prior, tensors: Tensors) -> Tensors:
-    if "condition" not in tensors:
-        return {}
-    state = prior.initial_state(batch_size(tensors), tensors["condition"])
-    return {"condition": state["condition"]}
-
-
-def _initial_state(prior: Prior, ports: Ports) -> Function:
-    packing = Packing(prior.recurrent_state(1))
+def _initial_state(prior: AutoregressivePrior, ports: Ports) -> Function:
+    specs = prior.state_spec()
+    packing = Packing(specs)
 
     def call(tensors: Tensors) -> Tensors:
-        state = prior.recurrent_state(batch_size(tensors))
+        state = empty_state(specs, batch_size(tensors))
         return {"state": packing.pack(state, batch_size(tensors))}
 
     position = ports.position._replace(meaning="any; gives the batch size only")
@@ -85,18 +81,16 @@ def _initial_state(prior: Prior, ports: Ports) -> Function:
     return Function("initial_state", call, (position,), (state,))
 
 
-def _step(prior: Prior, ports: Ports) -> Function:
-    packing = Packing(prior.recurrent_state(1))
+def _step(prior: AutoregressivePrior, ports: Ports) -> Function:
+    packing = Packing(prior.state_spec())
 
     def call(tensors: Tensors) -> Tensors:
-        state = {**packing.unpack(tensors["state"]), **_condition_features(prior, tensors)}
-        value, log_prob, state = prior.sample_step(
-            state,
-            tensors["previous"],
-            tensors["position"],
-            tensors["uniforms"],
-            tensors["temperature"],
-        )
+        state = packing.unpack(tensors["state"])
+        if "condition" in tensors:
+            state = {**state, "condition": prior.encode_condition(tensors["condition"])}
+        previous, position, uniforms = (tensors[name] for name in ("previous", "position", "uniforms"))
+        value, log_prob, state = prior.sample_step(state, previous, position, uniforms, options_of(tensors))
+        state.pop("condition", None)  # which no step changes
         return {"value": value, "log_prob": log_prob, "state_out": packing.pack(state, batch_size(tensors))}
 
     state = Port("state", "float32", (packing.size,), "from `initial_state` or the step before")
@@ -109,17 +103,14 @@ def _step(prior: Prior, ports: Ports) -> Function:
     )
 
 
-def draw_grid(prior: Prior, uniforms: Any, condition: Any, temperature: Any) -> tuple[Any, Any]:
-    """The whole loop in the graph: noise (B, H, W, K) → values (B, H, W, C), nats (B,)."""
-    loop = cached if isinstance(prior, RasterPrior) else stepwise
-    return loop(prior, uniforms, condition, temperature)
+def options_of(tensors: Tensors) -> SamplingOptions:
+    return SamplingOptions(tensors["temperature"])
 
 
-def _sample(prior: Prior, ports: Ports) -> Function:
+def _sample(prior: AutoregressivePrior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        given = tensors.get("condition"), tensors["temperature"]
-        values, log_prob = draw_grid(prior, tensors["uniforms"], *given)
-        return {"values": values, "log_prob": log_prob}
+        drawn = cached(prior, tensors["uniforms"], tensors.get("condition"), options_of(tensors))
+        return {"values": drawn.values, "log_prob": drawn.log_prob}
 
     return Function(
         "sample",
@@ -129,22 +120,21 @@ def _sample(prior: Prior, ports: Ports) -> Function:
     )
 
 
-def _log_prob(prior: Prior, ports: Ports) -> Function:
+def _log_prob(prior: AutoregressivePrior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return {"log_prob": prior.log_prob(tensors["values"], tensors.get("condition"))}
+        return {"log_prob": prior.log_prob_batch(tensors["values"], tensors.get("condition"))}
 
     return Function("log_prob", call, (ports.values, *ports.condition), (ports.log_prob,))
 
 
 def _row(prior: RasterPrior, ports: Ports) -> Function:
-    packing = Packing(prior.row_state(1))
+    packing = Packing(prior.row_spec())
     _, width, channels = prior.grid_shape
 
     def call(tensors: Tensors) -> Tensors:
         y = tensors["position"] // width
-        outside = prior.recurrent_state(batch_size(tensors))["row"]
-        finished = ops.where(ops.reshape(y > 0, (-1, 1, 1)), tensors["finished_row"], outside)
-        condition = _condition_features(prior, tensors).get("condition")
+        finished = ops.where(ops.reshape(y > 0, (-1, 1, 1)), tensors["finished_row"], OUTSIDE)
+        condition = prior.encode_condition(tensors.get("condition"))
         state, features = prior.row(packing.unpack(tensors["row_state"]), finished, condition, y)
         return {
             "row_features": ops.cast(features, "float32"),
@@ -165,22 +155,24 @@ def _row(prior: RasterPrior, ports: Ports) -> Function:
 
 
 def _pixel(prior: RasterPrior, ports: Ports) -> Function:
-    packing = Packing(prior.pixel_state(1))
+    packing, width = Packing(prior.pixel_spec()), prior.grid_shape[1]
 
     def call(tensors: Tensors) -> Tensors:
         position = tensors["position"]
+        x = position % width
         features = ops.cast(tensors["row_features"], prior.compute_dtype)
-        state = {**packing.unpack(tensors["pixel_state"]), "features": features}
-        state = prior.advance_pixel(state, tensors["previous"], position)
-        value, log_prob, state = prior.draw(
-            lambda current: prior.predict_pixel(state, position, current),
+        left, here = prior.features_at(features, ops.maximum(x - 1, 0)), prior.features_at(features, x)
+        caches = packing.unpack(tensors["pixel_state"])
+        caches, previous = prior.advance_pixel(caches, left, tensors["previous"], position)
+        value, log_prob, caches = prior.draw(
+            lambda current: prior.pixel_params(caches, here, previous, position, current),
             tensors["uniforms"],
-            tensors["temperature"],
+            options_of(tensors),
         )
         return {
             "value": value,
             "log_prob": log_prob,
-            "pixel_state_out": packing.pack(state, batch_size(tensors)),
+            "pixel_state_out": packing.pack(caches, batch_size(tensors)),
         }
 
     state = Port(

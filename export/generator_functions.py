@@ -5,15 +5,17 @@ Shapes: B batch · H W C image · h w G codes · K uniforms a code's position.
 
 from typing import Any
 
-from tfprior.export.functions import Function, Port, Ports, Tensors, draw_grid, functions
+from tfprior.export.functions import Function, Port, Ports, Tensors, functions, options_of
 from tfprior.generator import Generator
+from tfprior.image_model import ImageModel
+from tfprior.sampling import cached
 
 PREFIXES = {1: ("",), 2: ("top_", "bottom_")}
 """What stands before the names of each grid's functions and tensors, by the number of grids."""
 
 
-def prefixes(generator: Generator) -> tuple[str, ...]:
-    return PREFIXES[len(generator.priors)]
+def prefixes(model: ImageModel) -> tuple[str, ...]:
+    return PREFIXES[len(model.chain())]
 
 
 def condition_function(prefix: str) -> str:
@@ -65,7 +67,7 @@ class ImagePorts:
         self.temperature = of_priors[0].temperature
         self.condition = of_priors[0].condition
 
-    def among(self, tensors: Tensors) -> Any:
+    def codes_in(self, tensors: Tensors) -> Any:
         """The codes among the tensors, as a tokenizer takes them."""
         return self.tokenizer.codes_of([tensors[port.name] for port in self.codes])
 
@@ -96,7 +98,7 @@ def _encode(generator: Generator, ports: ImagePorts) -> Function:
 
 def _decode(generator: Generator, ports: ImagePorts) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return {"images": generator.tokenizer.expected(ports.among(tensors))}
+        return {"images": generator.tokenizer.expected(ports.codes_in(tensors))}
 
     return Function("decode", call, ports.codes, (ports.expected,))
 
@@ -107,9 +109,9 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
         total: Any = 0.0
         for prior, noise in zip(generator.priors, ports.noise, strict=True):
             condition = generator.condition_of(codes, tensors.get("condition"))
-            values, nats = draw_grid(prior, tensors[noise.name], condition, tensors["temperature"])
-            codes.append(values)
-            total = total + nats
+            drawn = cached(prior, tensors[noise.name], condition, options_of(tensors))
+            codes.append(drawn.values)
+            total = total + drawn.log_prob
         images = generator.tokenizer.expected(generator.tokenizer.codes_of(codes))
         return {"images": images, **ports.named(codes), "log_prob": total}
 
@@ -124,7 +126,7 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
 
 def _log_prob_bound(generator: Generator, ports: ImagePorts) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return {"log_prob": generator.bound(tensors["images"], tensors.get("condition"))}
+        return {"log_prob": generator.log_prob_batch(tensors["images"], tensors.get("condition"))}
 
     nats = Port("log_prob", "float32", (), "nats, a lower bound: of the image's codes and of it given them")
     return Function("log_prob_bound", call, (ports.images, *ports.condition), (nats,))

@@ -11,13 +11,13 @@ from keras import ops
 
 from tfprior.export.manifest import BundleError
 from tfprior.generator import Generator
-from tfprior.priors import Prior
+from tfprior.priors import AutoregressivePrior
 from tfprior.sampling import sample
 
 SAMPLES = 2
 
 
-def golden_rollout(prior: Prior, coarser: Any = None) -> dict[str, Any]:
+def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> dict[str, Any]:
     """Of one prior; `coarser` is its condition where coarser codes make it, and is not written down.
 
     Raises:
@@ -42,7 +42,7 @@ def golden_rollout(prior: Prior, coarser: Any = None) -> dict[str, Any]:
         raise BundleError(
             "Found no noise that keeps away from the steps of the CDF; is the prior trained, and free of NaN?"
         )
-    log_prob = ops.convert_to_numpy(prior.log_prob(values, condition))
+    log_prob = prior.log_prob(values, condition)
     written = None if condition is None or coarser is not None else condition
     return {
         "uniforms": np.round(noise.astype("float64"), 4).tolist(),
@@ -90,7 +90,7 @@ def _decimals(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
     return (generator.integers(0, 10_000, shape) / 10_000).astype("float32")
 
 
-def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | None:
+def _condition(prior: AutoregressivePrior, generator: np.random.Generator) -> np.ndarray | None:
     if prior.num_classes is not None:
         return np.asarray([0, prior.num_classes - 1], "int32")
     if prior.condition_shape is not None:
@@ -100,7 +100,7 @@ def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | Non
 
 
 def _close_to_a_step(
-    prior: Prior, values: np.ndarray, noise: np.ndarray, condition: Any, margin: float
+    prior: AutoregressivePrior, values: np.ndarray, noise: np.ndarray, condition: Any, margin: float
 ) -> np.ndarray:
     """(B, H, W) bool: where noise that differs by `margin` would have drawn another value."""
     params = prior(values if condition is None else {"values": values, "condition": condition})

@@ -1,50 +1,47 @@
 """A state of many tensors as one: what a caller in any language hands from step to step."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 
-class Entry(NamedTuple):
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
 class Packing:
-    """Packs the tensors of a state, in the order of its names, into one (B, S) float32 tensor.
+    """Packs the tensors of a state into one (B, S) float32 tensor, in the order of its specifications.
 
     Integers up to 2^24 and all 16-bit floats pass through unchanged. A state without tensors packs into one
     zero, since no runtime likes a tensor of size zero.
+
+    Args:
+        specs: of the tensors, alone or in dicts.
     """
 
-    def __init__(self, state: dict[str, Any]) -> None:
-        self.entries = [
-            Entry(name, tuple(value.shape[1:]), getattr(value.dtype, "name", str(value.dtype)))
-            for name, value in state.items()
-        ]
-        self.size = sum(math.prod(entry.shape) for entry in self.entries) or 1
+    def __init__(self, specs: Any) -> None:
+        self.structure = specs
+        self.specs = keras.tree.flatten(specs)
+        self.sizes = [math.prod(spec.shape) for spec in self.specs]
+        self.size = sum(self.sizes) or 1
 
-    def pack(self, state: dict[str, Any], batch_size: Any) -> Any:
-        """dict of (B, …) → (B, S) float32."""
-        if not self.entries:
+    def pack(self, state: Any, batch_size: Any) -> Any:
+        """Tensors (B, …) → (B, S) float32."""
+        if not self.specs:
             return ops.zeros((batch_size, 1))
         flat = []
-        for name, shape, _ in self.entries:
-            part = ops.cast(state[name], "float32")
-            flat.append(part if len(shape) == 1 else ops.reshape(part, (-1, math.prod(shape))))
+        for spec, part in zip(self.specs, keras.tree.flatten(state), strict=True):
+            part = ops.cast(part, "float32")
+            flat.append(part if len(spec.shape) == 1 else ops.reshape(part, (-1, math.prod(spec.shape))))
         return ops.concatenate(flat, axis=1)
 
-    def unpack(self, packed: Any) -> dict[str, Any]:
-        """(B, S) float32 → dict of (B, …) in their own types."""
-        if not self.entries:
-            return {}
-        sizes = [math.prod(entry.shape) for entry in self.entries]
+    def unpack(self, packed: Any) -> Any:
+        """(B, S) float32 → tensors (B, …) in their own types."""
+        if not self.specs:
+            return self.structure
         # Keras refuses a split without a split point.
-        parts = ops.split(packed, np.cumsum(sizes)[:-1], axis=1) if len(sizes) > 1 else [packed]
-        return {
-            name: ops.cast(part if len(shape) == 1 else ops.reshape(part, (-1, *shape)), dtype)
-            for (name, shape, dtype), part in zip(self.entries, parts, strict=True)
-        }
+        parts = ops.split(packed, np.cumsum(self.sizes)[:-1], axis=1) if len(self.sizes) > 1 else [packed]
+        shaped = [
+            ops.cast(part if len(spec.shape) == 1 else ops.reshape(part, (-1, *spec.shape)), spec.dtype)
+            for spec, part in zip(self.specs, parts, strict=True)
+        ]
+        return keras.tree.pack_sequence_as(self.structure, shaped)

@@ -6,8 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfprior.export.functions import Function
-from tfprior.generator import Generator
-from tfprior.priors import Prior
+from tfprior.image_model import ImageModel
 
 
 def concrete_function(function: Function) -> Any:
@@ -22,7 +21,7 @@ def concrete_function(function: Function) -> Any:
     return tf.function(call, input_signature=signature, autograph=False).get_concrete_function()
 
 
-def write_saved_model(model: Prior | Generator, graphs: dict[str, Any], path: Path) -> None:
+def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> None:
     """Writes every graph as a signature; `step` (with several priors `generate`) is also the default one."""
     module = tf.Module()
     # The graphs read these variables; tracking them alone keeps each weight in the file once.

@@ -22,7 +22,7 @@ EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
 PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
-ABSTRACT = {"OutputDistribution", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
+ABSTRACT = {"OutputDistribution", "AutoregressivePrior", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ def public_classes() -> dict[str, type]:
     for package in catalogue.PACKAGES:
         for name in package.__all__:
             value = getattr(package, name)
-            if inspect.isclass(value):
+            if inspect.isclass(value) and not issubclass(value, tuple):
                 found[name] = value
     return found
 

@@ -23,7 +23,7 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.environment import Environment
 from tfprior.distributions import Categorical, DiscretizedLogistic, Gaussian
 from tfprior.generator import Generator
-from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.priors import AutoregressivePrior, GatedPixelCNN, PixelCNN, Prior
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
@@ -94,10 +94,10 @@ def test_labels_of_one_class_take_nothing() -> None:
     assert_round_trip(model, values, np.zeros(COUNT, "int32"))
 
 
-class AnyPrior(Prior):
+class AnyPrior(AutoregressivePrior):
     """No raster prior: one state that every step renews as a whole."""
 
-    def __init__(self, inner: Prior) -> None:
+    def __init__(self, inner: AutoregressivePrior) -> None:
         super().__init__(inner.grid_shape, inner.distribution, inner.num_classes, inner.condition_shape)
         self.inner = inner
         self.built = True
@@ -105,17 +105,17 @@ class AnyPrior(Prior):
     def call(self, inputs: Any, training: bool = False) -> Any:
         return self.inner(inputs, training=training)
 
-    def recurrent_state(self, batch_size: Any) -> Any:
-        return self.inner.recurrent_state(batch_size)
+    def state_spec(self) -> Any:
+        return self.inner.state_spec()
 
-    def initial_state(self, batch_size: Any, condition: Any = None) -> Any:
-        return self.inner.initial_state(batch_size, condition)
+    def encode_condition(self, condition: Any) -> Any:
+        return self.inner.encode_condition(condition)
 
     def advance(self, state: Any, previous: Any, position: Any) -> Any:
         return self.inner.advance(state, previous, position)
 
-    def predict_pixel(self, state: Any, position: Any, current: Any = None) -> Any:
-        return self.inner.predict_pixel(state, position, current)
+    def params_at(self, state: Any, position: Any, current: Any = None) -> Any:
+        return self.inner.params_at(state, position, current)
 
 
 @pytest.mark.parametrize("condition", ["none", "vectors"])
@@ -235,7 +235,7 @@ def changed(file: bytes, **changes: Any) -> bytes:
     [
         (
             {"num_images": 2**32 - 1},
-            r"4,294,967,295 images in batches of 2, and its \d+ bytes hold [\d,]+ at most",
+            r"4,294,967,295 images in batches of 4, and its \d+ bytes hold [\d,]+ at most",
         ),
         ({"num_images": 0}, "damaged"),
         ({"batch_size": 0}, "damaged"),
@@ -375,7 +375,7 @@ def test_the_header_has_the_layout_that_it_says(file: bytes) -> None:
     assert file[:5] == b"\x8ftfp\x01"
     checksum, words, count, batch = struct.unpack("<IIIH", file[5:19])
     assert checksum == zlib.crc32(file[9:])
-    assert (54 + 4 * words, count, batch) == (len(file), 2, 2)
+    assert (54 + 4 * words, count, batch) == (len(file), 2, 4)
     assert file[31:35] == bytes(4)
     assert file[43] == 1
     assert f"with {keras.backend.backend()} 2." in str(read_header(file).environment)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from catalogue import features, integers
 
-from tfprior.distributions import DiscretizedLogistic, DiscretizedLogisticMixture
+from tfprior.distributions import DiscretizedLogistic, DiscretizedLogisticMixture, SamplingOptions
 
 MIXTURE = DiscretizedLogisticMixture(2, 4)
 PARAMS = features(1, MIXTURE.num_params(3))[0]
@@ -198,7 +198,9 @@ def draw(
 ) -> np.ndarray:
     """(count, C) from one set of parameters of three channels."""
     uniforms = np.random.default_rng(0).random((count, 4), "float32")
-    return distribution.sample(np.broadcast_to(params, (count, len(params))), uniforms, **options)[0].numpy()
+    return distribution.sample(
+        np.broadcast_to(params, (count, len(params))), uniforms, SamplingOptions(**options)
+    )[0].numpy()
 
 
 def test_draws_follow_the_enumerated_probabilities() -> None:
@@ -263,7 +265,7 @@ def test_reported_likelihood_is_the_untempered_model_s() -> None:
         features(50, MIXTURE.num_params(3)),
         np.random.default_rng(0).random((50, 4), "float32"),
     )
-    values, nats = MIXTURE.sample(params, uniforms, temperature=0.3)
+    values, nats = MIXTURE.sample(params, uniforms, SamplingOptions(temperature=0.3))
     np.testing.assert_array_equal(nats, MIXTURE.log_prob(params, values))
 
 
@@ -275,18 +277,18 @@ def test_temperature_divides_the_logits_and_multiplies_the_scales() -> None:
     cold = params.copy()
     cold[:, :2] /= 0.5
     cold[:, 8:14] += np.log(0.5)
-    values, _ = MIXTURE.sample(params, uniforms, temperature=0.5)
+    values, _ = MIXTURE.sample(params, uniforms, SamplingOptions(temperature=0.5))
     np.testing.assert_array_equal(values, MIXTURE.sample(cold, uniforms)[0])
 
 
 def test_temperature_may_differ_between_examples() -> None:
     params, uniforms = features(4, MIXTURE.num_params(3)), np.random.default_rng(0).random((4, 4), "float32")
     temperatures = np.array([0.1, 0.7, 1.0, 9.0], "float32")
-    together, _ = MIXTURE.sample(params, uniforms, temperatures)
+    together, _ = MIXTURE.sample(params, uniforms, SamplingOptions(temperatures))
     for index, temperature in enumerate(temperatures):
         one = slice(index, index + 1)
         np.testing.assert_array_equal(
-            together[one], MIXTURE.sample(params[one], uniforms[one], temperature)[0]
+            together[one], MIXTURE.sample(params[one], uniforms[one], SamplingOptions(temperature))[0]
         )
 
 

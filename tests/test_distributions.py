@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from catalogue import features, integers
 
-from tfprior.distributions import Categorical, OutputDistribution
+from tfprior.distributions import Categorical, OutputDistribution, SamplingOptions
 
 CLASSES = 5
 LOGITS = 3 * features(4, 2 * CLASSES)  # (B, C · K) of two channels
@@ -45,7 +45,7 @@ def draw(
     sample = Categorical(len(logits)).sample
     if jit_compile:
         sample = tf.function(sample, jit_compile=True, autograph=False)
-    return sample(params, uniforms[:, None].astype("float32"), **options)[0].numpy()[:, 0]
+    return sample(params, uniforms[:, None].astype("float32"), SamplingOptions(**options))[0].numpy()[:, 0]
 
 
 # Likelihood ----------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_channels_use_their_own_uniforms() -> None:
 def test_temperature_divides_the_logits() -> None:
     uniforms = np.random.default_rng(0).random((4, 2)).astype("float32")
     distribution = Categorical(CLASSES)
-    cold, _ = distribution.sample(LOGITS, uniforms, temperature=0.5)
+    cold, _ = distribution.sample(LOGITS, uniforms, SamplingOptions(temperature=0.5))
     np.testing.assert_array_equal(cold, distribution.sample(2 * LOGITS, uniforms)[0])
 
 
@@ -164,9 +164,11 @@ def test_temperature_may_differ_between_examples() -> None:
     uniforms = np.random.default_rng(0).random((4, 2)).astype("float32")
     temperatures = np.array([0.1, 0.7, 1.0, 9.0], "float32")
     distribution = Categorical(CLASSES)
-    together, _ = distribution.sample(LOGITS, uniforms, temperature=temperatures)
+    together, _ = distribution.sample(LOGITS, uniforms, SamplingOptions(temperature=temperatures))
     for index, temperature in enumerate(temperatures):
-        alone, _ = distribution.sample(LOGITS[index : index + 1], uniforms[index : index + 1], temperature)
+        alone, _ = distribution.sample(
+            LOGITS[index : index + 1], uniforms[index : index + 1], SamplingOptions(temperature)
+        )
         np.testing.assert_array_equal(together[index], alone[0])
 
 
@@ -174,7 +176,7 @@ def test_temperature_may_differ_between_examples() -> None:
 def test_very_low_temperatures_draw_the_mode(temperature: float) -> None:
     uniforms = np.random.default_rng(0).random((4, 2)).astype("float32")
     distribution = Categorical(CLASSES)
-    values, _ = distribution.sample(LOGITS, uniforms, temperature=temperature)
+    values, _ = distribution.sample(LOGITS, uniforms, SamplingOptions(temperature=temperature))
     np.testing.assert_array_equal(values, distribution.mode(LOGITS))
 
 
@@ -209,7 +211,7 @@ def test_ties_with_the_last_class_kept_stay() -> None:
 def test_reported_likelihood_is_the_untempered_model_s() -> None:
     uniforms = np.random.default_rng(0).random((4, 2)).astype("float32")
     distribution = Categorical(CLASSES)
-    values, nats = distribution.sample(LOGITS, uniforms, temperature=0.3, top_k=2, top_p=0.8)
+    values, nats = distribution.sample(LOGITS, uniforms, SamplingOptions(temperature=0.3, top_k=2, top_p=0.8))
     np.testing.assert_allclose(nats, distribution.log_prob(LOGITS, values), rtol=1e-6)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfprior.distributions import Gaussian
+from tfprior.distributions import Gaussian, SamplingOptions
 
 MEANS = np.array([[-0.3, 0.0, 0.4]], "float32")
 
@@ -28,7 +28,9 @@ def test_probabilities_sum_to_one_where_the_tails_stay_inside(mean: float) -> No
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_draws_have_the_mean_and_the_width(temperature: float) -> None:
     uniforms = np.random.default_rng(0).random((20_000, 3), "float32")
-    values, _ = Gaussian(256, 0.1).sample(np.repeat(MEANS, 20_000, 0), uniforms, np.float32(temperature))
+    values, _ = Gaussian(256, 0.1).sample(
+        np.repeat(MEANS, 20_000, 0), uniforms, SamplingOptions(np.float32(temperature))
+    )
     x = np.asarray(values) / 127.5 - 1
     np.testing.assert_allclose(x.mean(0), MEANS[0], atol=0.003)
     np.testing.assert_allclose(x.std(0), 0.1 * temperature, rtol=0.03)
@@ -39,7 +41,7 @@ def test_draws_have_the_mean_and_the_width(temperature: float) -> None:
     [
         (lambda: Gaussian(1), r"num_levels=1; expected an integer, 2 or more"),
         (lambda: Gaussian(256, 0.001), r"scale=0.001; expected a bin's width, 0.007843, or more"),
-        (lambda: Gaussian(5, 0.5).sample(MEANS, MEANS * 0, top_k=2), r"it is not truncated"),
+        (lambda: Gaussian(5, 0.5).sample(MEANS, MEANS * 0, SamplingOptions(top_k=2)), r"it is not truncated"),
     ],
 )
 def test_bad_options_are_refused(build: Any, message: str) -> None:

@@ -19,7 +19,7 @@ from tfprior.layers import (
     ResidualBlock,
     ValueEncoding,
 )
-from tfprior.layers.streaming import Stream
+from tfprior.layers.streaming import StateSpec, Stream
 from tfprior.layers.value_encoding import OUTSIDE
 
 X = features(2, 4, 5, 6)  # H ≠ W, and 6 channels split into 1, 2 or 3 groups
@@ -254,6 +254,10 @@ def test_two_levels_are_minus_one_and_one() -> None:
 # Streaming -----------------------------------------------------------------------------------------------
 
 
+def state_of(spec: StateSpec | None) -> Any:
+    return None if spec is None else spec.tensor(2)
+
+
 def stream_rows(step: Callable[..., Any], state: Any, x: np.ndarray) -> np.ndarray:
     """Feeds the rows one by one to `step`: (B, H, W, C) → (B, H, W, F)."""
     outputs = []
@@ -275,47 +279,6 @@ def stream_pixels(step: Callable[..., Any], start: Callable[[], Any], x: np.ndar
     return np.stack(rows, 1)
 
 
-@each_causal
-def test_causal_conv_streams(axis: str, kernel_size: int, mask_type: str, groups: int) -> None:
-    layer = built(CausalConv2D(6, kernel_size, axis, mask_type, groups))
-    expected = np.asarray(layer(X))
-    behind = mask_type == "A" and groups == 1
-    assert layer.is_behind == behind
-    for _ in range(2):  # no state leaks from one rollout into the next
-        if axis == "rows":
-            actual = stream_rows(layer.step, layer.initial_state(2, WIDTH), X)
-            assert_close(actual[:, : HEIGHT - behind], expected[:, behind:])
-        else:
-            actual = stream_pixels(layer.step, lambda: layer.initial_state(2, WIDTH), X)
-            assert_close(actual[:, :, : WIDTH - behind], expected[:, :, behind:])
-
-
-@each_masked
-def test_masked_conv_streams_by_rows(kernel_size: int, mask_type: str, groups: int) -> None:
-    layer = built(MaskedConv2D(6, kernel_size, mask_type, groups))
-    assert_close(stream_rows(layer.row_step, layer.row_state(2, WIDTH), X), layer(X))
-
-
-@each_masked
-def test_masked_conv_streams_by_pixels(kernel_size: int, mask_type: str, groups: int) -> None:
-    layer = built(MaskedConv2D(6, kernel_size, mask_type, groups))
-    state, above = layer.row_state(2, WIDTH), []
-    for row in range(HEIGHT):
-        above.append(np.asarray(layer.above(state)))
-        _, state = layer.row_step(X[:, row], state)
-    left = stream_pixels(layer.pixel_step, lambda: layer.pixel_state(2), X)
-    if layer.is_behind:
-        left = np.concatenate([np.broadcast_to(layer.bias, left[:, :, :1].shape), left[:, :, :-1]], 2)
-    assert_close(np.stack(above, 1) + left, layer(X))
-    assert_close(np.stack([layer.own_row(X[:, row])[0] for row in range(HEIGHT)], 1), left)
-
-
-@pytest.mark.parametrize("layer", [MaskedDense(6, "B", 3), GatedActivation(3)], ids=["MaskedDense", "Gate"])
-def test_pointwise_layers_stream_as_they_are(layer: Any) -> None:
-    built(layer)
-    assert_close(stream_pixels(lambda x, state: (layer(x), state), lambda: None, X), layer(X))
-
-
 def test_value_encoding_streams_as_it_is() -> None:
     values = integers(2, HEIGHT, WIDTH, 3)
     layer = built(ValueEncoding(4, 3), values)
@@ -327,25 +290,25 @@ def test_gated_block_streams(mask_type: str, groups: int) -> None:
     h = features(*X.shape, seed=1)
     block = built(GatedBlock(6, 3, "B" if groups == 1 else mask_type, groups), [X, h])
     expected_v, expected_h, expected_skip = (np.asarray(y) for y in block([X, h]))
-    behind = int(block.rows_conv.is_behind)
+    behind = int(block.rows_conv.latency)
 
     def row(x: np.ndarray, state: Any) -> Any:
-        stream = Stream(state)
+        stream = Stream(state, "row_step")
         v, link = block.vertical(x, None, stream)
         return np.concatenate([v, link], -1), stream.after
 
     def pixel(x: np.ndarray, state: Any) -> Any:
-        stream = Stream(state)
+        stream = Stream(state, "pixel_step")
         y = block.horizontal(x[:, :6], x[:, 6:], stream)
         return np.concatenate(y, -1), stream.after
 
-    start = {block.rows_conv.name: block.rows_conv.initial_state(2, WIDTH)}
+    start = {block.rows_conv.name: state_of(block.rows_conv.row_spec(WIDTH))}
     streamed = stream_rows(row, start, X)
     assert_close(streamed[:, : HEIGHT - behind, :, :6], expected_v[:, behind:])
     link = np.asarray(block.link(block.rows_conv(X)))
     assert_close(streamed[:, : HEIGHT - behind, :, 6:], link[:, behind:])
     columns = block.columns_conv
-    begin = lambda: {columns.name: columns.initial_state(2, WIDTH)}  # noqa: E731
+    begin = lambda: {columns.name: state_of(columns.pixel_spec())}  # noqa: E731
     y = stream_pixels(pixel, begin, np.concatenate([h, link], -1))
     assert_close(y, np.concatenate([expected_h, expected_skip], -1))
 
@@ -353,29 +316,28 @@ def test_gated_block_streams(mask_type: str, groups: int) -> None:
 @pytest.mark.parametrize("groups", [1, 3])
 def test_residual_block_streams_by_rows(groups: int) -> None:
     block = built(ResidualBlock(6, 3, groups))
-    name = block.conv.name
 
     def row(x: np.ndarray, state: Any) -> Any:
-        stream = Stream(state, "row_step", "above_")
+        stream = Stream(state, "row_step")
         return block.run(x, 0.0, stream), stream.after
 
-    assert_close(stream_rows(row, {f"above_{name}": block.conv.row_state(2, WIDTH)}, X), block(X))
+    assert_close(stream_rows(row, {block.conv.name: state_of(block.conv.row_spec(WIDTH))}, X), block(X))
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_residual_block_streams_by_pixels(groups: int) -> None:
     block = built(ResidualBlock(6, 3, groups))
     inner = np.maximum(block.reduce(np.maximum(X, 0)), 0)
-    state, above = block.conv.row_state(2, WIDTH), []
+    state, above = state_of(block.conv.row_spec(WIDTH)), []
     for y in range(HEIGHT):
         above.append(np.asarray(block.conv.above(state)))
         _, state = block.conv.row_step(inner[:, y], state)
 
     def pixel(x: np.ndarray, state: Any) -> Any:
-        stream = Stream(state, "pixel_step", "left_")
+        stream = Stream(state, "pixel_step")
         return block.run(x[:, :6], x[:, 6:], stream), stream.after
 
-    begin = lambda: {f"left_{block.conv.name}": block.conv.pixel_state(2)}  # noqa: E731
+    begin = lambda: {block.conv.name: state_of(block.conv.pixel_spec())}  # noqa: E731
     assert_close(stream_pixels(pixel, begin, np.concatenate([X, np.stack(above, 1)], -1)), block(X))
 
 
@@ -385,8 +347,8 @@ def test_residual_block_streams_by_pixels(groups: int) -> None:
 def test_masked_weights_are_kept_and_ignored() -> None:
     layer = built(MaskedConv2D(6, 3, "A", 3))
     before, y = layer.get_weights(), np.asarray(layer(X))
-    layer.row_step(X[:, 0], layer.row_state(2, WIDTH))
-    layer.pixel_step(X[:, 0, 0], layer.pixel_state(2))
+    layer.row_step(X[:, 0], state_of(layer.row_spec(WIDTH)))
+    layer.pixel_step(X[:, 0, 0], state_of(layer.pixel_spec()))
     for weight, kept in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, kept)
     kernel, bias = before

@@ -14,8 +14,8 @@ from catalogue import COLOUR, EVEN_COLOUR, GREY, condition_of
 from test_sampling import SIZE, assert_same_integers, completion, each_kind, noise, prior_like
 
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
-from tfprior.priors import GatedPixelCNN, PixelCNNPP, Prior
-from tfprior.sampling import cached, parallel, running, sample, sample_parallel
+from tfprior.priors import AutoregressivePrior, GatedPixelCNN, PixelCNNPP
+from tfprior.sampling import Drawn, cached, parallel, running, sample, sample_parallel
 from tfprior.sampling.request import Request
 
 
@@ -115,19 +115,19 @@ def test_rows_have_no_bar() -> None:
         sample_parallel(prior_like(GatedPixelCNN, GREY), 1, by_rows=True, progress=True)
 
 
-class Backwards(Prior):
+class Backwards(AutoregressivePrior):
     """No raster prior: it has no rows."""
 
-    def initial_state(self, batch_size: Any, condition: Any = None) -> Any:
-        return {}
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return np.zeros((*inputs.shape[:3], 4), "float32")
 
-    def recurrent_state(self, batch_size: Any) -> Any:
+    def state_spec(self) -> Any:
         return {}
 
     def advance(self, state: Any, previous: Any, position: Any) -> Any:
         return state
 
-    def predict_pixel(self, state: Any, position: Any, current: Any = None) -> Any:
+    def params_at(self, state: Any, position: Any, current: Any = None) -> Any:
         return np.zeros((len(position), 4), "float32"), state
 
 
@@ -152,7 +152,7 @@ def test_auto_measures_once_on_an_accelerator(faster: str, monkeypatch: pytest.M
         return drawn
 
     monkeypatch.setattr(running, "on_cpu", lambda: False)
-    monkeypatch.setattr(running, "draw_grids", run("cached", (expected,)))
+    monkeypatch.setattr(running, "draw_grids", run("cached", Drawn(expected, None)))
     monkeypatch.setattr(running, "iterate", run("parallel", None))
     monkeypatch.setattr(running.time, "perf_counter", lambda: next(clock))
     request = Request.of(prior, 4)

@@ -217,9 +217,9 @@ def test_every_loop_draws_the_same_integers(name: str) -> None:
     expected = sample(prior, 5, given, uniforms, method="full")
     assert len(np.unique(expected)) > 2
     for loop in (cached, stepwise, full, parallel_rows):
-        values, nats = compilation.compiled(loop, prior)(uniforms, given)
-        np.testing.assert_array_equal(values, expected)
-        np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
+        drawn = compilation.compiled(loop, prior)(uniforms, given)
+        np.testing.assert_array_equal(drawn.values, expected)
+        np.testing.assert_allclose(drawn.log_prob, prior.log_prob(expected, given), rtol=1e-5)
     mask = np.random.default_rng(3).random((5, *prior.grid_shape[:2])) < 0.5
     known = {"observed": values_of(prior, 5, seed=4), "mask": mask}
     for temperature in (1.0, 0.5):

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from catalogue import COLOUR, CONDITIONS, EVEN_COLOUR, GREY, batch_of, condition_of, integers, values_of
+from keras import tree
 
 from tfprior.distributions import Categorical
+from tfprior.layers.streaming import empty_state
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 
@@ -256,7 +258,7 @@ def test_rows_at_once_equal_the_call(kind: Any, grid: Any, condition: str) -> No
     prior = prior_like(kind, grid, condition)
     values, given = values_of(prior, 2), condition_of(prior, 2)
     expected = whole(prior, values, given)
-    states, above = prior.row_state(2), np.full_like(values[:, 0], OUTSIDE)
+    states, above = empty_state(prior.row_spec(), 2), np.full_like(values[:, 0], OUTSIDE)
     for y in range(grid[0]):
         ys = np.full(2, y, "int32")
         states, features = prior.row(states, above, prior.encode_condition(given), ys)
@@ -274,10 +276,10 @@ def test_examples_may_stand_at_different_positions(kind: Any, grid: Any, conditi
     _, states = teacher_forced(prior, values, given)
     flat = values.reshape(len(values), -1, grid[-1])
     picked = [
-        {name: np.asarray(tensor)[[index]] for name, tensor in states[position].items()}
+        tree.map_structure(lambda tensor, index=index: np.asarray(tensor)[[index]], states[position])
         for index, position in enumerate(positions)
     ]
-    mixed = {name: np.concatenate([state[name] for state in picked]) for name in picked[0]}
+    mixed = tree.map_structure(lambda *parts: np.concatenate(parts), *picked)
     rows = np.arange(len(positions))
     previous, current = flat[rows, np.maximum(positions - 1, 0)], flat[rows, positions]
     together, after = prior.step(mixed, previous, positions, current)
@@ -290,8 +292,8 @@ def test_examples_may_stand_at_different_positions(kind: Any, grid: Any, conditi
         one = slice(index, index + 1)
         alone, state = prior.step(picked[index], previous[one], positions[one], current[one])
         np.testing.assert_allclose(together[one], alone, atol=1e-6)
-        for name, tensor in state.items():
-            np.testing.assert_allclose(after[name][one], tensor, atol=1e-6)
+        for mine, tensor in zip(tree.flatten(after), tree.flatten(state), strict=True):
+            np.testing.assert_allclose(mine[one], tensor, atol=1e-6)
 
 
 @each_kind
@@ -311,14 +313,14 @@ def test_parameters_of_a_channel_ignore_the_channels_to_come(kind: Any) -> None:
 
 
 @each_kind
-def test_the_state_is_flat_and_keeps_names_shapes_and_types(kind: Any) -> None:
+def test_the_state_is_as_specified_and_keeps_names_shapes_and_types(kind: Any) -> None:
     prior = prior_like(kind, COLOUR, "vectors")
     state = prior.initial_state(2, condition_of(prior, 2))
     _, after = prior.step(state, values_of(prior, 2)[:, 0, 0], np.zeros(2, "int32"))
-    assert {name: (t.shape, t.dtype) for name, t in state.items()} == {
-        name: (t.shape, t.dtype) for name, t in after.items()
-    }
-    assert all(tensor.shape[0] == 2 for tensor in state.values())
+    specified = tree.map_structure(lambda spec: ((2, *spec.shape), spec.dtype), prior.state_spec())
+    for tensors in (state, after):
+        of_tensors = tree.map_structure(lambda t: (tuple(t.shape), t.dtype.name), tensors)
+        assert {name: part for name, part in of_tensors.items() if name != "condition"} == specified
     np.testing.assert_array_equal(after["condition"], state["condition"])
 
 
@@ -688,7 +690,7 @@ def test_a_conditional_prior_never_runs_without_its_condition(kind: Any, conditi
         ({"num_layers": -1}, r"num_layers=-1.*; expected"),
         ({"dropout": 1.5}, r"rate.*1.5"),
         ({"filters": 0}, r"filters=0"),
-        ({"value_embedding_dim": 0}, r"value_embedding_dim=0; expected"),
+        ({"value_embedding_dim": 0}, r"embedding_dim=0; expected"),
         (
             {"class_embedding_dim": 0, "num_classes": 3},
             r"class_embedding_dim=0; expected|must be a positive integer",

@@ -17,9 +17,10 @@ import pytest
 from catalogue import COLOUR, GREY, condition_of, randomise, values_of
 
 from tfprior import compilation
-from tfprior.distributions import Categorical
+from tfprior.distributions import Categorical, SamplingOptions
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, draw, full, parallel_rows, sample, sample_rows, stepwise
+from tfprior.sampling.request import Request
 from tfprior.sharding import rounded, run_in_shards, shards
 
 KINDS = [PixelCNN, GatedPixelCNN, PixelCNNPP]
@@ -88,9 +89,9 @@ def test_every_loop_draws_the_same_integers(kind: Any, grid: Any, condition: str
     uniforms, given = noise(prior, 4), condition_of(prior, 4)
     expected = loop(prior, uniforms, given)
     for other in (cached, stepwise, full, parallel_rows):
-        values, nats = other(prior, uniforms, given)
-        assert_same_integers(values, expected)
-        np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
+        drawn = other(prior, uniforms, given)
+        assert_same_integers(drawn.values, expected)
+        np.testing.assert_allclose(drawn.log_prob, prior.log_prob(expected, given), rtol=1e-5)
 
 
 def completion(prior: Prior) -> dict[str, np.ndarray]:
@@ -107,11 +108,25 @@ def test_every_loop_draws_the_same_integers_under_every_option(kind: Any) -> Non
     uniforms, given, known = noise(prior), condition_of(prior, SIZE), completion(prior)
     options = {"temperature": 0.7, "top_k": 3, "top_p": 0.8}
     drawn = sample(prior, SIZE, given, uniforms, **options, **known)
-    given_to_loops = (*map(np.float32, options.values()), known["observed"], known["mask"])
+    request = Request(uniforms, given, SamplingOptions(**options), known["observed"], known["mask"])
     for other in (stepwise, full, parallel_rows):
-        assert_same_integers(other(prior, uniforms, given, *given_to_loops)[0], drawn)
+        assert_same_integers(other.draw(prior, request).values, drawn)
     np.testing.assert_array_equal(drawn[~known["mask"]], known["observed"][~known["mask"]])
     assert (drawn != known["observed"])[known["mask"]].any()
+
+
+@pytest.mark.xla
+@each_masked_kind
+@pytest.mark.parametrize("method", ["cached", "parallel", "parallel_rows", "full"])
+def test_every_example_may_have_options_of_its_own(kind: Any, method: Any) -> None:
+    prior = prior_like(kind, GREY)
+    uniforms = noise(prior, 3)
+    options = {"temperature": [0.5, 1.0, 3.0], "top_k": [4, 1, 3], "top_p": [1.0, 0.5, 0.7]}
+    together = sample(prior, 3, uniforms=uniforms, method=method, **options)
+    for index in range(3):
+        its_own = {name: values[index] for name, values in options.items()}
+        alone = sample(prior, 1, uniforms=uniforms[index : index + 1], **its_own)
+        assert_same_integers(together[index], alone[0])
 
 
 @pytest.mark.xla
@@ -122,7 +137,7 @@ def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
     hidden = np.zeros(GREY[:2], bool)
     hidden[2:] = True  # the lower half
     hidden = np.broadcast_to(hidden, (SIZE, *hidden.shape))
-    drawn, _ = cached(prior, uniforms, observed=observed, hidden=hidden)
+    drawn = cached.draw(prior, Request(uniforms, observed=observed, hidden=hidden)).values
     expected = observed.copy()
     for y, x in itertools.product(range(2, GREY[0]), range(GREY[1])):
         cdf = np.cumsum(np.exp(np.asarray(prior(expected), "float64")[:, y, x]), -1)
@@ -134,11 +149,13 @@ def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
 @each_kind
 def test_extreme_options_draw_the_mode(kind: Any) -> None:
     prior = prior_like(kind, GREY)
-    greedy = np.asarray(cached(prior, noise(prior, 2), top_k=1)[0])
+    greedy = np.asarray(cached(prior, noise(prior, 2), None, SamplingOptions(top_k=1)).values)
     np.testing.assert_array_equal(greedy[0], greedy[1])
     np.testing.assert_array_equal(greedy, prior.distribution.mode(prior(greedy)))
-    np.testing.assert_array_equal(cached(prior, noise(prior, 2), top_p=1e-6)[0], greedy)
-    np.testing.assert_array_equal(cached(prior, noise(prior, 2), temperature=1e-6)[0], greedy)
+    np.testing.assert_array_equal(
+        cached(prior, noise(prior, 2), None, SamplingOptions(top_p=1e-6)).values, greedy
+    )
+    np.testing.assert_array_equal(cached(prior, noise(prior, 2), None, SamplingOptions(1e-6)).values, greedy)
 
 
 @pytest.mark.xla
@@ -146,7 +163,7 @@ def test_extreme_options_draw_the_mode(kind: Any) -> None:
 def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
     prior = catalogue.prior(kind, COLOUR, dtype="mixed_bfloat16")
     for loop in (cached, stepwise):
-        drawn, nats = loop(prior, noise(prior, 4))
+        drawn, nats, _ = loop(prior, noise(prior, 4))
         assert nats.dtype == "float32"
         assert 0 <= np.min(drawn) < np.max(drawn) < 4
 
@@ -253,7 +270,7 @@ def test_condition_may_be_a_list() -> None:
 def test_reported_likelihood_is_log_prob(kind: Any, grid: Any, condition: str) -> None:
     prior = prior_like(kind, grid, condition)
     given = condition_of(prior, SIZE)
-    values, nats = cached(prior, noise(prior), given)
+    values, nats, _ = cached(prior, noise(prior), given)
     np.testing.assert_allclose(nats, prior.log_prob(np.asarray(values), given), rtol=1e-5)
 
 
@@ -261,8 +278,8 @@ def test_reported_likelihood_is_log_prob(kind: Any, grid: Any, condition: str) -
 def test_reported_likelihood_ignores_options_and_what_was_observed(kind: Any) -> None:
     prior = prior_like(kind, GREY)
     known = completion(prior)
-    options = (np.float32(0.5), np.int32(2), None, known["observed"], known["mask"])
-    values, nats = cached(prior, noise(prior), None, *options)
+    request = Request(noise(prior), None, SamplingOptions(0.5, 2), known["observed"], known["mask"])
+    values, nats, _ = cached.draw(prior, request)
     logits = np.asarray(prior(np.asarray(values)), "float64")
     logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
     each = np.take_along_axis(logits, np.asarray(values), -1)[..., 0]
@@ -295,7 +312,7 @@ def test_fifty_thousand_samples_follow_the_enumerated_probabilities(
     grids = np.array(list(itertools.product(range(levels), repeat=size)), "int32").reshape(-1, *grid)
     label = None if condition == "none" else np.array([2])
     probabilities = np.exp(prior.log_prob(grids, None if label is None else label.repeat(len(grids))))
-    drawn, _ = cached(prior, noise(prior, count), None if label is None else label.repeat(count))
+    drawn = cached(prior, noise(prior, count), None if label is None else label.repeat(count)).values
     index = np.asarray(drawn).reshape(count, -1) @ levels ** np.arange(size)[::-1]
     deviations = chi_square(
         np.bincount(index, minlength=len(grids)), count * np.asarray(probabilities, "float64")
@@ -328,15 +345,18 @@ def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPa
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         sample(prior, 2, np.array([2, 0]), seed=seed, **options)
     assert len(traces) == 1
-    sample(prior, 3, np.array([2, 0, 1]), seed=0, **options)
+    sample(prior, 4, np.arange(4) % 3, seed=0, **options)
+    assert len(traces) == 1  # compiled for four already, as two cost no less
+    sample(prior, 5, np.arange(5) % 3, seed=0, **options)
     assert len(traces) == 2  # another batch size
 
 
 @pytest.mark.xla
 def test_a_few_sizes_serve_all_requests() -> None:
-    assert [rounded(size) for size in range(1, 9)] == list(range(1, 9))
-    assert {rounded(size) for size in range(33, 65)} == {40, 48, 56, 64}
-    assert all(size <= rounded(size) <= 1.25 * size for size in range(1, 1000))
+    assert [rounded(size) for size in range(1, 10)] == [1, 4, 4, 4, 8, 8, 8, 8, 12]
+    assert {rounded(size) for size in range(33, 65)} == {48, 64}
+    assert all(size <= rounded(size) < 1.5 * size for size in range(8, 1000))
+    assert {len(shards(size, workers=2, few_sizes=True)[0]) for size in range(1, 21)} == {1, 4, 8, 12}
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 23, 100, 1000])
@@ -398,8 +418,8 @@ MASK = np.ones(GREY[:2], bool)
         ({"temperature": math.nan}, r"temperature=nan; expected a positive number"),
         ({"temperature": math.inf}, r"temperature=inf; expected a positive number"),
         ({"temperature": "hot"}, r"temperature=.*hot.*; expected a positive number"),
-        ({"top_k": 0}, r"top_k=0; expected a number of values in \[1, 4\]"),
-        ({"top_k": 5}, r"top_k=5; expected a number of values in \[1, 4\]"),
+        ({"top_k": 0}, r"top_k=0; expected an integer in \[1, 4\]"),
+        ({"top_k": 5}, r"top_k=5; expected an integer in \[1, 4\]"),
         ({"top_k": 2.5}, r"top_k=2.5; expected"),
         ({"top_p": 0.0}, r"top_p=0.0; expected a probability in \(0, 1\]"),
         ({"top_p": 1.01}, r"top_p=1.01; expected a probability in \(0, 1\]"),

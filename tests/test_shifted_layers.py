@@ -13,7 +13,7 @@ from catalogue import features, randomise
 
 from tfprior.layers import GatedResNet, ShiftedConv2D, ShiftedConv2DTranspose, WeightNormDense
 from tfprior.layers.shifted_conv import moved_down, moved_right
-from tfprior.layers.streaming import whole
+from tfprior.layers.streaming import over_image
 
 DIRECTIONS = {"down": (2, 3), "down_right": (2, 2)}
 each_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -128,35 +128,6 @@ def test_gated_resnet_is_its_figure(
 # Streaming -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kernel_size", "strides"), [((1, 3), 1), ((2, 3), 1), ((2, 3), 2), ((3, 5), 2)])
-def test_rows_one_after_the_other_give_the_image(kernel_size: tuple[int, int], strides: int) -> None:
-    x = features(2, 4, 6, 3)
-    layer = built(ShiftedConv2D(5, kernel_size, "down", strides), x)
-    state, rows = layer.row_state(2, 6), []
-    for row in range(4):
-        y, state = layer.row_step(x[:, row], state)
-        rows.append(np.asarray(y))
-    np.testing.assert_allclose(np.stack(rows[::strides], 1), layer(x), atol=1e-5)
-
-
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("kernel_size", [(2, 1), (2, 2), (3, 3)], ids=str)
-def test_rows_above_and_pixels_to_the_left_give_the_image(kernel_size: tuple[int, int], strides: int) -> None:
-    x = features(2, 4, 6, 3)
-    layer = built(ShiftedConv2D(5, kernel_size, "down_right", strides), x)
-    state, expected = layer.row_state(2, 6), np.asarray(layer(x))
-    for row in range(4):
-        above = np.asarray(layer.above(state))
-        own, state = layer.own_row(x[:, row], state)
-        left, pixels = layer.pixel_state(2), []
-        for column in range(6):
-            y, left = layer.pixel_step(x[:, row, column], left)
-            pixels.append(np.asarray(y))
-        if row % strides == 0:
-            np.testing.assert_allclose(above + own, expected[:, row // strides], atol=1e-5)
-            np.testing.assert_allclose(np.stack(pixels[::strides], 1), own, atol=1e-5)
-
-
 def test_a_row_gives_two_and_a_pixel_two_of_its_four() -> None:
     x = features(2, 3, 4, 3)
     for direction in DIRECTIONS:
@@ -175,11 +146,11 @@ def test_a_row_gives_two_and_a_pixel_two_of_its_four() -> None:
 def test_what_is_moved_in_is_zero_without_the_bias() -> None:
     x = features(2, 4, 6, 3)
     layer = built(ShiftedConv2D(5, (2, 3), "down"), x)
-    moved = np.asarray(moved_down(whole, layer, x))
+    moved = np.asarray(moved_down(over_image, layer, x))
     assert not moved[:, 0].any()
     np.testing.assert_allclose(moved[:, 1:], np.asarray(layer(x))[:, :-1], atol=1e-6)
     layer = built(ShiftedConv2D(5, (2, 2), "down_right"), x)
-    moved = np.asarray(moved_right(whole, layer, x))
+    moved = np.asarray(moved_right(over_image, layer, x))
     assert not moved[:, :, 0].any()
     np.testing.assert_allclose(moved[:, :, 1:], np.asarray(layer(x))[:, :, :-1], atol=1e-6)
 

@@ -3,7 +3,6 @@
 Shapes: N images · H W C · h w G codes.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,15 +11,15 @@ import numpy as np
 from keras import ops
 
 from tfprior import sampling
-from tfprior.compilation import in_batches
 from tfprior.distributions.base import Tensor
+from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_completion, check_condition
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class Generator(keras.Model):
+class Generator(ImageModel):
     """A tokenizer and the prior of its codes, or one prior for each of its grids, as one model.
 
     The first prior may have a condition of its own; a finer one is conditioned on the tokenizer's
@@ -34,10 +33,12 @@ class Generator(keras.Model):
         ValueError: where the priors are not those of the tokenizer's codes.
     """
 
-    def __init__(self, tokenizer: Tokenizer, priors: Prior | Sequence[Prior], **kwargs: Any) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, priors: AutoregressivePrior | Sequence[AutoregressivePrior], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.tokenizer = tokenizer
-        self.priors = [priors] if isinstance(priors, Prior) else list(priors)
+        self.priors = [priors] if isinstance(priors, AutoregressivePrior) else list(priors)
         if len(self.priors) != len(tokenizer.code_shapes):
             raise ValueError(
                 f"Generator got {len(self.priors)} priors; expected {len(tokenizer.code_shapes)}, one for "
@@ -45,7 +46,7 @@ class Generator(keras.Model):
             )
         sizes = zip(tokenizer.code_shapes, tokenizer.codebook_sizes, strict=True)
         for prior, (shape, size) in zip(self.priors, sizes, strict=True):
-            got = prior.grid_shape, prior.distribution.num_levels
+            got = prior.grid_shape, prior.num_levels
             if got != (tuple(shape), size):
                 raise ValueError(
                     f"Generator got a prior of grids {got[0]} of {got[1]} levels; the tokenizer's codes are "
@@ -58,34 +59,29 @@ class Generator(keras.Model):
                     f"Generator got a prior with condition_shape={prior.condition_shape}; expected "
                     f"{expected}, that of the tokenizer's condition_map."
                 )
+        self.grid_shape = tokenizer.grid_shape
+        self.num_classes = self.priors[0].num_classes
+        self.condition_shape = self.priors[0].condition_shape
         self.built = True
 
     @property
-    def num_classes(self) -> int | None:
-        """Of the first prior."""
-        return self.priors[0].num_classes
+    def num_levels(self) -> int:
+        return self.tokenizer.num_levels
 
-    def sample(
-        self,
-        num_samples: int,
-        condition: Any = None,
-        seed: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        method: sampling.Method = "cached",
-        progress: bool = False,
-    ) -> np.ndarray:
-        """Draws images (num_samples, H, W, C) int32: the expected images of drawn codes.
+    def chain(self) -> list[AutoregressivePrior]:
+        return list(self.priors)
 
-        Arguments are those of `tfprior.sampling.sample`; the options hold for every prior.
+    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> dict[str, np.ndarray]:
+        """The expected images of drawn codes as "values", beside the "codes" (of several grids "codes_0", …).
 
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
         """
-        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        codes = self.sample_codes(num_samples, condition, seed, method=method, progress=progress, **options)
-        return as_levels(self.tokenizer.decode(codes))
+        codes = self.sample_codes(num_samples, condition, **options)
+        grids = self.tokenizer.grids_of(codes)
+        names = ["codes"] if len(grids) == 1 else [f"codes_{index}" for index in range(len(grids))]
+        values = as_levels(self.tokenizer.decode(codes))
+        return {"values": values, **dict(zip(names, grids, strict=True))}
 
     def sample_codes(
         self, num_samples: int, condition: Any = None, seed: int | None = None, **options: Any
@@ -120,34 +116,20 @@ class Generator(keras.Model):
         drawn = as_levels(self.tokenizer.decode(codes))
         return np.where(hidden, drawn, known)
 
-    def log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
-        """A lower bound of the log-likelihood in nats: images (N, H, W, C) → (N,).
+    def log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """A lower bound of the log-likelihood in nats: (B, H, W, C) → (B,).
 
         log p(codes) + log p(image | codes), of the codes that the encoder chooses: one term of the sum over
         all codes.
-
-        Raises:
-            ValueError: for images or a condition of the wrong shape, type or range.
         """
-        return in_batches(Generator.bound, self, self._checked(images, condition), batch_size)
-
-    def pixel_log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
-        """What each pixel has of the bound that `log_prob` gives, in nats: (N, H, W, C) → (N, H, W).
-
-        log p(pixel | codes), and the log p of each code spread evenly over the pixels that it stands for.
-
-        Raises:
-            ValueError: for images or a condition of the wrong shape, type or range.
-        """
-        return in_batches(Generator.pixel_bound, self, self._checked(images, condition), batch_size)
-
-    def bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What `log_prob` gives, of tensors."""
         return sum(ops.sum(nats, axis=(1, 2)) for nats in self._nats(images, condition))
 
-    def pixel_bound(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What `pixel_log_prob` gives, of tensors."""
-        height, width, _ = self.tokenizer.image_shape
+    def pixel_log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What each pixel has of the bound, in nats: (B, H, W, C) → (B, H, W).
+
+        log p(pixel | codes), and the log p of each code spread evenly over the pixels that it stands for.
+        """
+        height, width, _ = self.grid_shape
         return sum(over_pixels(nats, height, width) for nats in self._nats(images, condition))
 
     def _nats(self, images: Tensor, condition: Tensor | None) -> list[Tensor]:
@@ -157,18 +139,17 @@ class Generator(keras.Model):
         return [
             self.tokenizer.distribution.log_prob(self.tokenizer.params(codes), images),
             *(
-                prior.pixel_log_prob(grid, self.condition_of(grids[:index], condition))
+                prior.pixel_log_prob_batch(grid, self.condition_of(grids[:index], condition))
                 for index, (prior, grid) in enumerate(zip(self.priors, grids, strict=True))
             ),
         ]
 
-    def _checked(self, images: Any, condition: Any) -> list[Any]:
-        """Images and condition as arrays, or ValueError."""
-        images, condition = as_array(images), as_array(condition)
-        self.tokenizer.check_inputs(images)
-        prior = self.priors[0]
-        check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
-        return [images, condition]
+    def check_inputs(self, values: Any, condition: Any = None) -> None:
+        self.tokenizer.check_inputs(values)
+        check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
+
+    def grids_of(self, images: Any) -> list[Any]:
+        return self.tokenizer.grids_of(self.tokenizer.encode(images))
 
     def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
         """The condition of the prior that comes after these codes: `condition` itself for the first one."""
@@ -177,10 +158,6 @@ class Generator(keras.Model):
     def for_sampling(self) -> "Generator":
         """A generator of the same weights that samples faster."""
         return Generator(self.tokenizer, [prior.for_sampling() for prior in self.priors])
-
-    def bits_per_dim(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
-        """The bound as bits per dimension, an upper one: images (N, H, W, C) → (N,)."""
-        return self.log_prob(images, condition, batch_size) / (-math.log(2) * self.tokenizer.num_dims)
 
     def _draw(
         self,
@@ -198,7 +175,7 @@ class Generator(keras.Model):
             known: dict[str, Any] = observed[index] if observed else {}
             its_own = {**options, **known, "seed": int(seeds[index])}
             if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
-                its_own["top_k"] = min(options["top_k"], prior.distribution.num_levels)
+                its_own["top_k"] = np.minimum(options["top_k"], prior.num_levels)
             codes.append(sampling.sample(prior, num_samples, given, **its_own))
         return self.tokenizer.codes_of(codes)
 
@@ -218,11 +195,6 @@ class Generator(keras.Model):
             "priors": [load(prior, custom_objects) for prior in config["priors"]],
         }
         return cls(**{**config, **parts})
-
-
-def image_model(model: Prior | Generator) -> Prior | Tokenizer:
-    """What knows the shape and the levels of the images: a prior itself, or a generator's tokenizer."""
-    return model.tokenizer if isinstance(model, Generator) else model
 
 
 def coarsened(hidden: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

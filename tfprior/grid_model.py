@@ -29,6 +29,11 @@ class GridModel(keras.Model, abc.ABC):
     noun: ClassVar[str] = "model"
 
     @property
+    def num_levels(self) -> int:
+        """Values are integers in [0, num_levels)."""
+        return int(self.distribution.num_levels)
+
+    @property
     def num_dims(self) -> int:
         return math.prod(self.grid_shape)
 

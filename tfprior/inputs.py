@@ -118,21 +118,39 @@ def check_uniforms(
     return np.minimum(uniforms.astype("float32"), np.nextafter(np.float32(1), np.float32(0)))
 
 
-def check_sampling_options(temperature: Any, top_k: Any, top_p: Any, num_levels: int) -> None:
-    """Raises ValueError for options out of range."""
-    if not (
-        isinstance(temperature, int | float | np.integer | np.floating)
-        and np.isfinite(temperature)
-        and temperature > 0
+def check_sampling_options(
+    temperature: Any, top_k: Any, top_p: Any, num_levels: int, num_samples: int
+) -> tuple[np.ndarray | None, ...]:
+    """The options as arrays, each a number or one for each sample (B,); None stays None.
+
+    Raises:
+        ValueError: for options of the wrong shape, type or range.
+    """
+    checked: list[np.ndarray | None] = []
+    for name, option, kinds, fits, expected in (
+        (
+            "temperature",
+            temperature,
+            "iuf",
+            lambda x: np.isfinite(x) & (x > 0),
+            "a positive number (top_k=1 draws the most probable value)",
+        ),
+        ("top_k", top_k, "iu", lambda x: (x >= 1) & (x <= num_levels), f"an integer in [1, {num_levels}]"),
+        ("top_p", top_p, "iuf", lambda x: (x > 0) & (x <= 1), "a probability in (0, 1]"),
     ):
-        raise ValueError(
-            f"temperature={temperature!r}; expected a positive number (top_k=1 draws the most probable "
-            "value)."
-        )
-    if top_k is not None and not (isinstance(top_k, int | np.integer) and 1 <= top_k <= num_levels):
-        raise ValueError(f"top_k={top_k}; expected a number of values in [1, {num_levels}].")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p}; expected a probability in (0, 1].")
+        if option is None and name != "temperature":
+            checked.append(None)
+            continue
+        try:
+            array = np.asarray(option)
+        except Exception:  # each backend refuses a tracer with an error of its own
+            array = np.asarray(None)
+        if array.dtype.kind not in kinds or array.shape not in ((), (num_samples,)) or not fits(array).all():
+            raise ValueError(
+                f"{name}={option!r}; expected {expected}, or one for each of {num_samples} samples."
+            )
+        checked.append(array.astype("int32" if name == "top_k" else "float32"))
+    return tuple(checked)
 
 
 def check_completion(

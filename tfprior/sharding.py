@@ -50,8 +50,10 @@ def run_in_shards(
 
 
 def rounded(size: int) -> int:
-    """The next of 1, …, 8, 10, 12, 14, 16, 20, …, four in an octave: a quarter more at most."""
-    step = 1 << max(0, size.bit_length() - 3)
+    """The next of 1, 4, 8, 12, 16, 24, 32, 48, …, two in an octave: few sizes to compile for."""
+    if size <= 1:
+        return size
+    step = max(LEAST, 1 << max(0, (size - 1).bit_length() - 2))
     return -(-size // step) * step
 
 

@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tfprior.distributions import Categorical
+from tfprior.layers import empty_state
 from tfprior.priors import GatedPixelCNN
 from tfprior.sampling import cached
-from tfprior.sampling.loops import each
 
 GRID = (28, 28, 1)
 STEPS = 28 * 28
@@ -35,7 +35,7 @@ STEPS = 28 * 28
 class Compared(Categorical):
     """Values that depend on the parameters and cost next to nothing."""
 
-    def sample(self, params: Any, uniforms: Any, *options: Any) -> tuple[Any, Any]:
+    def sample(self, params: Any, uniforms: Any, options: Any = None) -> tuple[Any, Any]:
         return ops.cast(params[..., :1] > uniforms, "int32"), ops.zeros(ops.shape(params)[:-1])
 
 
@@ -45,10 +45,10 @@ def rows_alone(prior: GatedPixelCNN, uniforms: Any) -> Any:
 
     def next_row(y: Any, carry: Any) -> Any:
         states, above = carry
-        states, features = prior.row(states, above, None, each(batch_size, y))
+        states, features = prior.row(states, above, None, ops.full((batch_size,), 1, "int32") * y)
         return states, ops.cast(ops.sum(features, axis=2, keepdims=True) > 0, "int32")
 
-    start = prior.row_state(batch_size), ops.zeros((batch_size, width, 1), "int32")
+    start = empty_state(prior.row_spec(), batch_size), ops.zeros((batch_size, width, 1), "int32")
     return ops.fori_loop(0, height, next_row, start)[1]
 
 

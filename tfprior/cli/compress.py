@@ -55,7 +55,6 @@ def compress(
     from tfprior.image_files import fits_files
     from tfprior.measuring import split_of
     from tfprior.measuring.baselines import smallest_files
-    from tfprior.measuring.outliers import conditional_log_likelihood
     from tfprior.runs import load_run
     from tfprior.training.completion import spread
 
@@ -71,7 +70,7 @@ def compress(
     seconds = time.monotonic() - start
     with atomic_path(out) as temporary:
         temporary.write_bytes(written)
-    nats = conditional_log_likelihood(model, values, condition, batch_size).sum()
+    nats = model.log_prob(values, condition, batch_size).sum(dtype="float64")
     sizes = {str(out): float(len(written)), "the likelihood of its images": -nats / math.log(2) / 8}
     if fits_files(images.num_levels, values.shape[-1]):
         sizes.update(smallest_files(values, images.num_levels))
@@ -102,13 +101,12 @@ def decompress(
 
     from tfprior import compression
     from tfprior.atomic import atomic_path
-    from tfprior.generator import image_model
 
     data = file.read_bytes()
     compression.read_header(data)  # what is no such file need not wait for the model
     model = open_model(run, tokenizer)
     images, labels = compression.decompress(model, data, progress=True)
-    dtype = np.min_scalar_type(image_model(model).distribution.num_levels - 1)
+    dtype = np.min_scalar_type(model.num_levels - 1)
     arrays: dict[str, Any] = {"images": images.astype(dtype)}
     if labels is not None:
         arrays["labels"] = labels

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from tfprior.data import Images
     from tfprior.generator import Generator
-    from tfprior.priors import Prior
+    from tfprior.image_model import ImageModel
     from tfprior.runs import RunFolder
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ def images_of(
     data: str | None,
     image_size: int | None,
     levels: int | None,
-    drawn_by: "Prior | Generator | None" = None,
+    drawn_by: "ImageModel | None" = None,
 ) -> "Images":
     """The run's own data, or other data of the same grid; with a generator, its images instead of codes.
 
@@ -35,13 +35,12 @@ def images_of(
         ValueError: for data that the run does not fit.
     """
     from tfprior.data import load
-    from tfprior.generator import Generator
 
     own = run.config["data"]
     grid, num_levels, are_codes = tuple(own["grid_shape"]), own["levels"], run.of_codes
-    if isinstance(drawn_by, Generator):
-        tokenizer, origin, are_codes = drawn_by.tokenizer, run.codes_origin, False
-        grid, num_levels = tokenizer.image_shape, tokenizer.distribution.num_levels
+    if drawn_by is not None and drawn_by.tokenizer is not None:
+        origin, are_codes = run.codes_origin, False
+        grid, num_levels = drawn_by.grid_shape, drawn_by.num_levels
         if origin is None and data is None:
             raise typer.BadParameter(f"{run.path} does not tell the images of its codes; name them: --data.")
         own = {} if origin is None else origin.images
@@ -67,7 +66,7 @@ def images_of(
     return images
 
 
-def open_model(path: Path, tokenizer: Path | None) -> "Prior | Generator":
+def open_model(path: Path, tokenizer: Path | None) -> "ImageModel":
     """A prior of images, or a prior of codes with its tokenizer."""
     from tfprior.runs import load_generator, load_prior, load_run
 

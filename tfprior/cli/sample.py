@@ -92,13 +92,10 @@ def sample(
         values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
     else:
         import_keras()
-        from tfprior.training.drawing import draw, num_levels_of
-
         model = open_model(source, tokenizer)
-        num_levels = num_levels_of(model)
+        num_levels = model.num_levels
         labels = labels_of(num, classes, model.num_classes)
-        values, codes = draw(
-            model,
+        drawn = model.sample_parts(
             amount(num, labels),
             labels,
             seed=seed,
@@ -108,6 +105,7 @@ def sample(
             top_p=top_p,
             progress=True,
         )
+        values, codes = drawn["values"], drawn.get("codes")
     save_grid(values, num_levels, out, columns)
     if npz is not None:
         with atomic_path(npz) as temporary:

@@ -5,10 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfprior.compression.coder import Coder
-from tfprior.compression.model import Model, first_prior
-from tfprior.compression.steps import code_grids
-from tfprior.compression.through_codes import code_images
-from tfprior.generator import Generator
+from tfprior.compression.images import code_images, num_ticks
+from tfprior.image_model import ImageModel
 from tfprior.progress import progress_bar
 
 
@@ -20,7 +18,7 @@ class Contents(NamedTuple):
 
 
 def code_batches(
-    model: Model,
+    model: ImageModel,
     coder: Coder,
     known: Contents | None,
     condition: np.ndarray | None,
@@ -39,10 +37,10 @@ def code_batches(
         batch_size: images in a batch; the last one is filled up.
         description: of the bar that is shown; None for no bar.
     """
-    num_classes = first_prior(model).num_classes
+    num_classes = model.num_classes
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    ticks = -(-count // batch_size) * _num_ticks(model)
+    ticks = -(-count // batch_size) * num_ticks(model)
     with progress_bar(description or "", ticks, shown=description is not None) as tick:
         for first in range(0, count, batch_size):
             rows = slice(first, min(first + batch_size, count))
@@ -55,10 +53,7 @@ def code_batches(
                 labels.append(its_condition)
             if its_condition is not None:
                 its_condition = its_condition[np.minimum(np.arange(batch_size), size - 1)]
-            if isinstance(model, Generator):
-                batch = code_images(model, coder, its_images, size, batch_size, its_condition, tick)
-            else:
-                batch = code_grids(model, coder, its_images, size, batch_size, its_condition, tick)
+            batch = code_images(model, coder, its_images, size, batch_size, its_condition, tick)
             images.append(batch[:size])
     return Contents(np.concatenate(images), np.concatenate(labels) if labels else None)
 
@@ -68,10 +63,3 @@ def _code_labels(coder: Coder, labels: np.ndarray | None, count: int, num_classe
     if num_classes == 1:
         return np.zeros(count, "int32")
     return coder(np.full((count, num_classes), 1 / num_classes), labels)
-
-
-def _num_ticks(model: Model) -> int:
-    """Of one batch."""
-    if isinstance(model, Generator):
-        return sum(prior.num_steps for prior in model.priors) + model.tokenizer.image_shape[0]
-    return model.num_steps

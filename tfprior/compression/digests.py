@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from tfprior.compression.model import Model, parts
+from tfprior.image_model import ImageModel
 
 ARCHITECTURE, WEIGHTS, CONDITION, IMAGES = 4, 8, 4, 8
 """Bytes of each."""
 
 
-def of_architecture(model: Model) -> bytes:
+def of_architecture(model: ImageModel) -> bytes:
     """The same for models of the same configuration, whatever they are called."""
     config = {"class": type(model).__name__, **_nameless(model.get_config())}
     return _first(ARCHITECTURE, json.dumps(config, sort_keys=True).encode())
 
 
-def of_weights(model: Model) -> bytes:
-    return _first(WEIGHTS, *(part.weights_digest().encode() for part in parts(model)))
+def of_weights(model: ImageModel) -> bytes:
+    return _first(WEIGHTS, *(part.weights_digest().encode() for part in model.parts()))
 
 
 def of_condition(condition: np.ndarray | None) -> bytes:

@@ -14,14 +14,13 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, read, written
 from tfprior.compression.environment import Environment
 from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
-from tfprior.compression.model import Model, first_prior
-from tfprior.generator import image_model
+from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_condition, check_values
 from tfprior.sharding import rounded
 
 
 def compress(
-    model: Model, images: Any, condition: Any = None, batch_size: int = 128, progress: bool = False
+    model: ImageModel, images: Any, condition: Any = None, batch_size: int = 128, progress: bool = False
 ) -> bytes:
     """Images (N, H, W, C) in as many bits as −log2 of their likelihood, and about 60 bytes more.
 
@@ -44,15 +43,14 @@ def compress(
         ModuleNotFoundError: without the package constriction.
     """
     images, condition = _array(images), _array(condition)
-    grid, prior = image_model(model), first_prior(model)
     check_levels(model)
-    check_values(images, grid.grid_shape, grid.distribution.num_levels, "images")
-    check_condition(condition, prior.num_classes, prior.condition_shape, len(images))
+    check_values(images, model.grid_shape, model.num_levels, "images")
+    check_condition(condition, model.num_classes, model.condition_shape, len(images))
     if not 1 <= len(images) <= MOST_IMAGES:
         raise ValueError(f"Got {len(images)} images; expected one at least, {MOST_IMAGES:,} at most.")
     if not isinstance(batch_size, int) or not 1 <= batch_size <= MOST_IN_A_BATCH:
         raise ValueError(f"batch_size={batch_size!r}; expected an integer in [1, {MOST_IN_A_BATCH}].")
-    labels, given = (condition, None) if prior.num_classes is not None else (None, condition)
+    labels, given = (condition, None) if model.num_classes is not None else (None, condition)
     num_batches = -(-len(images) // batch_size)
     even = min(rounded(-(-len(images) // num_batches)), MOST_IN_A_BATCH)  # little is filled up
     encoder, contents = Encoder(), Contents(images, labels)
@@ -70,7 +68,7 @@ def compress(
     return written(header, encoder.data())
 
 
-def decompress(model: Model, data: bytes, condition: Any = None, progress: bool = False) -> Contents:
+def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: bool = False) -> Contents:
     """The images that `compress` made the bytes of, and their labels; never any others.
 
     Args:

@@ -8,21 +8,20 @@ from tfprior.compression import digests
 from tfprior.compression.coder import LEAST_PROBABILITY, MOST_LEVELS
 from tfprior.compression.container import Header
 from tfprior.compression.environment import Environment
-from tfprior.compression.model import Model, first_prior, parts
-from tfprior.generator import image_model
+from tfprior.image_model import ImageModel
 from tfprior.inputs import check_condition
 from tfprior.sharding import rounded
 
 
-def check_levels(model: Model) -> None:
+def check_levels(model: ImageModel) -> None:
     """Raises ValueError for more levels than the coder has room for."""
-    for part in parts(model):
-        num_levels = part.distribution.num_levels
+    for part in model.parts():
+        num_levels = part.num_levels
         if num_levels > MOST_LEVELS:
             raise ValueError(f"The model has {num_levels:,} levels; expected {MOST_LEVELS:,} at most.")
 
 
-def check_model(model: Model, header: Header) -> None:
+def check_model(model: ImageModel, header: Header) -> None:
     """Raises ValueError unless the model is the one that compressed the images."""
     for what, of_file, of_model in (
         ("architecture", header.architecture, digests.of_architecture(model)),
@@ -35,14 +34,13 @@ def check_model(model: Model, header: Header) -> None:
             )
 
 
-def check_condition_of(model: Model, condition: np.ndarray | None, header: Header) -> None:
+def check_condition_of(model: ImageModel, condition: np.ndarray | None, header: Header) -> None:
     """Raises ValueError unless vectors or maps are those that the images were compressed with."""
-    prior = first_prior(model)
-    if prior.num_classes is not None:
+    if model.num_classes is not None:
         if condition is not None:
             raise ValueError("The labels are in the file; leave the condition out.")
         return
-    check_condition(condition, None, prior.condition_shape, header.num_images)
+    check_condition(condition, None, model.condition_shape, header.num_images)
     found = digests.of_condition(condition)
     if found != header.condition:
         raise ValueError(
@@ -51,14 +49,13 @@ def check_condition_of(model: Model, condition: np.ndarray | None, header: Heade
         )
 
 
-def check_counts(model: Model, header: Header, num_bytes: int) -> None:
+def check_counts(model: ImageModel, header: Header, num_bytes: int) -> None:
     """Raises ValueError for more images than so few bytes can hold.
 
     Every level has a probability, so even a value that is all but sure takes a part of a bit.
     """
-    grid = image_model(model)
-    least = -math.log2(1 - (grid.distribution.num_levels - 1) * LEAST_PROBABILITY)
-    most = (8 * num_bytes + 64) / (least * grid.num_dims)
+    least = -math.log2(1 - (model.num_levels - 1) * LEAST_PROBABILITY)
+    most = (8 * num_bytes + 64) / (least * model.num_dims)
     if not 0 < header.batch_size <= rounded(header.num_images) or header.num_images > most:
         raise ValueError(
             f"The file is damaged: its header says {header.num_images:,} images in batches of "

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "categorical": ["Categorical"],
         "discretized_logistic": ["DiscretizedLogistic", "DiscretizedLogisticMixture"],
         "gaussian": ["Gaussian"],
+        "options": ["SamplingOptions"],
     },
 )

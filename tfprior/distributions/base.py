@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tfprior.distributions.options import SamplingOptions
+
 Tensor = Any
 BELOW_ONE = np.float32(1 - 2**-23)
 """The largest factor that makes every float32 smaller."""
@@ -65,14 +67,12 @@ class OutputDistribution(abc.ABC):
         self,
         params: Tensor,
         uniforms: Tensor,
-        temperature: Tensor | float = 1.0,
-        top_k: Tensor | int | None = None,
-        top_p: Tensor | float | None = None,
+        options: SamplingOptions | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draws a pixel: params (…, P), uniforms (…, K), temperature (…) → values (…, C), log_prob (…).
+        """Draws a pixel: params (…, P), uniforms (…, K) → values (…, C), log_prob (…).
 
-        `log_prob` is the model's own, in nats: temperature and truncation change what is drawn, never the
-        likelihood that is reported.
+        Options are numbers, or tensors that broadcast with (…). They change what is drawn, never `log_prob`,
+        the model's own, in nats.
         """
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import BELOW_ONE, OutputDistribution, Tensor
+from tfprior.distributions.options import PLAIN, SamplingOptions
 
 TINY = np.finfo("float32").tiny
 
@@ -56,15 +57,14 @@ class Categorical(OutputDistribution):
         self,
         params: Tensor,
         uniforms: Tensor,
-        temperature: Tensor | float = 1.0,
-        top_k: Tensor | int | None = None,
-        top_p: Tensor | float | None = None,
+        options: SamplingOptions | None = None,
     ) -> tuple[Tensor, Tensor]:
+        options = options or PLAIN
         logits = self._logits(params)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
-        temperature = ops.expand_dims(ops.expand_dims(ops.cast(temperature, "float32"), -1), -1)
+        temperature = per_level(ops.cast(options.temperature, "float32"))
         temperature = ops.maximum(temperature, TINY)  # a subnormal is flushed to zero, and 0 / 0 is no number
-        weights = truncate(ops.exp(logits / temperature), top_k, top_p)
+        weights = truncate(ops.exp(logits / temperature), options)
         cdf = ops.cumsum(weights, axis=-1)
         # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.
         total = cdf[..., -1:]
@@ -93,21 +93,29 @@ class Categorical(OutputDistribution):
         return {"num_levels": self.num_levels}
 
 
-def truncate(weights: Tensor, top_k: Tensor | int | None, top_p: Tensor | float | None) -> Tensor:
-    """Zeroes all but the `top_k` largest weights, then all but the fewest that hold a share `top_p`.
+def per_level(option: Tensor) -> Tensor:
+    """An option of a pixel (…), for all levels of all its channels: (…, 1, 1)."""
+    return ops.expand_dims(ops.expand_dims(option, -1), -1)
+
+
+def truncate(weights: Tensor, options: SamplingOptions) -> Tensor:
+    """Zeroes weights (…, C, L): all but the `top_k` largest, then all but the fewest that hold `top_p`.
 
     The most probable class always stays, and classes tied with the last one kept stay with it.
     """
-    if top_k is None and top_p is None:
+    if not options.truncates:
         return weights
     descending = -ops.sort(-weights, axis=-1)
     rank = np.arange(weights.shape[-1], dtype="int32")
-    if top_k is not None:
-        descending = descending * ops.cast(rank < ops.cast(top_k, "int32"), "float32")
-    if top_p is not None:
+    if options.top_k is not None:
+        top_k = per_level(ops.cast(options.top_k, "int32"))
+        descending = descending * ops.cast(rank < top_k, "float32")
+    if options.top_p is not None:
         mass = ops.cumsum(descending, axis=-1)
         before = mass - descending
-        descending = descending * ops.cast(before < top_p * mass[..., -1:], "float32")
+        descending = descending * ops.cast(
+            before < per_level(ops.cast(options.top_p, "float32")) * mass[..., -1:], "float32"
+        )
     kept = ops.sum(ops.cast(descending > 0, "int32"), axis=-1, keepdims=True)
     least = ops.min(ops.where(rank < kept, descending, np.float32(np.inf)), axis=-1, keepdims=True)
     return weights * ops.cast(weights >= least, "float32")

@@ -11,6 +11,7 @@ from keras import ops
 
 from tfprior.distributions.base import BELOW_ONE, OutputDistribution, Tensor
 from tfprior.distributions.categorical import TINY
+from tfprior.distributions.options import PLAIN, SamplingOptions
 
 LEAST_LOG_SCALE = np.float32(-7)
 LEAST_RATE = np.float32(1e-30)
@@ -132,22 +133,21 @@ class DiscretizedLogisticMixture(OutputDistribution):
         self,
         params: Tensor,
         uniforms: Tensor,
-        temperature: Tensor | float = 1.0,
-        top_k: Tensor | int | None = None,
-        top_p: Tensor | float | None = None,
+        options: SamplingOptions | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draws a pixel as the contract says; the temperature divides the logits and multiplies the scales.
 
         Raises:
             ValueError: for top_k or top_p, which have no meaning for a mixture of coupled channels.
         """
-        if top_k is not None or top_p is not None:
+        options = options or PLAIN
+        if options.truncates:
             raise ValueError(
-                f"{type(self).__name__} got top_k={top_k}, top_p={top_p}; a mixture whose channels depend on "
-                "each other is not truncated: use temperature instead."
+                f"{type(self).__name__} got top_k={options.top_k}, top_p={options.top_p}; a mixture "
+                "whose channels depend on each other is not truncated: use temperature instead."
             )
         channels = uniforms.shape[-1] - 1
-        temperature = ops.expand_dims(ops.maximum(ops.cast(temperature, "float32"), TINY), -1)
+        temperature = ops.expand_dims(ops.maximum(ops.cast(options.temperature, "float32"), TINY), -1)
         drawn = self._draw_component(params, uniforms[..., :1], channels, temperature)
         u = ops.clip(uniforms, LEAST_UNIFORM, 1 - LEAST_UNIFORM)
         noise = temperature * (ops.log(u) - ops.log(1 - u))

@@ -10,6 +10,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.distributions.categorical import TINY
 from tfprior.distributions.discretized_logistic import LEAST_UNIFORM
+from tfprior.distributions.options import PLAIN, SamplingOptions
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -63,15 +64,15 @@ class Gaussian(OutputDistribution):
         self,
         params: Tensor,
         uniforms: Tensor,
-        temperature: Tensor | float = 1.0,
-        top_k: Tensor | int | None = None,
-        top_p: Tensor | float | None = None,
+        options: SamplingOptions | None = None,
     ) -> tuple[Tensor, Tensor]:
-        if top_k is not None or top_p is not None:
+        options = options or PLAIN
+        if options.truncates:
             raise ValueError(
-                f"Gaussian got top_k={top_k}, top_p={top_p}; it is not truncated: use temperature instead."
+                f"Gaussian got top_k={options.top_k}, top_p={options.top_p}; it is not truncated: "
+                "use temperature instead."
             )
-        temperature = ops.expand_dims(ops.maximum(ops.cast(temperature, "float32"), TINY), -1)
+        temperature = ops.expand_dims(ops.maximum(ops.cast(options.temperature, "float32"), TINY), -1)
         u = ops.clip(uniforms, LEAST_UNIFORM, 1 - LEAST_UNIFORM)
         noise = math.sqrt(2) * self.scale * ops.erfinv(2 * u - 1)
         values = self._nearest_level(ops.cast(params, "float32") + temperature * noise)

@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "masked_dense": ["MaskedDense"],
         "residual": ["ResidualBlock"],
         "shifted_conv": ["ShiftedConv2D", "ShiftedConv2DTranspose"],
-        "value_encoding": ["ValueEncoding"],
+        "streaming": ["empty_state"],
+        "value_encoding": ["OUTSIDE", "ValueEncoding"],
         "weight_norm": ["WeightNormDense"],
     },
 )

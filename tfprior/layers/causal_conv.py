@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
-from tfprior.layers.streaming import convolve_pixel, convolve_row, push_pixel, push_row
+from tfprior.layers.streaming import StateSpec, convolve_pixel, convolve_row, push_pixel, push_row
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -25,8 +25,8 @@ class CausalConv2D(keras.layers.Layer):
     Type A excludes the output's own row (pixel). With channel groups a type A layer along columns does
     see the earlier groups of its own pixel (R → G → B), so its centre tap is masked by group, like type B's.
 
-    Streaming: `step` takes one row (B, W, C), or one pixel (B, C), and the state of those before it. An
-    ungrouped type A layer is one step behind: fed row (pixel) i, it gives the output at i + 1.
+    Streaming: along rows by `row_step`, along columns by `pixel_step`; an ungrouped type A layer, which sees
+    nothing of its own row (pixel), has a latency of 1.
 
     Raises:
         ValueError: for an even kernel size, an unknown axis or mask type, or channels that do not split
@@ -56,8 +56,8 @@ class CausalConv2D(keras.layers.Layer):
         self.axis = axis
         self.mask_type = mask_type
         self.groups = groups
-        self.is_behind = mask_type == "A" and groups == 1
-        self.taps = kernel_size // 2 + (not self.is_behind)
+        self.latency = int(mask_type == "A" and groups == 1)
+        self.taps = kernel_size // 2 + 1 - self.latency
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
@@ -68,7 +68,7 @@ class CausalConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         self._mask = None
-        if self.axis == "columns" and not self.is_behind and self.groups > 1:
+        if self.axis == "columns" and not self.latency and self.groups > 1:
             self._mask = self._centre_mask(channels)
         self.built = True
 
@@ -82,35 +82,50 @@ class CausalConv2D(keras.layers.Layer):
         return kernel if self._mask is None else kernel * ops.cast(self._mask, self.compute_dtype)
 
     def call(self, inputs: Any) -> Any:
-        before = self.taps - 1 + self.is_behind
+        before = self.taps - 1 + self.latency
         half = self.kernel_size // 2
         if self.axis == "rows":
-            x = inputs[:, :-1] if self.is_behind else inputs
+            x = inputs[:, :-1] if self.latency else inputs
             x = ops.pad(x, ((0, 0), (before, 0), (half, half), (0, 0)))
         else:
-            x = inputs[:, :, :-1] if self.is_behind else inputs
+            x = inputs[:, :, :-1] if self.latency else inputs
             x = ops.pad(x, ((0, 0), (0, 0), (before, 0), (0, 0)))
         y = ops.conv(x, self._masked_kernel(), padding="valid", data_format="channels_last")
         return y + ops.cast(self.bias, self.compute_dtype)
 
-    def initial_state(self, batch_size: Any, width: int) -> Any:
-        """Zeros: (B, taps − 1, W, C) along rows, (B, (taps − 1) · C) along columns, None for a single tap."""
+    def row_spec(self, width: int) -> StateSpec | None:
+        """(taps − 1, W, C): the rows above; None for a single tap."""
+        self._check_axis("rows")
         if self.taps == 1:
             return None
-        channels = self.kernel.shape[2]
-        before = (self.taps - 1, width, channels) if self.axis == "rows" else ((self.taps - 1) * channels,)
-        return ops.zeros((batch_size, *before), self.compute_dtype)
+        return StateSpec((self.taps - 1, width, self.kernel.shape[2]), self.compute_dtype)
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """One row (B, W, C) → (B, W, filters), or one pixel (B, C) → (B, filters), with the next state."""
-        kernel = self._masked_kernel()
-        if self.axis == "rows":
-            window, state = push_row(state, x)
-            y = convolve_row(window, kernel)
-        else:
-            window, state = push_pixel(state, x)
-            y = convolve_pixel(window, kernel[0])
+    def row_step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One row (B, W, C) → (B, W, filters), with the next state."""
+        self._check_axis("rows")
+        window, state = push_row(state, x)
+        y = convolve_row(window, self._masked_kernel())
         return y + ops.cast(self.bias, self.compute_dtype), state
+
+    def pixel_spec(self) -> StateSpec | None:
+        """((taps − 1) · C,): the pixels to the left; None for a single tap."""
+        self._check_axis("columns")
+        if self.taps == 1:
+            return None
+        return StateSpec(((self.taps - 1) * self.kernel.shape[2],), self.compute_dtype)
+
+    def pixel_step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One pixel (B, C) → (B, filters), with the next state."""
+        self._check_axis("columns")
+        window, state = push_pixel(state, x)
+        y = convolve_pixel(window, self._masked_kernel()[0])
+        return y + ops.cast(self.bias, self.compute_dtype), state
+
+    def _check_axis(self, axis: str) -> None:
+        if self.axis != axis:
+            raise TypeError(
+                f"{type(self).__name__} {self.name!r} looks along {self.axis} and does not step along {axis}."
+            )
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)

@@ -8,7 +8,7 @@ from keras import ops
 from tfprior.layers.causal_conv import CausalConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.masks import MaskType, check_groups
-from tfprior.layers.streaming import Apply, whole
+from tfprior.layers.streaming import Apply, over_image
 
 
 def split_groups(x: Any, groups: int) -> tuple[Any, Any]:
@@ -32,6 +32,8 @@ def concatenate_groups(parts: list[Any], groups: int) -> Any:
 @keras.saving.register_keras_serializable("tfprior")
 class GatedActivation(keras.layers.Layer):
     """tanh(a) · σ(b), where each channel group holds its a and then its b: (…, 2F) → (…, F)."""
+
+    is_pointwise = True
 
     def __init__(self, groups: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -143,8 +145,8 @@ class GatedBlock(keras.layers.Layer):
 
     def call(self, inputs: list[Any], training: bool = False) -> list[Any]:
         v, h, *condition = inputs
-        v, link = self.vertical(v, condition[0] if condition else None, whole)
-        return [v, *self.horizontal(h, link, whole, training)]
+        v, link = self.vertical(v, condition[0] if condition else None, over_image)
+        return [v, *self.horizontal(h, link, over_image, training)]
 
     def compute_output_shape(self, input_shape: list[tuple[Any, ...]]) -> list[Any]:
         return [(*input_shape[0][:-1], self.filters)] * 3

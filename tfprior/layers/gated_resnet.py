@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfprior.layers.shifted_conv import Direction, ShiftedConv2D
-from tfprior.layers.streaming import Apply, joined, whole
+from tfprior.layers.streaming import Apply, joined, over_image
 from tfprior.layers.weight_norm import WeightNormDense
 
 
@@ -103,8 +103,8 @@ class GatedResNet(keras.layers.Layer):
         down = others.pop(0) if self.takes_down else None
         shortcut = others.pop(0) if self.takes_shortcut else None
         down, shortcut = (None if given is None else Features.of(given) for given in (down, shortcut))
-        links = self.links(down, others[0] if others else None, whole)
-        return self.run(Features.of(x), shortcut, joined(whole, links), training).x
+        links = self.links(down, others[0] if others else None, over_image)
+        return self.run(Features.of(x), shortcut, joined(over_image, links), training).x
 
     def links(self, down: Features | None, condition: Any, apply: Apply) -> dict[str, Any]:
         """What joins the convolutions from outside: name of the convolution → (…, F) or (…, 2F)."""

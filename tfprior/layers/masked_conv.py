@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
-from tfprior.layers.streaming import convolve_pixel, convolve_row, push_pixel, push_row
+from tfprior.layers.streaming import StateSpec, convolve_pixel, convolve_row, push_pixel, push_row
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -26,8 +26,7 @@ class MaskedConv2D(keras.layers.Layer):
 
     Streaming: `row_step` runs one whole row from the rows above it; `above` is the part of the next row that
     those rows give already, and `pixel_step` adds the rest pixel by pixel, or `own_row` all at once. An
-    ungrouped type A layer sees nothing of its own pixel, so its `pixel_step` is one step behind: fed pixel i,
-    it gives pixel i + 1.
+    ungrouped type A layer sees nothing of its own pixel, so its `pixel_step` has a latency of 1.
 
     Raises:
         ValueError: for an even kernel size, an unknown mask type, or channels that do not split into groups.
@@ -47,8 +46,8 @@ class MaskedConv2D(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.mask_type = mask_type
         self.groups = groups
-        self.is_behind = mask_type == "A" and groups == 1
-        self.taps = kernel_size // 2 + (not self.is_behind)
+        self.latency = int(mask_type == "A" and groups == 1)
+        self.taps = kernel_size // 2 + 1 - self.latency
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
@@ -70,10 +69,9 @@ class MaskedConv2D(keras.layers.Layer):
         y = ops.conv(inputs, self._masked_kernel(), padding="same", data_format="channels_last")
         return y + ops.cast(self.bias, self.compute_dtype)
 
-    def row_state(self, batch_size: Any, width: int) -> Any:
-        """Zeros (B, k // 2, W, C): the rows above."""
-        shape = (batch_size, self.kernel_size // 2, width, self.kernel.shape[2])
-        return ops.zeros(shape, self.compute_dtype)
+    def row_spec(self, width: int) -> StateSpec:
+        """(k // 2, W, C): the rows above."""
+        return StateSpec((self.kernel_size // 2, width, self.kernel.shape[2]), self.compute_dtype)
 
     def row_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One whole row: (B, W, C) → (B, W, filters), with the next state."""
@@ -91,11 +89,11 @@ class MaskedConv2D(keras.layers.Layer):
         y = convolve_row(x[:, None], self._masked_kernel()[half : half + 1])
         return y + ops.cast(self.bias, self.compute_dtype), None
 
-    def pixel_state(self, batch_size: Any) -> Any:
-        """Zeros (B, (taps − 1) · C): the pixels to the left; None for a single tap."""
+    def pixel_spec(self) -> StateSpec | None:
+        """((taps − 1) · C,): the pixels to the left; None for a single tap."""
         if self.taps == 1:
             return None
-        return ops.zeros((batch_size, (self.taps - 1) * self.kernel.shape[2]), self.compute_dtype)
+        return StateSpec(((self.taps - 1) * self.kernel.shape[2],), self.compute_dtype)
 
     def pixel_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """What the current row contributes at one pixel: (B, C) → (B, filters), with the next state."""

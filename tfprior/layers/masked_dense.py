@@ -20,6 +20,8 @@ class MaskedDense(keras.layers.Layer):
         ValueError: for an unknown mask type, or channels that do not split into the groups.
     """
 
+    is_pointwise = True
+
     def __init__(
         self, filters: int, mask_type: MaskType = "B", groups: int = 1, use_bias: bool = True, **kwargs: Any
     ) -> None:

@@ -8,7 +8,7 @@ from keras import ops
 from tfprior.layers.masked_conv import MaskedConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.masks import check_groups
-from tfprior.layers.streaming import Apply, whole
+from tfprior.layers.streaming import Apply, over_image
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -47,7 +47,7 @@ class ResidualBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, h: Any, training: bool = False) -> Any:
-        return self.run(h, 0.0, whole, training)
+        return self.run(h, 0.0, over_image, training)
 
     def run(self, h: Any, link: Any, apply: Apply, training: bool = False) -> Any:
         """The block, its masked convolution run by `apply` and joined by `link` (…, filters / 2)."""

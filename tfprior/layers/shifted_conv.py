@@ -8,7 +8,15 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfprior.layers.streaming import Apply, convolve_pixel, convolve_row, project, push_pixel, push_row
+from tfprior.layers.streaming import (
+    Apply,
+    StateSpec,
+    convolve_pixel,
+    convolve_row,
+    project,
+    push_pixel,
+    push_row,
+)
 from tfprior.layers.weight_norm import WeightNormalized
 
 Direction = Literal["down", "down_right"]
@@ -59,6 +67,8 @@ class ShiftedConv2D(WeightNormalized):
             1 or 2, and options out of range.
     """
 
+    latency = 0
+
     def __init__(
         self,
         filters: int,
@@ -95,12 +105,10 @@ class ShiftedConv2D(WeightNormalized):
         x = ops.pad(x, ((0, 0), (self.kernel_size[0] - 1, 0), self.columns, (0, 0)))
         return ops.conv(x, kernel, self.strides, padding="valid", data_format="channels_last")
 
-    def row_state(self, batch_size: Any, width: int) -> Any:
-        """Zeros (B, kh − 1, W, C): the rows above; None for a kernel of one row."""
+    def row_spec(self, width: int) -> StateSpec | None:
+        """(kh − 1, W, C): the rows above; None for a kernel of one row."""
         height, channels = self.kernel_size[0], self.kernel.shape[2]
-        return (
-            None if height == 1 else ops.zeros((batch_size, height - 1, width, channels), self.compute_dtype)
-        )
+        return None if height == 1 else StateSpec((height - 1, width, channels), self.compute_dtype)
 
     def row_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One row (B, W, C) → (B, W / strides, filters), with the next state."""
@@ -117,10 +125,10 @@ class ShiftedConv2D(WeightNormalized):
         own = convolve_row(ops.expand_dims(x, 1), self.effective_kernel()[-1:], self.columns, self.strides)
         return self.shift(own), state
 
-    def pixel_state(self, batch_size: Any) -> Any:
-        """Zeros (B, (kw − 1) · C): the pixels to the left; None for a kernel of one column."""
+    def pixel_spec(self) -> StateSpec | None:
+        """((kw − 1) · C,): the pixels to the left; None for a kernel of one column."""
         width, channels = self.kernel_size[1], self.kernel.shape[2]
-        return None if width == 1 else ops.zeros((batch_size, (width - 1) * channels), self.compute_dtype)
+        return None if width == 1 else StateSpec(((width - 1) * channels,), self.compute_dtype)
 
     def pixel_step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """What a pixel (B, C) and those to its left give to its output (B, filters), with the next state."""

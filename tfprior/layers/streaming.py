@@ -1,23 +1,56 @@
 """The streaming rule: one topology, run over the whole image or one step at a time.
 
 A topology takes an argument `apply(layer, x)` and calls `apply(conv, x)` wherever a layer looks at other
-pixels. `whole` runs the layer over the image, whose border is zero padding; a `Stream` runs one step, whose
-border is the layer's state: the rows above, or the pixels to the left.
+positions. `over_image` runs the layer over the image, whose border is zero padding; a `Stream` runs one step,
+whose border is the layer's state: the rows above, or the pixels to the left.
+
+A layer says how it streams. It looks at no other position, `is_pointwise = True`, and runs as it is; or it
+has some of these steps, each from a state to the next:
+
+    row_step    a whole row, from the rows above it                        state: row_spec(width)
+    pixel_step  one pixel, from the pixels to its left in its row          state: pixel_spec()
+    own_row     what `pixel_step` gives for all pixels of a row at once
+
+Fed row (pixel) i, a step gives the output at i + `latency`.
 
 Shapes: B batch · W width · C channels in · F filters · kh, kw kernel.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 Apply = Callable[[keras.layers.Layer, Any], Any]
 State = dict[str, Any]
+"""Named tensors (B, …), or dicts of them."""
 
 
-def whole(layer: keras.layers.Layer, x: Any) -> Any:
+@dataclass(frozen=True)
+class StateSpec:
+    """A tensor of a state before the first step: its shape without the batch, its type, and its filling."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    filling: int = 0
+
+    def tensor(self, batch_size: Any) -> Any:
+        return ops.full((batch_size, *self.shape), self.filling, self.dtype)
+
+
+def empty_state(specs: Any, batch_size: Any) -> Any:
+    """The state of these specifications, alone or in dicts, before the first step."""
+    return keras.tree.map_structure(lambda spec: spec.tensor(batch_size), specs)
+
+
+def present(specs: dict[str, StateSpec | None]) -> dict[str, StateSpec]:
+    """Those of the layers that have a state."""
+    return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+def over_image(layer: keras.layers.Layer, x: Any) -> Any:
     """Applies `layer` to the whole image."""
     return layer(x)
 
@@ -35,24 +68,57 @@ def joined(apply: Apply, links: dict[str, Any]) -> Apply:
 class Stream:
     """Applies layers one step at a time, reading their states by name and collecting the new ones.
 
-    A layer that looks at no other pixel has no such `method` and runs as it is.
+    Raises:
+        TypeError: for a layer that does not say how it takes such a step.
     """
 
-    def __init__(self, states: State, method: str = "step", prefix: str = "") -> None:
-        self.method = method
-        self.prefix = prefix
+    def __init__(self, states: State, step: Literal["row_step", "pixel_step", "own_row"]) -> None:
+        self.step = step
         self.before = states
         self.after: State = {}
 
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
-        step = getattr(layer, self.method, None)
-        if step is None:
+        if getattr(layer, "is_pointwise", False):
             return layer(x)
-        name = self.prefix + layer.name
-        y, state = step(x, self.before.get(name))
+        step = getattr(layer, self.step, None)
+        if step is None:
+            raise TypeError(
+                f"{type(layer).__name__} {layer.name!r} does not say how it streams; expected a method "
+                f"{self.step}, or is_pointwise = True for a layer that looks at no other position."
+            )
+        y, state = step(x, self.before.get(layer.name))
         if state is not None:
-            self.after[name] = state
+            self.after[layer.name] = state
         return y
+
+
+def select(x: Any, index: Any) -> Any:
+    """x[b, index[b]] for every b: (B, N, …), (B,) → (B, …)."""
+    size, *inner = x.shape[1:]
+    flat = ops.reshape(x, (-1, *inner))
+    return ops.take(flat, ops.arange(ops.shape(index)[0], dtype="int32") * size + index, axis=0)
+
+
+def where(chosen: Any, these: State, others: State) -> State:
+    """Every tensor of `these`, for examples not `chosen` (B,) replaced by that of `others`."""
+    ranks = {len(part.shape) for part in keras.tree.flatten(these)}
+    by_rank = {rank: ops.reshape(chosen, (-1, *[1] * (rank - 1))) for rank in ranks}
+    return keras.tree.map_structure(
+        lambda this, other: ops.where(by_rank[len(this.shape)], this, other), these, others
+    )
+
+
+def refresh(due: Any, run: Callable[[], State], state: State) -> State:
+    """The state from `run()` for examples that are `due` (B,), else as it was.
+
+    Where no example is due, `run` costs nothing.
+    """
+
+    def renewed() -> list[Any]:
+        return keras.tree.flatten(where(due, run(), state))
+
+    parts = ops.cond(ops.any(due), renewed, lambda: keras.tree.flatten(state))
+    return keras.tree.pack_sequence_as(state, parts)
 
 
 def push_row(state: Any, x: Any) -> tuple[Any, Any]:

@@ -18,6 +18,8 @@ class ValueEncoding(keras.layers.Layer):
     `embedding_dim` a learned embedding of D features, for values without an order such as codes.
     """
 
+    is_pointwise = True
+
     def __init__(self, num_levels: int, embedding_dim: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_levels < 2:

@@ -86,7 +86,7 @@ class WeightNormalized(keras.layers.Layer, abc.ABC):
 
 
 def initialize(layer: Any, x: Any) -> Any:
-    """Initializes `layer` on `x` and applies it: a way to run a topology, as `whole` is."""
+    """Initializes `layer` on `x` and applies it: a way to run a topology, as `over_image` is."""
     layer.initialize(x)
     return layer(x)
 
@@ -99,6 +99,8 @@ class WeightNormDense(WeightNormalized):
         ValueError: for options out of range.
     """
 
+    is_pointwise = True
+
     def build(self, input_shape: tuple[Any, ...]) -> None:
         self.add_kernel(input_shape[-1])
         self.built = True
@@ -108,3 +110,13 @@ class WeightNormDense(WeightNormalized):
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
+
+
+def copy_with_plain_kernels(source: keras.Model, target: keras.Model) -> None:
+    """Gives the weights of a model to one of the same layers, built with `weight_norm=False`."""
+    for ours, theirs in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+        if isinstance(ours, WeightNormalized):
+            theirs.kernel.assign(ours.effective_kernel())
+            theirs.bias.assign(ours.bias)
+        elif ours.weights and not ours._layers:
+            theirs.set_weights(ours.get_weights())

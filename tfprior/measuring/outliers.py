@@ -17,12 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfprior.compilation import in_batches
-from tfprior.distributions.base import Tensor
-from tfprior.generator import Generator, image_model
 from tfprior.image_files import bytes_alone, check_fits_files
+from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array
-from tfprior.priors.base import Prior
 
 
 class OutlierScores(NamedTuple):
@@ -44,7 +41,7 @@ class OutlierScores(NamedTuple):
 
 
 def outlier_scores(
-    model: Prior | Generator, images: Any, condition: Any = None, batch_size: int = 64
+    model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64
 ) -> OutlierScores:
     """Scores images (N, H, W, C) in bits, corrected for how complex they are.
 
@@ -60,19 +57,16 @@ def outlier_scores(
             not hold: more than 256 levels, or other than 1 to 4 channels.
         ArithmeticError: where the model gives NaN.
     """
-    images, pixels = as_array(images), image_model(model)
-    num_levels = pixels.distribution.num_levels
-    check_fits_files(num_levels, pixels.grid_shape[-1])
+    images = as_array(images)
+    check_fits_files(model.num_levels, model.grid_shape[-1])
     bits = -log_likelihood(model, images, condition, batch_size) / math.log(2)
     if np.isnan(bits).any():
         raise ArithmeticError("The likelihoods are NaN, so the training diverged; load a model from before.")
-    complexity = file_bits(np.asarray(images), num_levels)
+    complexity = file_bits(np.asarray(images), model.num_levels)
     return OutlierScores(bits, complexity, bits - complexity)
 
 
-def log_likelihood(
-    model: Prior | Generator, images: Any, condition: Any = None, batch_size: int = 64
-) -> np.ndarray:
+def log_likelihood(model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
     """log p(x) in nats, or a generator's bound: images (N, H, W, C) → (N,) float64.
 
     Without labels as `condition`, the images of a model of K classes may be of any of them, each as probable
@@ -83,22 +77,12 @@ def log_likelihood(
     """
     images, condition = as_array(images), as_array(condition)
     if condition is not None or model.num_classes is None:
-        return conditional_log_likelihood(model, images, condition, batch_size)
+        return model.log_prob(images, condition, batch_size).astype("float64")
     of_classes = [
-        conditional_log_likelihood(model, images, np.full(len(images), label, "int32"), batch_size)
+        model.log_prob(images, np.full(len(images), label, "int32"), batch_size).astype("float64")
         for label in range(model.num_classes)
     ]
     return np.logaddexp.reduce(of_classes) - math.log(model.num_classes)
-
-
-def conditional_log_likelihood(
-    model: Prior | Generator, images: Any, condition: Any, batch_size: int
-) -> np.ndarray:
-    """log p(x | condition) in nats, computed in batches: (N, H, W, C) → (N,) float64."""
-    if isinstance(model, Generator):
-        return model.log_prob(images, condition, batch_size).astype("float64")
-    model.check_inputs(images, condition)
-    return np.asarray(in_batches(_log_prob, model, [images, condition], batch_size), "float64")
 
 
 def file_bits(images: np.ndarray, num_levels: int) -> np.ndarray:
@@ -122,7 +106,3 @@ def auroc(own: np.ndarray, others: np.ndarray) -> float:
 
     is_other = np.arange(len(own) + len(others)) >= len(own)
     return float(roc_auc_score(is_other, np.concatenate([own, others])))
-
-
-def _log_prob(prior: Prior, values: Tensor, condition: Tensor | None = None) -> Tensor:
-    return prior.log_prob(values, condition)

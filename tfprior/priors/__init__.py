@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "autoregressive": ["AutoregressivePrior"],
         "base": ["Prior"],
         "gated_pixel_cnn": ["GatedPixelCNN"],
         "pixel_cnn": ["PixelCNN"],

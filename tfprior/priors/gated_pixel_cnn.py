@@ -11,7 +11,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.layers.gated import GatedBlock, concatenate_groups
 from tfprior.layers.masked_dense import MaskedDense
-from tfprior.layers.streaming import Apply, State, Stream, whole
+from tfprior.layers.streaming import Apply, State, Stream, over_image, present
 from tfprior.priors.raster import RasterPrior
 
 
@@ -122,18 +122,18 @@ class GatedPixelCNN(RasterPrior):
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
         x = self.encode(values)  # (B, H, W, E)
-        links = self.vertical_stack(x, self.encode_condition(condition), whole)
-        return self.horizontal_stack(x, links, whole, training)
+        links = self.vertical_stack(x, self.encode_condition(condition), over_image)
+        return self.horizontal_stack(x, links, over_image, training)
 
     def row(
         self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
     ) -> tuple[State, Tensor]:
-        stream = Stream(state)
+        stream = Stream(state, "row_step")
         links = self.vertical_stack(self.encode(finished), self.condition_row(condition, y), stream)
         return stream.after, ops.concatenate(links, axis=2)
 
     def pixel(self, state: State, features: Tensor, values: Tensor, position: Tensor) -> tuple[Tensor, State]:
-        stream = Stream(state)
+        stream = Stream(state, "pixel_step")
         params = self.horizontal_stack(
             self.encode(values), ops.split(features, self.num_layers, axis=-1), stream
         )
@@ -141,17 +141,15 @@ class GatedPixelCNN(RasterPrior):
 
     def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
         links = ops.split(features[:, None], self.num_layers, axis=-1)  # a row is an image one pixel high
-        return self.horizontal_stack(self.encode(values[:, None]), links, whole)[:, 0]
+        return self.horizontal_stack(self.encode(values[:, None]), links, over_image)[:, 0]
 
-    def row_state(self, batch_size: Any) -> State:
-        return self._states([block.rows_conv for block in self.blocks], batch_size)
+    def row_spec(self) -> State:
+        convs = [block.rows_conv for block in self.blocks]
+        return present({conv.name: conv.row_spec(self.grid_shape[1]) for conv in convs})
 
-    def pixel_state(self, batch_size: Any) -> State:
-        return self._states([block.columns_conv for block in self.blocks], batch_size)
-
-    def _states(self, layers: list[Any], batch_size: Any) -> State:
-        states = {layer.name: layer.initial_state(batch_size, self.grid_shape[1]) for layer in layers}
-        return {name: state for name, state in states.items() if state is not None}
+    def pixel_spec(self) -> State:
+        convs = [block.columns_conv for block in self.blocks]
+        return present({conv.name: conv.pixel_spec() for conv in convs})
 
     @property
     def num_features(self) -> int:

@@ -13,7 +13,7 @@ from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.layers.masked_conv import MaskedConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.residual import ResidualBlock
-from tfprior.layers.streaming import Apply, State, Stream, whole
+from tfprior.layers.streaming import Apply, State, Stream, over_image, present, where
 from tfprior.priors.raster import RasterPrior
 
 
@@ -107,7 +107,7 @@ class PixelCNN(RasterPrior):
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
         links = self.condition_links(self.encode_condition(condition))
-        return self.output(self.network(self.encode(values), links, whole, training))
+        return self.output(self.network(self.encode(values), links, over_image, training))
 
     def condition_links(self, condition: Tensor | None) -> list[Tensor]:
         """What the condition's features (…, D) add to each masked convolution; zeros without a condition."""
@@ -119,31 +119,26 @@ class PixelCNN(RasterPrior):
         self, state: State, finished: Tensor, condition: Tensor | None, y: Tensor
     ) -> tuple[State, Tensor]:
         finished_links = self.condition_links(self.condition_row(condition, ops.maximum(y - 1, 0)))
-        stream = Stream(state, "row_step", "above_")
+        stream = Stream(state, "row_step")
         self.network(self.encode(finished), finished_links, stream)
         # Above the image there is padding, not what the network makes of padding.
-        state = {
-            name: ops.where(ops.reshape(y > 0, (-1, 1, 1, 1)), after, state[name])
-            for name, after in stream.after.items()
-        }
+        state = where(y > 0, stream.after, state)
         links = self.condition_links(self.condition_row(condition, y))
-        above = [layer.above(state[f"above_{layer.name}"]) for layer in self.masked_convs]
+        above = [layer.above(state[layer.name]) for layer in self.masked_convs]
         return state, ops.concatenate([a + link for a, link in zip(above, links, strict=True)], axis=2)
 
     def pixel(self, state: State, features: Tensor, values: Tensor, position: Tensor) -> tuple[Tensor, State]:
-        stream = Stream(state, "pixel_step", "left_")
+        stream = Stream(state, "pixel_step")
         return self.output(self.network(self.encode(values), self._split(features), stream)), stream.after
 
     def row_params(self, state: State, features: Tensor, values: Tensor, y: Tensor) -> Tensor:
         return self.output(self.network(self.encode(values), self._split(features), Stream({}, "own_row")))
 
-    def row_state(self, batch_size: Any) -> State:
-        width = self.grid_shape[1]
-        return {f"above_{layer.name}": layer.row_state(batch_size, width) for layer in self.masked_convs}
+    def row_spec(self) -> State:
+        return {layer.name: layer.row_spec(self.grid_shape[1]) for layer in self.masked_convs}
 
-    def pixel_state(self, batch_size: Any) -> State:
-        states = {f"left_{layer.name}": layer.pixel_state(batch_size) for layer in self.masked_convs}
-        return {name: state for name, state in states.items() if state is not None}
+    def pixel_spec(self) -> State:
+        return present({layer.name: layer.pixel_spec() for layer in self.masked_convs})
 
     @property
     def masked_convs(self) -> list[MaskedConv2D]:

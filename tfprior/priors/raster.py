@@ -4,7 +4,6 @@ Shapes: B batch · H W C grid · D condition features · R features that a row h
 """
 
 import abc
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,12 +12,13 @@ from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import as_array, check_condition
-from tfprior.layers.streaming import State
+from tfprior.layers.streaming import State, StateSpec, empty_state, refresh, select, where
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.rollout import ByRow
 
 
-class RasterPrior(Prior):
+class RasterPrior(AutoregressivePrior):
     """A prior in raster order whose network splits into a part run once a row and a part run once a pixel.
 
         row    rows above  ─────────────▶ features of the whole row (B, W, R)
@@ -96,12 +96,12 @@ class RasterPrior(Prior):
     # The two parts
 
     @abc.abstractmethod
-    def row_state(self, batch_size: Any) -> State:
-        """What `row` carries from row to row, at the top of the image."""
+    def row_spec(self) -> State:
+        """What `row` carries from row to row: names, or kinds of them, to specifications."""
 
     @abc.abstractmethod
-    def pixel_state(self, batch_size: Any) -> State:
-        """What `pixel` carries from pixel to pixel, at the left end of a row."""
+    def pixel_spec(self) -> State:
+        """What `pixel` carries from pixel to pixel, from the left end of a row."""
 
     @abc.abstractmethod
     def row(
@@ -125,68 +125,95 @@ class RasterPrior(Prior):
     def num_features(self) -> int:
         """R, the features that a row hands to each of its pixels."""
 
+    @staticmethod
+    def features_at(features: Tensor, x: Tensor) -> Tensor:
+        """Those that a row (B, W, R) hands to its pixel x (B,): (B, R)."""
+        return select(features, x)
+
+    # A pixel within its row
+
+    def advance_pixel(
+        self, caches: State, left: Tensor, previous: Tensor, position: Tensor
+    ) -> tuple[State, Tensor]:
+        """Takes in the pixel to the left of `position` (B,): its features `left` (B, R), its value (B, C).
+
+        Gives the caches, and the previous value as the network sees it: at the left end there is none. Where
+        the network orders the channels, it is only now that all of them are known and can join the caches.
+        """
+        starts = position % self.grid_shape[1] == 0
+        previous = ops.where(starts[:, None], OUTSIDE, ops.cast(previous, "int32"))
+        if self.channel_groups == 1:
+            return caches, previous
+        _, absorbed = self.pixel(caches, left, previous, ops.maximum(position - 1, 0))
+        return where(starts, caches, absorbed), previous
+
+    def pixel_params(
+        self,
+        caches: State,
+        features: Tensor,
+        previous: Tensor,
+        position: Tensor,
+        current: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Parameters (B, P) at `position`, from its features (B, R) and what `advance_pixel` gave."""
+        if self.channel_groups == 1:
+            return self.pixel(caches, features, previous, position)
+        current = ops.full_like(previous, OUTSIDE) if current is None else ops.cast(current, "int32")
+        return self.pixel(caches, features, current, position)[0], caches
+
     # One position at a time, composed of the two
 
-    def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
-        state, features = self.recurrent_state(batch_size), self.encode_condition(condition)
-        return state if features is None else {**state, "condition": features}
+    @property
+    def rollout(self) -> ByRow:
+        return ByRow(self)
 
-    def recurrent_state(self, batch_size: Any) -> State:
+    def state_spec(self) -> State:
         _, width, channels = self.grid_shape
         return {
-            **self.row_state(batch_size),
-            **self.pixel_state(batch_size),
-            "features": ops.zeros((batch_size, width, self.num_features), self.compute_dtype),
-            "row": ops.full((batch_size, width, channels), OUTSIDE, "int32"),
-            "previous": ops.full((batch_size, channels), OUTSIDE, "int32"),
+            "row": {
+                "carried": self.row_spec(),
+                "features": StateSpec((width, self.num_features), self.compute_dtype),
+                "values": StateSpec((width, channels), "int32", OUTSIDE),
+            },
+            "pixel": {
+                "caches": self.pixel_spec(),
+                "previous": StateSpec((channels,), "int32", OUTSIDE),
+            },
         }
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at `position` − 1, and a new row's features where `position` begins a row."""
         width = self.grid_shape[1]
         previous, position = ops.cast(previous, "int32"), ops.cast(position, "int32")
-        starts = position % width == 0
-        state = {**state, **where(starts, self.pixel_state(ops.shape(position)[0]), state)}
-        state = self.advance_pixel(state, previous, position)
+        x, row = position % width, state["row"]
+        starts = x == 0
+        caches = where(
+            starts, empty_state(self.pixel_spec(), ops.shape(position)[0]), state["pixel"]["caches"]
+        )
+        left = select(row["features"], ops.maximum(x - 1, 0))
+        caches, seen = self.advance_pixel(caches, left, previous, position)
         before = (position + width - 1) % width
         written = (np.arange(width) == before[:, None]) & (position > 0)[:, None]
-        state = {**state, "row": ops.where(written[..., None], previous[:, None], state["row"])}
-        return self._begin_rows(state, position // width, starts)
+        values = ops.where(written[..., None], previous[:, None], row["values"])
 
-    def advance_pixel(self, state: State, previous: Tensor, position: Tensor) -> State:
-        """`advance` within a row: its features stand in the state, its left end began with `pixel_state`."""
-        position = ops.cast(position, "int32")
-        x = position % self.grid_shape[1]
-        starts = x == 0
-        previous = ops.where(starts[:, None], OUTSIDE, ops.cast(previous, "int32"))
-        if self.channel_groups > 1:
-            # Only now that all its channels are known can the pixel before join the caches.
-            before = select(state["features"], ops.maximum(x - 1, 0))
-            _, caches = self.pixel(state, before, previous, ops.maximum(position - 1, 0))
-            state = {**state, **where(starts, {name: state[name] for name in caches}, caches)}
-        return {**state, "previous": previous}
+        def begin_row() -> State:
+            carried, features = self.row(row["carried"], values, state.get("condition"), position // width)
+            return {"carried": carried, "features": features}
 
-    def _begin_rows(self, state: State, y: Tensor, starts: Tensor) -> State:
-        """Runs `row` if any example stands at the beginning of one, and keeps it for those that do."""
+        begun = refresh(starts, begin_row, {name: row[name] for name in ("carried", "features")})
+        return {
+            **state,
+            "row": {**begun, "values": values},
+            "pixel": {"caches": caches, "previous": seen},
+        }
 
-        def begin() -> State:
-            rows, features = self.row(state, state["row"], state.get("condition"), y)
-            return {**rows, "features": features}
-
-        return {**state, **refresh(starts, begin, state, [*self.row_state(1), "features"])}
-
-    def predict_pixel(
-        self, state: State, position: Tensor, current: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+    def params_at(self, state: State, position: Tensor, current: Tensor | None = None) -> tuple[Tensor, State]:
         """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
         position = ops.cast(position, "int32")
-        features = select(state["features"], position % self.grid_shape[1])
-        if self.channel_groups == 1:
-            params, caches = self.pixel(state, features, state["previous"], position)
-            return params, {**state, **caches}
-        current = ops.full_like(state["previous"], OUTSIDE) if current is None else current
-        params, _ = self.pixel(state, features, ops.cast(current, "int32"), position)
-        return params, state
+        caches, previous = state["pixel"]["caches"], state["pixel"]["previous"]
+        features = select(state["row"]["features"], position % self.grid_shape[1])
+        params, caches = self.pixel_params(caches, features, previous, position, current)
+        return params, {**state, "pixel": {"caches": caches, "previous": previous}}
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -194,35 +221,3 @@ class RasterPrior(Prior):
             "value_embedding_dim": self.value_embedding_dim,
             "class_embedding_dim": self.class_embedding_dim,
         }
-
-
-def select(x: Tensor, index: Tensor) -> Tensor:
-    """x[b, index[b]] for every b: (B, N, …), (B,) → (B, …)."""
-    size, *inner = x.shape[1:]
-    flat = ops.reshape(x, (-1, *inner))
-    return ops.take(flat, ops.arange(ops.shape(index)[0], dtype="int32") * size + index, axis=0)
-
-
-def where(chosen: Tensor, these: State, others: State) -> State:
-    """The entries of `these`, for examples not `chosen` (B,) replaced by those of `others`."""
-    by_rank = {
-        rank: ops.reshape(chosen, (-1, *[1] * (rank - 1)))
-        for rank in {len(value.shape) for value in these.values()}
-    }
-    return {name: ops.where(by_rank[len(value.shape)], value, others[name]) for name, value in these.items()}
-
-
-def refresh(due: Tensor, run: Callable[[], State], state: State, names: Sequence[str]) -> State:
-    """The entries `names` of a state: from `run()` for examples that are `due` (B,), else as they were.
-
-    Where no example is due, `run` costs nothing.
-    """
-
-    def begin() -> list[Tensor]:
-        renewed = where(due, run(), state)
-        return [renewed[name] for name in names]
-
-    def keep() -> list[Tensor]:
-        return [state[name] for name in names]
-
-    return dict(zip(names, ops.cond(ops.any(due), begin, keep), strict=True))

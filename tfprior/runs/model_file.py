@@ -20,7 +20,8 @@ def load_model(path: str | os.PathLike[str]) -> GridModel:
     from tfprior import distributions, layers, priors, tokenizers
 
     packages = (distributions, layers, priors, tokenizers)
-    known = [getattr(package, name) for package in packages for name in package.__all__]
+    public = [getattr(package, name) for package in packages for name in package.__all__]
+    known = [each for each in public if isinstance(each, type)]
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; expected a run, or a model saved as .keras.")

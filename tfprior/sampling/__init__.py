@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "draw": ["Method", "sample", "sample_parallel", "sample_rows"],
-        "loops": ["cached", "full", "parallel_rows", "stepwise"],
+        "loops": ["Drawn", "cached", "full", "parallel_rows", "stepwise"],
         "parallel": ["ParallelSamples"],
-        "request": ["SamplingOptions"],
+        "request": ["RequestOptions"],
     },
 )

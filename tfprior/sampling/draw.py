@@ -8,10 +8,10 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.progress import progress_bar
 from tfprior.sampling.parallel import ParallelSamples, iterate
-from tfprior.sampling.request import Request, SamplingOptions
+from tfprior.sampling.request import Request, RequestOptions
 from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
 from tfprior.sharding import AT_ONCE, shards
 
@@ -20,15 +20,15 @@ RowMethod = Literal["cached", "parallel_rows", "full"]
 
 
 def sample(
-    prior: Prior,
+    prior: AutoregressivePrior,
     num_samples: int,
     condition: Any = None,
     uniforms: Any = None,
     seed: int | None = None,
     method: Method = "cached",
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
+    temperature: Any = 1.0,
+    top_k: Any = None,
+    top_p: Any = None,
     observed: Any = None,
     mask: Any = None,
     progress: bool = False,
@@ -46,9 +46,9 @@ def sample(
             row by row. "full" runs the network anew for every pixel: the definition that all are tested
             against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and "parallel" the
             first time, and keeps the faster.
-        temperature: below 1 sharpens, above 1 flattens every distribution.
-        top_k: draws from the `top_k` most probable values of a channel only.
-        top_p: draws from the fewest values that hold a probability `top_p` only.
+        temperature: below 1 sharpens, above 1 flattens every distribution; a number, or one for each sample.
+        top_k: draws from the `top_k` most probable values of a channel only; likewise.
+        top_p: draws from the fewest values that hold a probability `top_p` only; likewise.
         observed: known grids (B, H, W, C) to complete.
         mask: True where a pixel of `observed` is hidden and is to be drawn, (H, W) or (B, H, W): drawn given
             what comes before it in raster order. Known pixels that come after it have no say.
@@ -66,7 +66,7 @@ def sample(
         return iterate(prior, request, progress).values
     loop = loop_of(prior, method)
     if not progress:
-        return draw_grids(prior, loop, request)[0]
+        return draw_grids(prior, loop, request).values
     groups, grids = shards(num_samples, 1, most=AT_ONCE), []
     with progress_bar("drawing", len(groups) * prior.grid_shape[0]) as move:
         for group in groups:
@@ -79,7 +79,10 @@ def sample(
 
 
 def sample_rows(
-    prior: Prior, num_samples: int, method: RowMethod = "cached", **options: Unpack[SamplingOptions]
+    prior: AutoregressivePrior,
+    num_samples: int,
+    method: RowMethod = "cached",
+    **options: Unpack[RequestOptions],
 ) -> Iterator[np.ndarray]:
     """Draws what `sample` draws, and gives every row (num_samples, W, C) as soon as it is finished.
 
@@ -93,11 +96,11 @@ def sample_rows(
 
 
 def sample_parallel(
-    prior: Prior,
+    prior: AutoregressivePrior,
     num_samples: int,
     by_rows: bool = False,
     progress: bool = False,
-    **options: Unpack[SamplingOptions],
+    **options: Unpack[RequestOptions],
 ) -> ParallelSamples:
     """Draws what `sample` draws by fixed-point iteration, and tells how many runs each sample took.
 
@@ -115,4 +118,6 @@ def sample_parallel(
     request = Request.of(prior, num_samples, **options)
     if not by_rows:
         return iterate(prior, request, progress)
-    return ParallelSamples(*draw_grids(prior, loop_of(prior, "parallel_rows"), request))
+    drawn = draw_grids(prior, loop_of(prior, "parallel_rows"), request)
+    assert drawn.runs is not None  # of a loop that draws rows more than once
+    return ParallelSamples(drawn.values, drawn.runs)

@@ -5,22 +5,39 @@ Shapes: B batch · H W C grid · K uniforms a pixel · P parameters of a pixel.
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import Tensor
+from tfprior.distributions.options import PLAIN, SamplingOptions
+from tfprior.layers.streaming import empty_state
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.base import Predict, Prior
+from tfprior.priors.autoregressive import AutoregressivePrior, Predict
 from tfprior.priors.raster import RasterPrior
+from tfprior.priors.rollout import ByStep, Rollout, of_all
 from tfprior.sampling.request import Request
 
 BeginPixel = Callable[[Tensor, Tensor, Any], Predict]
 
 
+class Drawn(NamedTuple):
+    """What a loop draws.
+
+    Attributes:
+        values: (B, H, W, C) int32.
+        log_prob: nats of what was drawn (B,), of the model at temperature 1.
+        runs: how often each row was drawn in all (B,) int32, where a loop draws it more than once.
+    """
+
+    values: Tensor
+    log_prob: Tensor
+    runs: Tensor | None = None
+
+
 class Loop(abc.ABC):
-    """Draws whole grids in one graph: uniforms (B, H, W, K) → values (B, H, W, C) and their nats (B,).
+    """Draws whole grids in one graph.
 
     A loop is what it carries from row to row, and how it draws one row: so a grid can also be drawn a row
     at a time, where someone watches.
@@ -31,22 +48,15 @@ class Loop(abc.ABC):
 
     def __call__(
         self,
-        prior: Prior,
+        prior: AutoregressivePrior,
         uniforms: Tensor,
         condition: Tensor | None = None,
-        temperature: Tensor | float = 1.0,
-        top_k: Tensor | None = None,
-        top_p: Tensor | None = None,
-        observed: Tensor | None = None,
-        hidden: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        values, nats, _ = self.draw(
-            prior, Request(uniforms, condition, temperature, top_k, top_p, observed, hidden)
-        )
-        return values, nats
+        options: SamplingOptions = PLAIN,
+    ) -> Drawn:
+        return self.draw(prior, Request(uniforms, condition, options))
 
-    def draw(self, prior: Prior, request: Request) -> tuple[Tensor, Tensor, Any]:
-        """Values (B, H, W, C), nats (B,), and what the last row would have carried on."""
+    def draw(self, prior: AutoregressivePrior, request: Request) -> Drawn:
+        """Uniforms (B, H, W, K) and the rest of a request → the grids that it asks for."""
         batch_size = ops.shape(request.uniforms)[0]
 
         def next_row(y: Tensor, carry: Any) -> Any:
@@ -56,9 +66,12 @@ class Loop(abc.ABC):
 
         image = ops.full((batch_size, *prior.grid_shape), OUTSIDE, "int32")
         start = image, ops.zeros((batch_size,), "float32"), self.begin(prior, batch_size, request.condition)
-        return ops.fori_loop(0, prior.grid_shape[0], next_row, start)
+        values, nats, last = ops.fori_loop(0, prior.grid_shape[0], next_row, start)
+        return Drawn(values, nats, self.runs_of(last))
 
-    def next_row(self, prior: Prior, before: Any, y: Tensor, request: Request) -> tuple[Tensor, Tensor, Any]:
+    def next_row(
+        self, prior: AutoregressivePrior, before: Any, y: Tensor, request: Request
+    ) -> tuple[Tensor, Tensor, Any]:
         """Row y of what is asked for: (values (B, W, C), nats (B,), what is carried to the next row)."""
         return self.row(prior, before, y, request.at(y))
 
@@ -70,63 +83,47 @@ class Loop(abc.ABC):
     def row(self, prior: Any, before: Any, y: Tensor, request: Request) -> tuple[Tensor, Tensor, Any]:
         """Row y as `request` asks for it: (values (B, W, C), nats (B,), what is carried to the next row)."""
 
-
-class Cached(Loop):
-    """The part of a raster prior that runs once a row, and the part that runs once a pixel."""
-
-    rasters_only = True
-
-    def begin(self, prior: RasterPrior, batch_size: Any, condition: Tensor | None) -> Any:
-        return prior.row_state(batch_size), outside(prior, batch_size)
-
-    def row(self, prior: RasterPrior, before: Any, y: Tensor, request: Request) -> Any:
-        (states, above), width = before, prior.grid_shape[1]
-        batch_size = ops.shape(request.uniforms)[0]
-        condition = prior.encode_condition(request.condition)
-        states, features = prior.row(states, above, condition, each(batch_size, y))
-
-        def begin_pixel(x: Tensor, previous: Tensor, caches: Any) -> Predict:
-            position = each(batch_size, y * width + x)
-            here = ops.take(features, x, axis=1)
-            if prior.channel_groups == 1:
-                return lambda _: prior.pixel(caches, here, previous, position)
-            # The caches take in the previous pixel once all its channels are known; at the left end of a
-            # row there is none.
-            left = ops.take(features, ops.maximum(x - 1, 0), axis=1)
-            _, absorbed = prior.pixel(caches, left, previous, ops.maximum(position - 1, 0))
-            known = {name: ops.where(x > 0, absorbed[name], caches[name]) for name in caches}
-            return lambda current: (prior.pixel(known, here, current, position)[0], known)
-
-        start = outside(prior, batch_size)[:, 0], prior.pixel_state(batch_size)
-        row, nats, _ = pixel_by_pixel(prior, request, start, begin_pixel)
-        return row, nats, (states, row)
+    def runs_of(self, last: Any) -> Tensor | None:
+        """How often each example was drawn, from what the last row carries on; None for once."""
+        return None
 
 
-class Stepwise(Loop):
-    """One `step` a position."""
+class Led(Loop):
+    """Leads the prior along its rollout.
 
-    def begin(self, prior: Prior, batch_size: Any, condition: Tensor | None) -> Any:
-        return outside(prior, batch_size)[:, 0], prior.initial_state(batch_size, condition)
+    Args:
+        rollout_of: the rollout of a prior; by default the prior's own, with the least work.
+    """
 
-    def row(self, prior: Prior, before: Any, y: Tensor, request: Request) -> Any:
-        width, batch_size = prior.grid_shape[1], ops.shape(request.uniforms)[0]
+    def __init__(
+        self, rollout_of: Callable[[AutoregressivePrior], Rollout] = lambda prior: prior.rollout
+    ) -> None:
+        self.rollout_of = rollout_of
 
-        def begin_pixel(x: Tensor, previous: Tensor, state: Any) -> Predict:
-            position = each(batch_size, y * width + x)
-            state = prior.advance(state, previous, position)
-            return lambda current: prior.predict_pixel(state, position, current)
+    def begin(self, prior: AutoregressivePrior, batch_size: Any, condition: Tensor | None) -> Any:
+        return self.rollout_of(prior).begin(batch_size, condition), outside(prior, batch_size)
 
-        return pixel_by_pixel(prior, request, before, begin_pixel)
+    def row(self, prior: AutoregressivePrior, before: Any, y: Tensor, request: Request) -> Any:
+        rollout, (carried, finished) = self.rollout_of(prior), before
+        begun = rollout.begin_row(carried, finished, request.condition, y)
+
+        def begin_pixel(x: Tensor, previous: Tensor, pixel: Any) -> Predict:
+            pixel = rollout.advance(begun.fixed, pixel, previous, y, x)
+            return lambda current: rollout.predict(begun.fixed, pixel, y, x, current)
+
+        start = finished[:, -1], begun.pixel
+        row, nats, (_, pixel) = pixel_by_pixel(prior, request, start, begin_pixel)
+        return row, nats, (rollout.end_row(begun, pixel), row)
 
 
 class Full(Loop):
     """The definition: the whole network for every channel of every pixel."""
 
-    def begin(self, prior: Prior, batch_size: Any, condition: Tensor | None) -> Any:
+    def begin(self, prior: AutoregressivePrior, batch_size: Any, condition: Tensor | None) -> Any:
         # What the image holds at positions to come does not matter: the network cannot see them.
         return outside(prior, batch_size)[:, 0], ops.zeros((batch_size, *prior.grid_shape), "int32")
 
-    def row(self, prior: Prior, before: Any, y: Tensor, request: Request) -> Any:
+    def row(self, prior: AutoregressivePrior, before: Any, y: Tensor, request: Request) -> Any:
         height, width, channels = prior.grid_shape
         shape = (-1, height * width, prior.distribution.num_params(channels))
 
@@ -157,18 +154,19 @@ class ParallelRows(Loop):
     rasters_only = True
 
     def begin(self, prior: RasterPrior, batch_size: Any, condition: Tensor | None) -> Any:
-        return prior.row_state(batch_size), outside(prior, batch_size), ops.zeros((batch_size,), "int32")
+        states = empty_state(prior.row_spec(), batch_size)
+        return states, outside(prior, batch_size), ops.zeros((batch_size,), "int32")
 
     def row(self, prior: RasterPrior, before: Any, y: Tensor, request: Request) -> Any:
         states, above, runs = before
         batch_size = ops.shape(request.uniforms)[0]
-        ys = each(batch_size, y)
+        ys = of_all(above, y)
         states, features = prior.row(states, above, prior.encode_condition(request.condition), ys)
-        options = request.temperature, request.top_k, request.top_p
+        options = request.options.spread(1)
 
         def refine(row: Tensor, nats: Tensor, moving: Tensor, runs: Tensor) -> Any:
             params = prior.row_params(states, features, row, ys)
-            drawn, nats = prior.distribution.sample(params, request.uniforms, *options)
+            drawn, nats = prior.distribution.sample(params, request.uniforms, options)
             drawn, nats = request.complete(drawn, nats)
             runs = runs + ops.cast(moving, "int32")
             return drawn, ops.sum(nats, axis=1), moving & ops.any(drawn != row, axis=(1, 2)), runs
@@ -183,12 +181,15 @@ class ParallelRows(Loop):
         )
         return row, nats, (states, row, runs)
 
+    def runs_of(self, last: Any) -> Tensor:
+        return last[-1]
 
-cached, stepwise, full, parallel_rows = Cached(), Stepwise(), Full(), ParallelRows()
+
+cached, stepwise, full, parallel_rows = Led(), Led(ByStep), Full(), ParallelRows()
 
 
 def pixel_by_pixel(
-    prior: Prior, request: Request, before: tuple[Tensor, Any], begin_pixel: BeginPixel
+    prior: AutoregressivePrior, request: Request, before: tuple[Tensor, Any], begin_pixel: BeginPixel
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Any]]:
     """Draws a row from left to right → its values (B, W, C), nats (B,), and what comes after `before`.
 
@@ -200,8 +201,8 @@ def pixel_by_pixel(
     def next_pixel(x: Tensor, carry: Any) -> Any:
         row, nats, (previous, state) = carry
         here = request.at(x)
-        options = here.temperature, here.top_k, here.top_p
-        drawn, log_prob, state = prior.draw(begin_pixel(x, previous, state), here.uniforms, *options)
+        predict = begin_pixel(x, previous, state)
+        drawn, log_prob, state = prior.draw(predict, here.uniforms, here.options)
         value, log_prob = here.complete(drawn, log_prob)
         return put(row, value, x), nats + log_prob, (value, state)
 
@@ -209,7 +210,7 @@ def pixel_by_pixel(
     return ops.fori_loop(0, prior.grid_shape[1], next_pixel, start)
 
 
-def outside(prior: Prior, batch_size: Any) -> Tensor:
+def outside(prior: AutoregressivePrior, batch_size: Any) -> Tensor:
     """The row above the image (B, W, C)."""
     return ops.full((batch_size, *prior.grid_shape[1:]), OUTSIDE, "int32")
 
@@ -219,15 +220,10 @@ def inputs(values: Tensor, condition: Tensor | None) -> Any:
     return values if condition is None else {"values": values, "condition": condition}
 
 
-def each(batch_size: Any, number: Tensor) -> Tensor:
-    """The number for every example: (B,) int32."""
-    return ops.full((batch_size,), 1, "int32") * number
-
-
-def put(whole: Tensor, part: Tensor, index: Tensor) -> Tensor:
-    """`whole` (B, N, …) with `part` (B, …) at `index` of its second axis."""
-    size, *inner = whole.shape[1:]
-    return ops.where(ops.reshape(one_hot(index, size), (size, *[1] * len(inner))), part[:, None], whole)
+def put(parts: Tensor, part: Tensor, index: Tensor) -> Tensor:
+    """`parts` (B, N, …) with `part` (B, …) at `index` of its second axis."""
+    size, *inner = parts.shape[1:]
+    return ops.where(ops.reshape(one_hot(index, size), (size, *[1] * len(inner))), part[:, None], parts)
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:

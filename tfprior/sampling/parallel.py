@@ -7,14 +7,14 @@ many (Song et al. 2021, arXiv:2002.03629; Wiggers & Hoogeboom 2020, arXiv:2002.0
 Shapes: B batch · H W C grid.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from tfprior.compilation import compiled
 from tfprior.distributions.base import Tensor
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.progress import progress_bar
 from tfprior.sampling.loops import inputs
 from tfprior.sampling.request import Request
@@ -34,7 +34,7 @@ class ParallelSamples(NamedTuple):
     runs: np.ndarray
 
 
-def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelSamples:
+def iterate(prior: AutoregressivePrior, request: Request, progress: bool = False) -> ParallelSamples:
     """Refines all grids until they stand still; one that does is left out of the runs to come."""
     count = len(request.uniforms)
     values, runs = np.zeros((count, *prior.grid_shape), "int32"), np.zeros(count, "int32")
@@ -58,9 +58,8 @@ def iterate(prior: Prior, request: Request, progress: bool = False) -> ParallelS
     return ParallelSamples(values, runs)
 
 
-def refine(prior: Prior, values: Tensor, request: Request) -> Tensor:
+def refine(prior: AutoregressivePrior, values: Tensor, request: Request) -> Tensor:
     """f(x, u): every pixel drawn given those before it in `values` (B, H, W, C)."""
     params = prior(inputs(values, request.condition))
-    options: Any = (request.temperature, request.top_k, request.top_p)
-    drawn, nats = prior.distribution.sample(params, request.uniforms, *options)
+    drawn, nats = prior.distribution.sample(params, request.uniforms, request.options.spread(2))
     return request.complete(drawn, nats)[0]

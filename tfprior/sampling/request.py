@@ -9,20 +9,21 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import Tensor
+from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
 
 
-class SamplingOptions(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """What every way of sampling takes.
 
     Attributes:
         condition: one row for each sample, for a conditional prior.
         uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out.
         seed: of the noise, for samples that repeat.
-        temperature: below 1 sharpens, above 1 flattens every distribution.
-        top_k: draws from the `top_k` most probable values of a channel only.
-        top_p: draws from the fewest values that hold a probability `top_p` only.
+        temperature: below 1 sharpens, above 1 flattens every distribution; a number, or one for each sample.
+        top_k: draws from the `top_k` most probable values of a channel only; likewise.
+        top_p: draws from the fewest values that hold a probability `top_p` only; likewise.
         observed: known grids (B, H, W, C) to complete.
         mask: True where a pixel of `observed` is hidden and is to be drawn: (H, W) or (B, H, W). It is drawn
             given what comes before it in raster order, known or drawn; known pixels that come after it do
@@ -32,9 +33,9 @@ class SamplingOptions(TypedDict, total=False):
     condition: Any
     uniforms: Any
     seed: int | None
-    temperature: float
-    top_k: int | None
-    top_p: float | None
+    temperature: Any
+    top_k: Any
+    top_p: Any
     observed: Any
     mask: Any
 
@@ -44,23 +45,21 @@ class Request(NamedTuple):
 
     uniforms: Tensor  # (B, H, W, K) float32
     condition: Tensor | None = None
-    temperature: Tensor | float = 1.0
-    top_k: Tensor | None = None
-    top_p: Tensor | None = None
+    options: SamplingOptions = PLAIN
     observed: Tensor | None = None  # (B, H, W, C) int32
     hidden: Tensor | None = None  # (B, H, W) bool
 
     @classmethod
     def of(
         cls,
-        prior: Prior,
+        prior: AutoregressivePrior,
         num_samples: int,
         condition: Any = None,
         uniforms: Any = None,
         seed: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        temperature: Any = 1.0,
+        top_k: Any = None,
+        top_p: Any = None,
         observed: Any = None,
         mask: Any = None,
     ) -> "Request":
@@ -73,21 +72,21 @@ class Request(NamedTuple):
         uniforms = check_uniforms(uniforms, num_samples, grid, distribution.num_uniforms(grid[-1]), seed)
         condition = as_array(condition)
         check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
-        check_sampling_options(temperature, top_k, top_p, distribution.num_levels)
+        options = check_sampling_options(temperature, top_k, top_p, distribution.num_levels, num_samples)
         known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
         return cls(
             uniforms,
             None if condition is None else ops.convert_to_numpy(condition),
-            np.asarray(temperature, "float32"),
-            None if top_k is None else np.asarray(top_k, "int32"),
-            None if top_p is None else np.asarray(top_p, "float32"),
+            SamplingOptions(*options),
             known,
             hidden,
         )
 
     def examples(self, index: np.ndarray) -> "Request":
         """The request for these examples."""
-        return self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden")
+        options: list[Any] = [part[index] if np.ndim(part) else part for part in self.options]
+        chosen = self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden")
+        return chosen._replace(options=SamplingOptions(*options))
 
     def at(self, index: Tensor) -> "Request":
         """The request for row `index` of every grid, or pixel `index` of every row."""

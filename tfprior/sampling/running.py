@@ -14,28 +14,26 @@ import numpy as np
 from keras import ops
 
 from tfprior.compilation import compiled
-from tfprior.priors.base import Prior
+from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
-from tfprior.sampling.loops import Loop, cached, full, parallel_rows, stepwise
+from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
 from tfprior.sampling.parallel import iterate
 from tfprior.sampling.request import Request
 from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, rounded, run_in_shards, shards
 
 Measured = Literal["cached", "parallel"]
-_FASTEST: weakref.WeakKeyDictionary[Prior, dict[tuple[int, bool], Measured]] = weakref.WeakKeyDictionary()
+_FASTEST: weakref.WeakKeyDictionary[AutoregressivePrior, dict[tuple[int, bool], Measured]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def loop_of(prior: Prior, method: str) -> Loop:
+def loop_of(prior: AutoregressivePrior, method: str) -> Loop:
     """The loop of a method.
 
     Raises:
         ValueError: for unknown methods, and those that the prior does not know.
     """
-    loops = {
-        "cached": cached if isinstance(prior, RasterPrior) else stepwise,
-        "parallel_rows": parallel_rows,
-        "full": full,
-    }
+    loops = {"cached": cached, "parallel_rows": parallel_rows, "full": full}
     if method not in loops:
         raise ValueError(
             f"Unknown sampling method {method!r}; expected {', '.join(map(repr, loops))}, or of whole grids "
@@ -48,19 +46,18 @@ def loop_of(prior: Prior, method: str) -> Loop:
     return loops[method]
 
 
-def draw_grids(prior: Prior, loop: Loop, request: Request) -> tuple[np.ndarray, ...]:
-    """Values (B, H, W, C), and of `parallel_rows` the runs that each took (B,)."""
+def draw_grids(prior: AutoregressivePrior, loop: Loop, request: Request) -> Drawn:
+    """The grids that a request asks for, as arrays."""
     run = compiled(loop.draw, model_for(prior, loop))
 
     def draw(index: np.ndarray) -> tuple[np.ndarray, ...]:
-        values, _, last = run(request.examples(index))
-        drawn = (values, last[-1]) if loop is parallel_rows else (values,)
-        return tuple(ops.convert_to_numpy(part) for part in drawn)
+        drawn = run(request.examples(index))
+        return tuple(ops.convert_to_numpy(part) for part in drawn if part is not None)
 
-    return run_in_shards(draw, parts_of(len(request.uniforms), loop))
+    return Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), loop)))
 
 
-def draw_rows(prior: Prior, loop: Loop, request: Request) -> Iterator[np.ndarray]:
+def draw_rows(prior: AutoregressivePrior, loop: Loop, request: Request) -> Iterator[np.ndarray]:
     """Rows (B, W, C) from the top, of all grids at once."""
     count, (height, *_) = len(request.uniforms), prior.grid_shape
     model = model_for(prior, loop)
@@ -84,7 +81,7 @@ def draw_rows(prior: Prior, loop: Loop, request: Request) -> Iterator[np.ndarray
             yield np.concatenate(list(pool.map(next, parts)))[:count]
 
 
-def fastest(prior: Prior, request: Request) -> Measured:
+def fastest(prior: AutoregressivePrior, request: Request) -> Measured:
     """The method that draws such a request in the least time.
 
     On the CPU it is "cached", whatever the prior and the batch. On an accelerator the first request of a
@@ -124,6 +121,6 @@ def on_cpu() -> bool:
     return all("cpu" in name.lower() for name in keras.distribution.list_devices())
 
 
-def model_for(prior: Prior, loop: Loop) -> Prior:
+def model_for(prior: AutoregressivePrior, loop: Loop) -> AutoregressivePrior:
     """The prior, or what samples faster with its weights; `full` is the definition and takes no short way."""
     return prior if loop is full else prior.for_sampling()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfprior.data import Images
-from tfprior.training.drawing import Drawable, complete
+from tfprior.image_model import ImageModel
 
 
 def hidden_part(keep: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
@@ -34,7 +34,7 @@ def hidden_part(keep: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def complete_images(
-    model: Drawable,
+    model: ImageModel,
     images: Images,
     mask: np.ndarray,
     num: int,
@@ -56,7 +56,7 @@ def complete_images(
     originals = images.x_test[index]
     repeated = originals.repeat(completions, axis=0)
     labels = images.y_test[index].repeat(completions) if conditional and images.y_test is not None else None
-    drawn = complete(model, repeated, mask, labels, seed, **options)
+    drawn = model.complete(repeated, mask, labels, seed=seed, **options)
     return originals, drawn.reshape(len(originals), completions, *originals.shape[1:])
 
 

@@ -13,7 +13,6 @@ from tfprior.pictures.sheets import save_grid, save_reconstructions
 from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
 from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
 from tfprior.training.completion import spread
-from tfprior.training.drawing import draw, num_levels_of
 
 NUM_RECONSTRUCTIONS = 32
 
@@ -60,8 +59,7 @@ def draw_samples(run: RunFolder, seed: int, console: Console) -> None:
     model = generator or load_prior(run.path)
     labels = None if model.num_classes is None else np.repeat(np.arange(min(10, model.num_classes)), 8)
     count = 64 if labels is None else len(labels)
-    values = draw(model, count, labels, seed=seed)[0]
-    save_grid(values, num_levels_of(model), run.file(SAMPLES))
+    save_grid(model.sample(count, labels, seed=seed), model.num_levels, run.file(SAMPLES))
 
 
 def generator_of(run: RunFolder, console: Console) -> Generator | None:

@@ -1,0 +1,202 @@
+"""The contract of an autoregressive prior: exact likelihoods, and one position at a time.
+
+Shapes: B batch · H W C grid · P parameters of a pixel · K uniforms of a pixel.
+"""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.distributions.options import PLAIN, SamplingOptions
+from tfprior.image_model import ImageModel
+from tfprior.inputs import as_array, check_condition
+from tfprior.layers.streaming import State, empty_state
+from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.priors.base import Prior
+from tfprior.priors.rollout import ByStep, Rollout
+
+Predict = Callable[[Tensor | None], tuple[Tensor, Any]]
+"""The channels of a pixel known so far (B, C), or None → parameters (B, P), and what comes after it."""
+
+
+class AutoregressivePrior(Prior, ImageModel):
+    """p(values | condition) by the chain rule, in `num_steps` steps.
+
+    It runs two ways with the same numbers: `call` over the whole grid (training, likelihood), and `step` one
+    position at a time (sampling, serving), state in and state out.
+
+    `fit(images)`, or `fit({"values": images, "condition": labels})`, needs no loss: it minimises the negative
+    log-likelihood in nats per dimension and reports `bits_per_dim`.
+
+    Arguments are those of `Prior`.
+    """
+
+    tokenizer = None
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, int, int],
+        distribution: OutputDistribution,
+        num_classes: int | None = None,
+        condition_shape: tuple[int, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
+        self.num_steps = math.prod(self.grid_shape[:2])
+        self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
+
+    # One position at a time
+
+    @abc.abstractmethod
+    def state_spec(self) -> State:
+        """What steps change, before the first one: kind → specification, or dict of them.
+
+        Kinds are "row" and "pixel" (renewed once a row, once a pixel), "cache" (what was there stays) and
+        "order". The features of a condition, which no step changes, come beside them as "condition".
+        """
+
+    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
+        """The condition as the network reads it; None without one.
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+        condition = as_array(condition)
+        check_condition(condition, self.num_classes, self.condition_shape)
+        return condition
+
+    def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
+        """The state before the first step: that of `state_spec`, and a conditional prior's "condition".
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+        features = self.encode_condition(condition)
+        state = empty_state(self.state_spec(), batch_size)
+        return state if features is None else {**state, "condition": features}
+
+    @abc.abstractmethod
+    def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
+        """Takes in `previous` (B, C), the value at `position` − 1; ignored where `position` (B,) is 0."""
+
+    @abc.abstractmethod
+    def params_at(self, state: State, position: Tensor, current: Tensor | None = None) -> tuple[Tensor, State]:
+        """Parameters (B, P) at `position`, after `advance`; see `step` for `current`."""
+
+    def step(
+        self, state: State, previous: Tensor, position: Tensor, current: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """State, the value before (B, C), position (B,) in raster order → parameters (B, P), state.
+
+        Examples may stand at different positions. Where the network orders the channels, the parameters of
+        channel c hold given the channels before it in `current` (B, C).
+        """
+        return self.params_at(self.advance(state, previous, position), position, current)
+
+    def sample_step(
+        self,
+        state: State,
+        previous: Tensor,
+        position: Tensor,
+        uniforms: Tensor,
+        options: SamplingOptions = PLAIN,
+    ) -> tuple[Tensor, Tensor, State]:
+        """One step that draws: uniforms (B, K) → (value (B, C) int32, log_prob (B,) nats, state)."""
+        state = self.advance(state, previous, position)
+        return self.draw(lambda current: self.params_at(state, position, current), uniforms, options)
+
+    def draw(
+        self, predict: Predict, uniforms: Tensor, options: SamplingOptions = PLAIN
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Draws one pixel: at once, or channel by channel where the network orders the channels."""
+        sample = self.distribution.sample
+        if self.channel_groups == 1:
+            params, state = predict(None)
+            return *sample(params, uniforms, options), state
+        size = self.distribution.num_params(1)
+        unknown = ops.full_like(ops.cast(uniforms, "int32"), OUTSIDE)
+        value = unknown[:, :0]
+        log_prob: Any = 0.0
+        for channel in range(self.grid_shape[-1]):
+            params, state = predict(ops.concatenate([value, unknown[:, channel:]], axis=-1))
+            its_params = params[:, channel * size : (channel + 1) * size]
+            drawn, nats = sample(its_params, uniforms[:, channel : channel + 1], options)
+            value = ops.concatenate([value, drawn], axis=-1)
+            log_prob = log_prob + nats
+        return value, log_prob, state
+
+    @property
+    def rollout(self) -> Rollout:
+        """How it is led along its grid with the least work, all examples at the same position."""
+        return ByStep(self)
+
+    # As a model of images
+
+    def chain(self) -> list["AutoregressivePrior"]:
+        return [self]
+
+    def grids_of(self, images: Any) -> list[Any]:
+        return [images]
+
+    def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
+        return condition
+
+    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> dict[str, np.ndarray]:
+        from tfprior import sampling
+
+        return {"values": sampling.sample(self, num_samples, condition, **options)}
+
+    def complete(self, images: Any, mask: Any, condition: Any = None, **options: Any) -> np.ndarray:
+        """Draws what is hidden of images (N, H, W, C): mask (H, W) or (N, H, W), True where hidden.
+
+        What is hidden is drawn given what comes before it in raster order, by the options of
+        `tfprior.sampling.sample`.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        from tfprior import sampling
+
+        images = as_array(images)
+        return sampling.sample(self, len(images), condition, observed=images, mask=mask, **options)
+
+    def pixel_log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Exact log-likelihood of each pixel given those before it, in nats: (B, H, W, C) → (B, H, W).
+
+        Raises:
+            ValueError: for values or a condition of the wrong shape, type or range.
+        """
+        images, condition = as_array(images), as_array(condition)
+        self.check_inputs(images, condition)
+        inputs = images if condition is None else {"values": images, "condition": condition}
+        return self.distribution.log_prob(self(inputs, training=False), images)
+
+    def log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Exact log-likelihood in nats: (B, H, W, C) → (B,).
+
+        Raises:
+            ValueError: for values or a condition of the wrong shape, type or range.
+        """
+        return ops.sum(self.pixel_log_prob_batch(images, condition), axis=(1, 2))
+
+    # Training
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Mean negative log-likelihood in nats per dimension, plus the layers' own losses."""
+        values, _ = self.unpack(x)
+        nats = -ops.sum(self.distribution.log_prob(y_pred, values), axis=(1, 2)) / self.num_dims
+        self._bits_per_dim.update_state(nats / math.log(2), sample_weight)
+        return self.mean_of(nats, sample_weight) + sum(self.losses)
