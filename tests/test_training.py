@@ -1,4 +1,4 @@
-"""tfprior.training: baselines by hand, pictures, the run folder, and what a run leaves on disk."""
+"""tfprior.training: baselines by hand, the run folder, and what a run leaves on disk."""
 
 import dataclasses
 import importlib
@@ -27,15 +27,8 @@ from tfprior.distributions import (
 from tfprior.measuring import baseline_bits, bits_per_dim, scores_of
 from tfprior.measuring.baselines import file_sizes
 from tfprior.measuring.likelihood import hold_out_validation, split_of
-from tfprior.pictures import (
-    save_codebook_usage,
-    save_completions,
-    save_curve,
-    save_grid,
-    save_reconstructions,
-)
-from tfprior.pictures.chart import BOTTOM, LEFT, RIGHT, STRONG, TOP, count_ticks, nice_ticks
-from tfprior.pictures.sheets import BACKDROP, GAP, HIDDEN, to_rgb
+from tfprior.pictures import save_grid
+from tfprior.pictures.sheets import GAP
 from tfprior.priors import PixelCNN
 from tfprior.registry import build_model, build_prior, build_tokenizer, output_distribution
 from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
@@ -136,54 +129,12 @@ def test_too_few_images_to_hold_some_out() -> None:
         hold_out_validation(made(1), 0.1, 2000, 8, seed=0)
 
 
-# Pictures ------------------------------------------------------------------------------------------
+# What is hidden, and what is shown ------------------------------------------------------------
 
 
 def opened(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-def test_a_grid_shows_every_value_at_its_place(tmp_path: Path) -> None:
-    images = np.arange(3 * 2 * 2, dtype="int32").reshape(3, 2, 2, 1)
-    save_grid(images, 16, tmp_path / "new" / "grid.png", columns=2, scale=4)
-    pixels = opened(tmp_path / "new" / "grid.png")
-    tile = 2 * 4 + GAP
-    assert pixels.shape == (2 * tile + GAP, 2 * tile + GAP, 3)
-    assert tuple(pixels[0, 0]) == BACKDROP == tuple(pixels[-1, -1])  # the fourth place stays empty
-    for index, (y, x) in enumerate([(0, 0), (0, 1), (1, 0)]):
-        for (row, column), value in np.ndenumerate(images[index, ..., 0]):
-            found = pixels[GAP + y * tile + 4 * row + 2, GAP + x * tile + 4 * column + 2]
-            assert tuple(found) == (value * 17,) * 3
-
-
-def test_colours_keep_their_order() -> None:
-    np.testing.assert_array_equal(to_rgb(np.array([[[[0, 1, 3]]]]), 4), [[[[0, 85, 255]]]])
-
-
-def test_completions_tint_what_was_hidden(tmp_path: Path) -> None:
-    originals = np.full((2, 4, 4, 1), 3, "int32")
-    mask = hidden_part("top", (4, 4, 1))
-    save_completions(originals, mask, np.zeros((2, 5, 4, 4, 1), "int32"), 4, tmp_path / "c.png", scale=4)
-    pixels = opened(tmp_path / "c.png")
-    header = pixels.shape[0] - 2 * (16 + GAP)
-    assert tuple(pixels[header + 2, GAP + 2]) == (255, 255, 255)
-    assert tuple(pixels[header + 10, GAP + 2]) == HIDDEN
-    assert (pixels == 0).all(axis=-1).sum() >= 2 * 5 * 16 * 16
-
-
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (np.zeros((2, 3, 3), int), "integers"),
-        (np.zeros((0, 3, 3, 1), int), "at least one"),
-        (np.zeros((1, 3, 3, 1)), "float64"),
-    ],
-)
-def test_pictures_refuse_what_is_no_grid(tmp_path: Path, images: np.ndarray, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        save_grid(images, 4, tmp_path / "grid.png")
-    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -210,69 +161,6 @@ def test_classes_take_turns() -> None:
     labels = np.array([1, 1, 0, 2, 0, 1])
     np.testing.assert_array_equal(labels[spread(labels, 6)], [0, 1, 2, 0, 1, 1])
     np.testing.assert_array_equal(spread(None, 3), [0, 1, 2])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [(1.7, 4.1, [1.5, 2, 2.5, 3, 3.5, 4, 4.5]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (2, 2, None)],
-)
-def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float] | None) -> None:
-    found = nice_ticks(low, high)
-    assert found[0] <= low
-    assert high <= found[-1]
-    assert len(found) >= 2
-    assert ticks is None or found == ticks
-
-
-def test_ticks_of_counts() -> None:
-    assert count_ticks(1) == [1]
-    assert count_ticks(3) == [1, 2, 3]
-    assert count_ticks(50) == [1, 10, 20, 30, 40, 50]
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 100])
-def test_a_curve_of_any_length(tmp_path: Path, epochs: int) -> None:
-    values = list(np.linspace(4, 2, epochs))
-    save_curve(values, values, tmp_path / "curve.png", {"uniform": 4.0, "PNG": 3.95})
-    pixels = opened(tmp_path / "curve.png")
-    assert pixels.shape == (520, 900, 3)
-    assert (pixels == 255).all(axis=-1).mean() > 0.8
-
-
-def test_reconstructions_stand_below_their_originals(tmp_path: Path) -> None:
-    originals = np.arange(3 * 4, dtype="int32").reshape(3, 2, 2, 1)
-    save_reconstructions(originals, 15 - originals, 16, tmp_path / "r.png", columns=2, scale=4)
-    pixels = opened(tmp_path / "r.png")
-    pair = 2 * 8 + GAP
-    assert pixels.shape == (2 * pair + 8 * GAP, 2 * (8 + GAP) + GAP, 3)
-    for index, (y, x) in enumerate([(0, 0), (0, 1), (1, 0)]):
-        top, left = GAP + y * (pair + 6 * GAP), GAP + x * (8 + GAP)
-        for (row, column), value in np.ndenumerate(originals[index, ..., 0]):
-            assert tuple(pixels[top + 4 * row, left + 4 * column]) == (value * 17,) * 3
-            assert tuple(pixels[top + 8 + GAP + 4 * row, left + 4 * column]) == (255 - value * 17,) * 3
-        assert tuple(pixels[top + 8 + 1, left]) == BACKDROP
-    with pytest.raises(ValueError, match="expected one shape"):
-        save_reconstructions(originals, originals[:2], 16, tmp_path / "r.png")
-
-
-def test_bars_of_a_codebook_are_as_high_as_codes_are_used(tmp_path: Path) -> None:
-    codes = np.array([2] * 6 + [0] * 2 + [3] * 2)  # 60, 20, 20 and 0 per cent
-    save_codebook_usage(codes, 4, tmp_path / "usage.png")
-    pixels = opened(tmp_path / "usage.png")
-    assert pixels.shape == (520, 900, 3)
-    middle = [round(LEFT + (index + 0.3) / 4 * (900 - LEFT - RIGHT)) for index in range(4)]
-    heights = [(pixels[:, x] == STRONG).all(axis=-1).sum() for x in middle]
-    assert heights[0] == pytest.approx(520 - TOP - BOTTOM, abs=12)  # a dashed line crosses it
-    assert heights[1] == heights[2] == pytest.approx(heights[0] / 3, abs=12)
-    assert heights[3] == 0
-    for wrong in (np.array([4]), np.array([], int), np.array([0.5])):
-        with pytest.raises(ValueError, match=r"expected codes in \[0, 3\]"):
-            save_codebook_usage(wrong, 4, tmp_path / "usage.png")
-
-
-def test_a_curve_needs_epochs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        save_curve([], [], tmp_path / "curve.png")
 
 
 # Files ------------------------------------------------------------------------------------------

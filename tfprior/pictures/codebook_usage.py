@@ -1,10 +1,27 @@
 """How often each code of a codebook is used."""
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfprior.pictures.chart import ACCENT, STRONG, Chart, count_ticks, nice_ticks
+from tfprior.pictures.sheets import save_png
+from tfprior.pictures.style import (
+    ACCENT,
+    STRONG,
+    Label,
+    count_ticks,
+    draw_baseline,
+    label_ends,
+    new_chart,
+    picture_of,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BARS = 128  # codes, more of which are drawn as one surface
 
 
 def save_codebook_usage(
@@ -21,23 +38,31 @@ def save_codebook_usage(
     Raises:
         ValueError: for anything but such numbers.
     """
-    if not codes.size or not np.issubdtype(codes.dtype, np.integer) or codes.max() >= codebook_size:
+    countable = codes.size and np.issubdtype(codes.dtype, np.integer)
+    if not countable or codes.min() < 0 or codes.max() >= codebook_size:
         raise ValueError(
             f"Got {codes.dtype} of shape {codes.shape} to count; expected codes in [0, {codebook_size - 1}], "
             "at least one."
         )
     shares = np.sort(np.bincount(codes.ravel(), minlength=codebook_size))[::-1] / codes.size
+    save_png(picture_of(usage(shares, title)), path)
+
+
+@styled()
+def usage(shares: np.ndarray, title: str) -> "Figure":
+    size = len(shares)
     used = shares[shares > 0]
     perplexity = np.exp(-(used * np.log(used)).sum())
-    chart = Chart(0.5, codebook_size + 0.5, nice_ticks(0, 100 * shares[0]))
-    chart.axes(title, "code, the most used first", count_ticks(codebook_size))
-    chart.text(chart.left - 10, chart.top - 16, "%", "rm")
-    gap = 1 if codebook_size <= 128 else 0
-    for number, share in enumerate(100 * used, 1):
-        chart.bar(chart.x(number - 0.5) + gap, chart.x(number + 0.5) - gap, chart.y(share), STRONG)
-    even = 100 / codebook_size
-    chart.dashes(chart.y(even), ACCENT)
-    chart.text(chart.right, chart.y(even) - 9, f"uniform  {even:.2g} %", "rm", 13, ACCENT)
-    words = f"{len(used)} of {codebook_size} used · perplexity {perplexity:.1f}"
-    chart.text(chart.right, 26, words, "rm")
-    chart.save(path)
+    note = f"{len(used)} of {size} used · perplexity {perplexity:.1f}"
+    figure, axes = new_chart(title, note, "code, the most used first")
+    if size <= BARS:
+        axes.bar(np.arange(1, size + 1), 100 * shares, 0.96, color=STRONG)
+    else:
+        axes.stairs(100 * shares, np.arange(size + 1) + 0.5, fill=True, color=STRONG, linewidth=0)
+    axes.set_xlim(0.5, size + 0.5)
+    axes.set_xticks(count_ticks(size))
+    axes.yaxis.set_major_formatter("{x:g} %")
+    even = 100 / size
+    draw_baseline(axes, even)
+    label_ends(figure, axes, [Label(even, f"uniform  {even:.2g} %", ACCENT)])
+    return figure

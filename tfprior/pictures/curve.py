@@ -3,8 +3,29 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from tfprior.pictures.chart import ACCENT, PALE, STRONG, Chart, Color, count_ticks, nice_ticks
+import numpy as np
+
+from tfprior.pictures.sheets import save_png
+from tfprior.pictures.style import (
+    ACCENT,
+    PALE,
+    STRONG,
+    Label,
+    count_ticks,
+    draw_baseline,
+    label_ends,
+    new_chart,
+    picture_of,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS = 30  # epochs, more of which are a line without a dot on each
 
 
 def save_curve(
@@ -16,6 +37,8 @@ def save_curve(
 ) -> None:
     """Draws bits per dimension of every epoch (1, 2, …), with the baselines as dashed lines.
 
+    The best epoch has a ring. Epochs that are not finite leave a gap, such baselines are left out.
+
     Raises:
         ValueError: for no epochs, or lines of different lengths.
     """
@@ -24,36 +47,48 @@ def save_curve(
             f"Got {len(train)} training and {len(validation)} validation values; expected as many of both, "
             "and at least one."
         )
-    lines = {**(baselines or {})}
-    values = [value for value in (*train, *validation, *lines.values()) if math.isfinite(value)] or [1.0]
-    chart = Chart(1, len(train), nice_ticks(min(values), max(values)))
-    chart.axes(title, "epoch", count_ticks(len(train)))
-    draw_series(chart, train, PALE, 2)
-    draw_series(chart, validation, STRONG, 2.6)
-    draw_baselines(chart, lines)
-    for x, color, words in (
-        (chart.right - 330, PALE, "training"),
-        (chart.right - 218, STRONG, f"validation (best {min(validation):.3f})"),
-    ):
-        chart.line([(x, 26), (x + 26, 26)], color, 3)
-        chart.text(x + 34, 26, words, "lm")
-    chart.save(path)
+    save_png(picture_of(curve(train, validation, baselines or {}, title)), path)
 
 
-def draw_series(chart: Chart, values: Sequence[float], color: Color, width: float) -> None:
-    points = [(chart.x(epoch), chart.y(bits)) for epoch, bits in enumerate(values, 1) if math.isfinite(bits)]
-    if len(points) > 1:
-        chart.line(points, color, width)
-    if len(values) <= 30:
-        for point in points:
-            chart.dot(*point, color)
-
-
-def draw_baselines(chart: Chart, baselines: Mapping[str, float]) -> None:
-    labelled: list[float] = []
+@styled()
+def curve(
+    train: Sequence[float], validation: Sequence[float], baselines: Mapping[str, float], title: str
+) -> "Figure":
+    finite = [(value, epoch) for epoch, value in enumerate(validation, 1) if math.isfinite(value)]
+    least, best = min(finite, default=(math.nan, 0))
+    note = f"best validation {least:.3f} in epoch {best}" if finite else "no finite validation"
+    figure, axes = new_chart(title, note, "epoch")
+    labels = [
+        *draw_series(axes, "training", train, PALE, 1.8),
+        *draw_series(axes, "validation", validation, STRONG, 2.2),
+    ]
+    axes.scatter(
+        [best], [least], s=64, color="white", edgecolors=STRONG, linewidths=2, clip_on=False, zorder=4
+    )
     for name, bits in baselines.items():
-        y = chart.y(bits)
-        chart.dashes(y, ACCENT)
-        close = any(abs(y - other) < 18 for other in labelled)
-        labelled.append(y)
-        chart.text(chart.right, y + (9 if close else -9), f"{name}  {bits:.2f}", "rm", 13, ACCENT)
+        if not math.isfinite(bits):
+            continue
+        draw_baseline(axes, bits)
+        labels.append(Label(bits, f"{name}  {bits:.2f}", ACCENT))
+    axes.set_xlim((1, len(train)) if len(train) > 1 else (0.5, 1.5))
+    axes.set_xticks(count_ticks(len(train)))
+    label_ends(figure, axes, labels)
+    return figure
+
+
+def draw_series(axes: "Axes", name: str, values: Sequence[float], color: str, width: float) -> list[Label]:
+    """Draws the values of epochs 1, 2, …; gives the label of the last one, if any is finite."""
+    heights = np.where(np.isfinite(values), values, np.nan)
+    marker = "o" if len(values) <= DOTS else ""
+    axes.plot(
+        range(1, len(values) + 1),
+        heights,
+        color=color,
+        linewidth=width,
+        marker=marker,
+        markersize=4.4,
+        clip_on=False,
+        zorder=3,
+    )
+    finite = heights[np.isfinite(heights)]
+    return [Label(last, f"{name}  {values[-1]:.3f}", color) for last in finite[-1:]]

@@ -66,9 +66,9 @@ def save_completions(
     path: str | os.PathLike[str],
     scale: int | None = None,
 ) -> None:
-    """Draws a row for each original (N, H, W, C): what was given, completions (N, K, H, W, C), the original.
+    """Draws a row for each original (N, H, W, C): what was known, completions (N, K, H, W, C), the original.
 
-    `mask` (H, W) is True where a pixel was hidden; there the given picture is tinted.
+    `mask` (H, W) is True where a pixel was hidden; there what was known is tinted.
 
     Raises:
         ValueError: for anything but integer grids, or shapes that do not belong together.
@@ -83,12 +83,12 @@ def save_completions(
             f"Got originals {originals.shape}, completions {completions.shape} and a mask {mask.shape}; "
             "expected (N, H, W, C), (N, K, H, W, C) and (H, W)."
         )
-    whole = to_rgb(originals, num_levels)
-    given = np.where(mask[..., None], np.asarray(HIDDEN, "uint8"), whole)
+    complete = to_rgb(originals, num_levels)
+    known = np.where(mask[..., None], np.asarray(HIDDEN, "uint8"), complete)
     groups = [
-        ("given", enlarge(given, scale)[:, None]),
+        ("known", enlarge(known, scale)[:, None]),
         ("completions", np.stack([enlarge(to_rgb(one, num_levels), scale) for one in completions], 0)),
-        ("original", enlarge(whole, scale)[:, None]),
+        ("original", enlarge(complete, scale)[:, None]),
     ]
     height, width = groups[0][1].shape[2:4]
     header, between = 26, 5 * GAP
