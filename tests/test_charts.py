@@ -292,11 +292,21 @@ def test_only_charts_import_matplotlib() -> None:
     assert printed(f"import {names}; print('matplotlib' in sys.modules)") == ("False", "")
 
 
-def test_charts_are_silent_and_leave_pyplot_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        "save_curve([1.0], [1.0], path)",
+        "save_heat_maps(np.zeros((1, 2, 2, 1), int), np.zeros((1, 2, 2)), 4, path)",
+    ],
+)
+def test_charts_are_silent_and_leave_pyplot_alone(tmp_path: Path, drawing: str) -> None:
+    function = drawing.split("(")[0]  # alone: each may be the first to import matplotlib
     code = f"""
 import sys
-from tfprior.pictures import save_curve
-save_curve([1.0], [1.0], {str(tmp_path / "curve.png")!r})
+import numpy as np
+from tfprior.pictures import {function}
+path = {str(tmp_path / "picture.png")!r}
+{drawing}
 print("matplotlib.pyplot" in sys.modules)
 """
     nowhere = str(tmp_path / "file" / "cache")  # cannot be made: matplotlib has no place for its fonts

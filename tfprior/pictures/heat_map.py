@@ -5,16 +5,18 @@ Shapes: N images · H W C.
 
 import os
 
-import matplotlib
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from tfprior.pictures.sheets import BACKDROP, check_grids, enlarge, lay_out_pairs, save_png, to_rgb
-from tfprior.pictures.style import ROUND_STEPS, picture_of, styled
+from tfprior.pictures.style import ROUND_STEPS, picture_of, quiet, styled
+
+with quiet():
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 # Dark is likely, bright surprises, in even steps of lightness; without the black of many images' backgrounds.
 COLORS = ListedColormap(matplotlib.colormaps["magma"](np.arange(16, 256)))
