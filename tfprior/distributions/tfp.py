@@ -5,8 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfprior.distributions.base import OutputDistribution, Tensor
-
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
         f"to_tfp needs the TensorFlow backend, and Keras runs on {keras.backend.backend()}: set "
@@ -23,7 +21,7 @@ except ImportError as error:
     ) from error
 
 
-def independent_categoricals(logits: Tensor) -> tfd.Distribution:
+def independent_categoricals(logits: Any) -> tfd.Distribution:
     """Of logits (…, C, K): batch shape (…), event shape (C,)."""
     return tfd.Independent(tfd.Categorical(logits), reinterpreted_batch_ndims=1)
 
@@ -39,8 +37,8 @@ class Pixel(tfd.Distribution):
 
     def __init__(
         self,
-        distribution: OutputDistribution,
-        params: Tensor,
+        distribution: Any,
+        params: Any,
         validate_args: bool = False,
         allow_nan_stats: bool = True,
         name: str = "Pixel",

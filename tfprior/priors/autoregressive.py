@@ -86,7 +86,9 @@ class AutoregressivePrior(Prior, ImageModel):
         """Takes in `previous` (B, C), the value at `position` − 1; ignored where `position` (B,) is 0."""
 
     @abc.abstractmethod
-    def params_at(self, state: State, position: Tensor, current: Tensor | None = None) -> tuple[Tensor, State]:
+    def params_at(
+        self, state: State, position: Tensor, current: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Parameters (B, P) at `position`, after `advance`; see `step` for `current`."""
 
     def step(

@@ -207,7 +207,9 @@ class RasterPrior(AutoregressivePrior):
             "pixel": {"caches": caches, "previous": seen},
         }
 
-    def params_at(self, state: State, position: Tensor, current: Tensor | None = None) -> tuple[Tensor, State]:
+    def params_at(
+        self, state: State, position: Tensor, current: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
         position = ops.cast(position, "int32")
         caches, previous = state["pixel"]["caches"], state["pixel"]["previous"]
