@@ -3,8 +3,10 @@
 Most graphs run without XLA, which takes seconds to compile each and changes none of what is checked here.
 """
 
+import contextlib
 import math
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +20,9 @@ import numpy as np
 import pytest
 from catalogue import GREY, PRIORS, Entry, condition_of, features, integers, prior, randomise, values_of
 
+from tfprior.compression import batches as batches_module
 from tfprior.compression import compress, container, decompress, read_header
+from tfprior.compression.batches import Contents, code_batches
 from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.environment import Environment
 from tfprior.distributions import Categorical, DiscretizedLogistic, Gaussian
@@ -28,7 +32,7 @@ from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
 COUNT = 5
-"""Images: two batches of three, the last one filled up."""
+"""Images: two batches of four, the last one filled up."""
 
 
 def bits_of(model: Any, values: np.ndarray, condition: np.ndarray | None) -> float:
@@ -227,7 +231,7 @@ def test_other_files_are_named(grey: Prior, file: bytes, change: Any, message: s
 def changed(file: bytes, **changes: Any) -> bytes:
     """The file with other entries of its header, and a checksum that fits."""
     header, words = container.read(file)
-    return container.written(header._replace(**changes), words)
+    return container.file_of(header._replace(**changes), words)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +265,7 @@ def test_other_words_are_noticed(grey: Prior, file: bytes) -> None:
     header, words = container.read(file)
     for others in (words[4:], words[:4] + words[8:], bytes(len(words)), b"\xff" * len(words)):
         with pytest.raises(ValueError, match="do not come out as they went in"):
-            decompress(grey, container.written(header, others))
+            decompress(grey, container.file_of(header, others))
 
 
 def test_other_weights_and_other_architectures_are_named(grey: Prior, file: bytes) -> None:
@@ -391,3 +395,40 @@ def test_strange_environments_have_a_name() -> None:
 def test_features_are_not_images(grey: Prior) -> None:
     with pytest.raises(ValueError, match="expected integers"):
         compress(grey, features(2, *GREY))
+
+
+def test_decoding_stops_when_the_words_are_used_up() -> None:
+    table = np.full((1000, 4), 0.25)
+    encoder = Encoder()
+    encoder(table, np.zeros(1000, "int32"))
+    decoder = Decoder(encoder.data())
+    np.testing.assert_array_equal(decoder(table), 0)
+    with pytest.raises(UndecodableError, match="used up before the values that they are said to hold"):
+        decoder(table)
+
+
+def test_a_file_of_more_images_than_its_words_hold_is_refused_at_once(
+    grey: Prior, file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    code = batches_module.code_images
+    monkeypatch.setattr(
+        batches_module, "code_images", lambda *arguments: batches.append(1) or code(*arguments)
+    )
+    with pytest.raises(ValueError, match="do not come out as they went in"):
+        decompress(grey, changed(file, num_images=100_000))
+    assert len(batches) < 10
+
+
+def test_an_interruption_that_a_callback_swallowed_still_stops(grey: Prior) -> None:
+    class Deaf(Encoder):
+        def __call__(self, *arguments: Any) -> np.ndarray:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            return super().__call__(*arguments)
+
+    before = signal.getsignal(signal.SIGINT)
+    values = values_of(grey, COUNT)
+    with pytest.raises(KeyboardInterrupt):
+        code_batches(grey, Deaf(), Contents(values, None), None, COUNT, COUNT, None)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -39,8 +39,8 @@ def in_batches(
     Raises:
         ValueError: for no rows, or a batch size below 1.
     """
-    given = [None if part is None else ops.convert_to_numpy(part) for part in arrays]
-    count = next(len(part) for part in given if part is not None)
+    arrays = [None if part is None else ops.convert_to_numpy(part) for part in arrays]
+    count = next(len(part) for part in arrays if part is not None)
     if not count or batch_size < 1:
         raise ValueError(f"Got {count} examples and batch_size={batch_size}; expected at least one of each.")
     size = min(batch_size, count)
@@ -48,7 +48,7 @@ def in_batches(
     run, results = compiled(function, model, jit_compile=False), []
     for first in range(0, count, size):
         rows = np.arange(first, first + size) % count
-        made = keras.tree.map_structure(ops.convert_to_numpy, run(*(_rows(part, rows) for part in given)))
+        made = keras.tree.map_structure(ops.convert_to_numpy, run(*(_rows(part, rows) for part in arrays)))
         results.append(keras.tree.map_structure(lambda part, last=count - first: part[:last], made))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
 

@@ -171,12 +171,12 @@ class Generator(ImageModel):
         seeds = np.random.SeedSequence(seed).generate_state(len(self.priors))
         codes: list[np.ndarray] = []
         for index, prior in enumerate(self.priors):
-            given = self.condition_of(codes, condition)
+            its_condition = self.condition_of(codes, condition)
             known: dict[str, Any] = observed[index] if observed else {}
             its_own = {**options, **known, "seed": int(seeds[index])}
             if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
                 its_own["top_k"] = np.minimum(options["top_k"], prior.num_levels)
-            codes.append(sampling.sample(prior, num_samples, given, **its_own))
+            codes.append(sampling.sample(prior, num_samples, its_condition, **its_own))
         return self.tokenizer.codes_of(codes)
 
     def get_config(self) -> dict[str, Any]:

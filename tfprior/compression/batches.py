@@ -6,6 +6,7 @@ import numpy as np
 
 from tfprior.compression.coder import Coder
 from tfprior.compression.images import code_images, num_ticks
+from tfprior.compression.interruption import interruptible
 from tfprior.image_model import ImageModel
 from tfprior.progress import progress_bar
 
@@ -41,7 +42,13 @@ def code_batches(
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     ticks = -(-count // batch_size) * num_ticks(model)
-    with progress_bar(description or "", ticks, shown=description is not None) as tick:
+    bar = progress_bar(description or "", ticks, shown=description is not None)
+    with interruptible() as check, bar as move:
+
+        def tick() -> None:
+            check()
+            move()
+
         for first in range(0, count, batch_size):
             rows = slice(first, min(first + batch_size, count))
             size = rows.stop - first

@@ -13,6 +13,8 @@ import numpy as np
 
 MOST_LEVELS = 2**16
 LEAST_PROBABILITY = 2.0**-24
+SLACK = 64
+"""Bits by which an encoder's last words may fall short of what they hold."""
 
 
 class UndecodableError(ValueError):
@@ -61,13 +63,20 @@ class Decoder:
 
     def __init__(self, data: bytes) -> None:
         queue, self._family = _constriction()
+        self._bits_left = 8.0 * len(data) + SLACK
         self._range = queue.RangeDecoder(np.frombuffer(data, "<u4").astype("uint32"))
 
     def __call__(self, probabilities: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
         try:
-            return np.asarray(self._range.decode(self._family, _checked(probabilities)))
+            values = np.asarray(self._range.decode(self._family, _checked(probabilities)))
         except AssertionError as error:  # how constriction says so
             raise UndecodableError(str(error)) from error
+        # At the end of its data a range decoder goes on, and gives values that nobody encoded.
+        of_values = probabilities[np.arange(len(values)), values] + 2 * LEAST_PROBABILITY
+        self._bits_left += float(np.log2(np.minimum(of_values, 1.0), dtype="float64").sum())
+        if self._bits_left < 0:
+            raise UndecodableError("The data are used up before the values that they are said to hold.")
+        return values
 
     def is_exhausted(self) -> bool:
         """False where data are certainly left."""

@@ -42,7 +42,7 @@ class Header(NamedTuple):
     environment: Environment
 
 
-def written(header: Header, words: bytes) -> bytes:
+def file_of(header: Header, words: bytes) -> bytes:
     """The whole file."""
     *fields, environment = header
     rest = CHECKED.pack(len(words) // WORD, *fields, environment.packed()) + words

@@ -11,7 +11,7 @@ from keras import ops
 from tfprior.compression import digests
 from tfprior.compression.batches import Contents, code_batches
 from tfprior.compression.coder import Decoder, Encoder, UndecodableError
-from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, read, written
+from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, file_of, read
 from tfprior.compression.environment import Environment
 from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
 from tfprior.image_model import ImageModel
@@ -50,22 +50,22 @@ def compress(
         raise ValueError(f"Got {len(images)} images; expected one at least, {MOST_IMAGES:,} at most.")
     if not isinstance(batch_size, int) or not 1 <= batch_size <= MOST_IN_A_BATCH:
         raise ValueError(f"batch_size={batch_size!r}; expected an integer in [1, {MOST_IN_A_BATCH}].")
-    labels, given = (condition, None) if model.num_classes is not None else (None, condition)
+    labels, vectors = (condition, None) if model.num_classes is not None else (None, condition)
     num_batches = -(-len(images) // batch_size)
     even = min(rounded(-(-len(images) // num_batches)), MOST_IN_A_BATCH)  # little is filled up
     encoder, contents = Encoder(), Contents(images, labels)
     shown = "compressing" if progress else None
-    code_batches(model, encoder, contents, _floats(given), len(images), even, shown)
+    code_batches(model, encoder, contents, _floats(vectors), len(images), even, shown)
     header = Header(
         len(images),
         even,
         digests.of_architecture(model),
         digests.of_weights(model),
-        digests.of_condition(given),
+        digests.of_condition(vectors),
         digests.of_images(images, labels),
         Environment.here(),
     )
-    return written(header, encoder.data())
+    return file_of(header, encoder.data())
 
 
 def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: bool = False) -> Contents:

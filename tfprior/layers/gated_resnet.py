@@ -69,14 +69,14 @@ class GatedResNet(keras.layers.Layer):
         self.dropout = dropout
         self.weight_norm = weight_norm
 
-        given = {"weight_norm": weight_norm, "dtype": self.dtype_policy}
+        shared = {"weight_norm": weight_norm, "dtype": self.dtype_policy}
         size = (2, 3) if direction == "down" else (2, 2)
-        self.conv = ShiftedConv2D(filters, size, direction, name=f"{self.name}_conv", **given)
+        self.conv = ShiftedConv2D(filters, size, direction, name=f"{self.name}_conv", **shared)
         self.gates = ShiftedConv2D(
-            2 * filters, size, direction, init_scale=0.1, name=f"{self.name}_gates", **given
+            2 * filters, size, direction, init_scale=0.1, name=f"{self.name}_gates", **shared
         )
-        self.from_down = WeightNormDense(filters, **given) if takes_down else None
-        self.from_shortcut = WeightNormDense(filters, **given) if takes_shortcut else None
+        self.from_down = WeightNormDense(filters, **shared) if takes_down else None
+        self.from_shortcut = WeightNormDense(filters, **shared) if takes_shortcut else None
         self.from_condition = keras.layers.Dense(2 * filters, use_bias=False, dtype=self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
@@ -102,7 +102,7 @@ class GatedResNet(keras.layers.Layer):
         x, *others = inputs if isinstance(inputs, list | tuple) else [inputs]
         down = others.pop(0) if self.takes_down else None
         shortcut = others.pop(0) if self.takes_shortcut else None
-        down, shortcut = (None if given is None else Features.of(given) for given in (down, shortcut))
+        down, shortcut = (None if part is None else Features.of(part) for part in (down, shortcut))
         links = self.links(down, others[0] if others else None, over_image)
         return self.run(Features.of(x), shortcut, joined(over_image, links), training).x
 
