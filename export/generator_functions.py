@@ -91,14 +91,14 @@ def _condition(generator: Generator, index: int, ports: ImagePorts) -> Function:
 
 def _encode(generator: Generator, ports: ImagePorts) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return ports.named(generator.tokenizer.codes(tensors["images"]))
+        return ports.named(generator.tokenizer.encode_batch(tensors["images"]))
 
     return Function("encode", call, (ports.images,), ports.codes)
 
 
 def _decode(generator: Generator, ports: ImagePorts) -> Function:
     def call(tensors: Tensors) -> Tensors:
-        return {"images": generator.tokenizer.expected(ports.codes_in(tensors))}
+        return {"images": generator.tokenizer.decode_batch(ports.codes_in(tensors))}
 
     return Function("decode", call, ports.codes, (ports.expected,))
 
@@ -112,7 +112,7 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
             drawn = cached(prior, tensors[noise.name], condition, options_of(tensors))
             codes.append(drawn.values)
             total = total + drawn.log_prob
-        images = generator.tokenizer.expected(generator.tokenizer.codes_of(codes))
+        images = generator.tokenizer.decode_batch(generator.tokenizer.codes_of(codes))
         return {"images": images, **ports.named(codes), "log_prob": total}
 
     nats = Port("log_prob", "float32", (), "nats of the codes, of the priors at temperature 1")

@@ -67,7 +67,7 @@ def golden_images(generator: Generator, codes: Any, condition: np.ndarray | None
         images = np.clip(np.rint(expected) + random.integers(-1, 2, expected.shape), 0, top).astype("int32")
         found = tokenizer.encode(images)
         nudged = [images + random.uniform(-0.01, 0.01, images.shape).astype("float32") for _ in range(3)]
-        codes_near = [tokenizer.codes(ops.convert_to_tensor(each)) for each in nudged]
+        codes_near = [tokenizer.encode_batch(ops.convert_to_tensor(each)) for each in nudged]
         if all(_same(tokenizer.grids_of(codes), tokenizer.grids_of(found)) for codes in codes_near):
             break
     else:

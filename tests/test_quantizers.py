@@ -19,7 +19,7 @@ from tfprior.quantizers import (
     ResidualVectorQuantizer,
     VectorQuantizer,
 )
-from tfprior.quantizers.vector import nearest_codes
+from tfprior.quantizers.nearest import nearest_codes
 from tfprior.tokenizers.usage import CodebookUsage
 
 BETA = 0.25

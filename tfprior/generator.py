@@ -134,7 +134,7 @@ class Generator(ImageModel):
 
     def _nats(self, images: Tensor, condition: Tensor | None) -> list[Tensor]:
         """log p of the pixels given their codes (B, H, W), then of the codes of each grid (B, h, w)."""
-        codes = self.tokenizer.codes(images)
+        codes = self.tokenizer.encode_batch(images)
         grids = self.tokenizer.grids_of(codes)
         return [
             self.tokenizer.distribution.log_prob(self.tokenizer.params(codes), images),

@@ -21,7 +21,7 @@ def check_grid_shape(grid_shape: Any) -> GridShape:
 def check_sizes(name: str, **sizes: int) -> None:
     """Raises ValueError unless every size is a positive integer."""
     for size, value in sizes.items():
-        if not isinstance(value, int | np.integer) or value < 1:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} got {size}={value!r}; expected a positive integer.")
 
 

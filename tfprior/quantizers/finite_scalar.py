@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.quantizers.base import Quantized, Quantizer, count_codes, straight_through
+from tfprior.quantizers.base import Quantized, Quantizer, count_codes
+from tfprior.quantizers.gradients import straight_through
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -26,7 +27,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     def __init__(self, levels: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not levels or any(not isinstance(level, int | np.integer) or level < 2 for level in levels):
+        if not isinstance(levels, list | tuple) or not levels or not all(map(_is_level_count, levels)):
             raise ValueError(
                 f"FiniteScalarQuantizer got levels={levels!r}; expected whole numbers of 2 or more, for "
                 "example (8, 5, 5, 5)."
@@ -49,7 +50,7 @@ class FiniteScalarQuantizer(Quantizer):
         shift = np.arctanh(self._offset / self._reach)
         self._shift = np.where(sizes == 2, 0, shift).astype("float32")
 
-    def call(self, inputs: Any, training: bool = False) -> Quantized:
+    def choose(self, inputs: Any, training: bool) -> Quantized:
         bounded, digits = self._digits(inputs)
         rounded = ops.cast(digits - self._middles, "float32")
         quantized = straight_through(bounded, rounded) / ops.cast(self._middles, "float32")
@@ -61,7 +62,7 @@ class FiniteScalarQuantizer(Quantizer):
             {"counts": count_codes(codes, self.codebook_size)},
         )
 
-    def encode(self, inputs: Any) -> Any:
+    def codes_of(self, inputs: Any) -> Any:
         return ops.sum(self._digits(inputs)[1] * self._places, axis=-1, keepdims=True)
 
     def _digits(self, inputs: Any) -> tuple[Any, Any]:
@@ -70,10 +71,14 @@ class FiniteScalarQuantizer(Quantizer):
         digits = ops.cast(ops.round(bounded), "int32") + self._middles
         return bounded, ops.clip(digits, 0, np.array(self.levels, "int32") - 1)
 
-    def decode(self, codes: Any) -> Any:
+    def vectors_of(self, codes: Any) -> Any:
         digits = codes // self._places % np.array(self.levels, "int32")  # (…, D)
         values = ops.cast(digits - self._middles, "float32") / self._middles.astype("float32")
         return ops.cast(values, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels}
+
+
+def _is_level_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 2

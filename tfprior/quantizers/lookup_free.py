@@ -6,7 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.quantizers.base import Quantized, Quantizer, count_codes, straight_through
+from tfprior.quantizers.base import Quantized, Quantizer, count_codes
+from tfprior.quantizers.gradients import straight_through
+from tfprior.quantizers.losses import check_loss_options, entropy_of_bits
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -33,14 +35,15 @@ class LookupFreeQuantizer(Quantizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(num_bits, int | np.integer) or not 1 <= num_bits <= 24:
+        whole = isinstance(num_bits, int | np.integer) and not isinstance(num_bits, bool)
+        if not whole or not 1 <= num_bits <= 24:
             raise ValueError(f"LookupFreeQuantizer got num_bits={num_bits!r}; expected a number in [1, 24].")
-        if not (commitment_weight >= 0 and entropy_weight >= 0 and entropy_temperature > 0):
-            raise ValueError(
-                f"LookupFreeQuantizer got commitment_weight={commitment_weight}, "
-                f"entropy_weight={entropy_weight}, entropy_temperature={entropy_temperature}; expected "
-                "weights of 0 or more and a positive temperature."
-            )
+        check_loss_options(
+            "LookupFreeQuantizer",
+            commitment_weight=commitment_weight,
+            entropy_weight=entropy_weight,
+            entropy_temperature=entropy_temperature,
+        )
         self.num_bits = self.code_dim = int(num_bits)
         self.codebook_size = 2**self.num_bits
         self.commitment_weight = commitment_weight
@@ -48,14 +51,15 @@ class LookupFreeQuantizer(Quantizer):
         self.entropy_temperature = entropy_temperature
         self._places = 2 ** np.arange(self.num_bits, dtype="int32")
 
-    def call(self, inputs: Any, training: bool = False) -> Quantized:
+    def choose(self, inputs: Any, training: bool) -> Quantized:
         x = ops.cast(inputs, "float32")
         bits = ops.cast(x > 0, "int32")
         signs = ops.cast(2 * bits - 1, "float32")
-        codes = self.encode(inputs)
+        codes = self.codes_of(inputs)
         loss = self.commitment_weight * ops.mean(ops.square(x - signs))
         if self.entropy_weight:
-            loss = loss + self.entropy_weight * self._entropy_loss(ops.reshape(x, (-1, self.num_bits)))
+            logits = 4 * ops.reshape(x, (-1, self.num_bits)) / self.entropy_temperature
+            loss = loss + self.entropy_weight * entropy_of_bits(logits)
         return Quantized(
             ops.cast(straight_through(x, signs), self.compute_dtype),
             codes,
@@ -63,19 +67,11 @@ class LookupFreeQuantizer(Quantizer):
             {"counts": count_codes(codes, self.codebook_size)},
         )
 
-    def encode(self, inputs: Any) -> Any:
+    def codes_of(self, inputs: Any) -> Any:
         return ops.sum(ops.cast(inputs > 0, "int32") * self._places, axis=-1, keepdims=True)
 
-    def decode(self, codes: Any) -> Any:
+    def vectors_of(self, codes: Any) -> Any:
         return ops.cast(2 * (codes // self._places % 2) - 1, self.compute_dtype)
-
-    def _entropy_loss(self, flat: Any) -> Any:
-        logits = 4 * flat / self.entropy_temperature
-        on = ops.sigmoid(logits)
-        of_each = on * ops.softplus(-logits) + (1 - on) * ops.softplus(logits)
-        mean = ops.clip(ops.mean(on, axis=0), 1e-6, 1 - 1e-6)
-        of_mean = -mean * ops.log(mean) - (1 - mean) * ops.log(1 - mean)
-        return ops.sum(ops.mean(of_each, axis=0) - of_mean)
 
     def get_config(self) -> dict[str, Any]:
         return {

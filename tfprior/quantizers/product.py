@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from tfprior.quantizers.base import Quantized, Quantizer
-from tfprior.quantizers.several import SeveralQuantizers
+from tfprior.quantizers.composite import CompositeQuantizer
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class ProductQuantizer(SeveralQuantizers):
+class ProductQuantizer(CompositeQuantizer):
     """Cuts a vector into parts, one for each quantizer: (…, ΣD) → (…, ΣD), the codes of all side by side.
 
     Args:
@@ -28,26 +28,28 @@ class ProductQuantizer(SeveralQuantizers):
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         super().build(input_shape)
-        self.build_each([(*input_shape[:-1], each.code_dim) for each in self.quantizers])
+        self.build_parts([(*input_shape[:-1], each.code_dim) for each in self.quantizers])
 
-    def call(self, inputs: Any, training: bool = False) -> Quantized:
-        pairs = zip(self.quantizers, self._parts(inputs), strict=True)
-        parts = [quantizer(part, training=training) for quantizer, part in pairs]
-        return self.joined(ops.concatenate([part.quantized for part in parts], axis=-1), parts)
+    def choose(self, inputs: Any, training: bool) -> Quantized:
+        pairs = zip(self.quantizers, self._split_vectors(inputs), strict=True)
+        results = [quantizer(part, training=training) for quantizer, part in pairs]
+        return self.join(ops.concatenate([result.quantized for result in results], axis=-1), results)
 
-    def encode(self, inputs: Any) -> Any:
-        pairs = zip(self.quantizers, self._parts(inputs), strict=True)
-        return ops.concatenate([quantizer.encode(part) for quantizer, part in pairs], axis=-1)
+    def codes_of(self, inputs: Any) -> Any:
+        pairs = zip(self.quantizers, self._split_vectors(inputs), strict=True)
+        return ops.concatenate([quantizer.codes_of(part) for quantizer, part in pairs], axis=-1)
 
-    def decode(self, codes: Any) -> Any:
-        pairs = zip(self.quantizers, self.codes_of_each(codes), strict=True)
-        return ops.concatenate([quantizer.decode(part) for quantizer, part in pairs], axis=-1)
+    def vectors_of(self, codes: Any) -> Any:
+        pairs = zip(self.quantizers, self.split_codes(codes), strict=True)
+        return ops.concatenate([quantizer.vectors_of(part) for quantizer, part in pairs], axis=-1)
 
-    def initialize(self, inputs: Any) -> None:
-        for quantizer, part in zip(self.quantizers, self._parts(inputs), strict=True):
-            quantizer.initialize(part)
+    def start_from(self, inputs: Any) -> None:
+        for quantizer, part in zip(self.quantizers, self._split_vectors(inputs), strict=True):
+            if quantizer.needs_initialization:
+                quantizer.initialize(part)
 
-    def _parts(self, inputs: Any) -> list[Any]:
+    def _split_vectors(self, inputs: Any) -> list[Any]:
+        """Vectors (…, ΣD) → the part of each quantizer (…, D)."""
         if len(self.quantizers) == 1:
             return [inputs]
         ends = np.cumsum([each.code_dim for each in self.quantizers])[:-1]

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfprior.quantizers.base import Quantized, Quantizer, straight_through
-from tfprior.quantizers.several import SeveralQuantizers
+from tfprior.quantizers.base import Quantized, Quantizer
+from tfprior.quantizers.composite import CompositeQuantizer
+from tfprior.quantizers.gradients import straight_through
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class ResidualVectorQuantizer(SeveralQuantizers):
+class ResidualVectorQuantizer(CompositeQuantizer):
     """Each quantizer takes what those before left over; the vector is the sum: (…, D) → (…, D).
 
     Gradients pass to the inputs unchanged, and every quantizer's loss pulls at its own remainder.
@@ -35,31 +36,35 @@ class ResidualVectorQuantizer(SeveralQuantizers):
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         super().build(input_shape)
-        self.build_each([input_shape] * len(self.quantizers))
+        self.build_parts([input_shape] * len(self.quantizers))
 
-    def call(self, inputs: Any, training: bool = False) -> Quantized:
+    def choose(self, inputs: Any, training: bool) -> Quantized:
         x = ops.cast(inputs, "float32")
-        parts, total = [], ops.zeros_like(x)
+        results, total = [], ops.zeros_like(x)
         for quantizer in self.quantizers:
-            parts.append(quantizer(x - total, training=training))
-            total = total + ops.stop_gradient(ops.cast(quantizer.decode(parts[-1].codes), "float32"))
-        return self.joined(ops.cast(straight_through(x, total), self.compute_dtype), parts)
+            results.append(quantizer(x - total, training=training))
+            total = total + ops.stop_gradient(_vectors(quantizer, results[-1].codes))
+        return self.join(ops.cast(straight_through(x, total), self.compute_dtype), results)
 
-    def encode(self, inputs: Any) -> Any:
+    def codes_of(self, inputs: Any) -> Any:
         x = ops.cast(inputs, "float32")
         codes, total = [], ops.zeros_like(x)
         for quantizer in self.quantizers:
-            codes.append(quantizer.encode(x - total))
-            total = total + ops.cast(quantizer.decode(codes[-1]), "float32")
+            codes.append(quantizer.codes_of(x - total))
+            total = total + _vectors(quantizer, codes[-1])
         return ops.concatenate(codes, axis=-1)
 
-    def decode(self, codes: Any) -> Any:
-        pairs = zip(self.quantizers, self.codes_of_each(codes), strict=True)
-        total = sum(ops.cast(quantizer.decode(part), "float32") for quantizer, part in pairs)
-        return ops.cast(total, self.compute_dtype)
+    def vectors_of(self, codes: Any) -> Any:
+        pairs = zip(self.quantizers, self.split_codes(codes), strict=True)
+        return ops.cast(sum(_vectors(quantizer, part) for quantizer, part in pairs), self.compute_dtype)
 
-    def initialize(self, inputs: Any) -> None:
+    def start_from(self, inputs: Any) -> None:
         x = ops.cast(inputs, "float32")
         for quantizer in self.quantizers:
-            quantizer.initialize(x)
-            x = x - ops.cast(quantizer.decode(quantizer.encode(x)), "float32")
+            if quantizer.needs_initialization:
+                quantizer.initialize(x)
+            x = x - _vectors(quantizer, quantizer.codes_of(x))
+
+
+def _vectors(quantizer: Quantizer, codes: Any) -> Any:
+    return ops.cast(quantizer.vectors_of(codes), "float32")

@@ -10,29 +10,14 @@ import numpy as np
 from keras import ops
 
 from tfprior.inputs import check_sizes
-from tfprior.quantizers.base import Quantized, Quantizer, count_codes, rotated, straight_through
+from tfprior.quantizers.base import Quantized, Quantizer, count_codes, leading_axes
+from tfprior.quantizers.gradients import GRADIENTS
+from tfprior.quantizers.losses import check_loss_options, entropy_of_codes, is_number
+from tfprior.quantizers.nearest import nearest_codes, squared_distances
 
-GRADIENTS = {"straight_through": straight_through, "rotation": rotated}
 INITIALIZATIONS = ("kmeans", "data", "uniform")
 METRICS = ("euclidean", "cosine")
 TINY = np.finfo("float32").tiny
-
-
-def nearest_codes(vectors: Any, codebook: Any) -> Any:
-    """The number of the nearest code of each vector: (N, D) and (K, D) → (N,) int32.
-
-    ‖z‖² is the same for all codes, so the largest z·e − ‖e‖²/2 decides, in one product and N·K numbers. What
-    all codes have in common is taken off first, or it would cost the digits that tell them apart.
-    """
-    centre = ops.mean(codebook, axis=0)
-    vectors, codebook = vectors - centre, codebook - centre
-    halves = ops.sum(ops.square(codebook), axis=1, keepdims=True) / 2
-    ones = ops.ones_like(vectors[:, :1])
-    scores = ops.matmul(
-        ops.concatenate([vectors, ones], axis=1),
-        ops.transpose(ops.concatenate([codebook, -halves], axis=1)),
-    )
-    return ops.cast(ops.top_k(scores, 1, sorted=False)[1][:, 0], "int32")
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -47,8 +32,10 @@ class VectorQuantizer(Quantizer):
         commitment_weight: β, the weight of ‖z − sg(e)‖².
         metric: "cosine" compares and returns vectors of length one.
         gradient: "straight_through", or "rotation" (the rotation trick).
-        initialization: "kmeans" or "data" set the codebook from a first batch (`initialize`); "uniform"
-            draws it from ±1/K, for cosine codes in any direction.
+        initialization: "kmeans" or "data" set the codebook from vectors that `initialize` is given, which a
+            tokenizer does itself; without, the first training step sets it to vectors of its batch (on JAX
+            not where gradients move it: call `initialize`). "uniform" draws it from ±1/K, for cosine codes
+            in any direction.
         restart_below: a code restarts from a vector of the batch when the moving average of its use falls
             below this share of the mean; None never restarts.
         entropy_weight: weight of E[H(p(code | z))] − H(E[p(code | z)]) in nats, with p the softmax of −‖z −
@@ -77,24 +64,24 @@ class VectorQuantizer(Quantizer):
         check_sizes("VectorQuantizer", codebook_size=codebook_size, code_dim=code_dim)
         for name, value, known in (
             ("metric", metric, METRICS),
-            ("gradient", gradient, GRADIENTS),
+            ("gradient", gradient, tuple(GRADIENTS)),
             ("initialization", initialization, INITIALIZATIONS),
         ):
             if value not in known:
                 raise ValueError(f"VectorQuantizer got {name}={value!r}; expected one of {', '.join(known)}.")
         for name, share in (("decay", decay), ("restart_below", restart_below)):
-            if share is not None and not 0 < share < 1:
+            if share is not None and not (is_number(share) and 0 < share < 1):
                 raise ValueError(
-                    f"VectorQuantizer got {name}={share}; expected a number between 0 and 1, or None."
+                    f"VectorQuantizer got {name}={share!r}; expected a number between 0 and 1, or None."
                 )
-        if not (commitment_weight >= 0 and entropy_weight >= 0 and entropy_temperature > 0):
-            raise ValueError(
-                f"VectorQuantizer got commitment_weight={commitment_weight}, "
-                f"entropy_weight={entropy_weight}, entropy_temperature={entropy_temperature}; expected "
-                "weights of 0 or more and a positive temperature."
-            )
-        self.codebook_size = codebook_size
-        self.code_dim = code_dim
+        check_loss_options(
+            "VectorQuantizer",
+            commitment_weight=commitment_weight,
+            entropy_weight=entropy_weight,
+            entropy_temperature=entropy_temperature,
+        )
+        self.codebook_size = int(codebook_size)
+        self.code_dim = int(code_dim)
         self.decay = decay
         self.commitment_weight = commitment_weight
         self.metric = metric
@@ -103,7 +90,6 @@ class VectorQuantizer(Quantizer):
         self.restart_below = restart_below
         self.entropy_weight = entropy_weight
         self.entropy_temperature = entropy_temperature
-        self.needs_data = initialization != "uniform"
         self.seed_generator = keras.random.SeedGenerator()
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
@@ -127,16 +113,36 @@ class VectorQuantizer(Quantizer):
             autocast=False,
             name="counts",
         )
+        self._is_initialized = self.add_weight(
+            shape=(),
+            initializer="ones" if self.initialization == "uniform" else "zeros",
+            trainable=False,
+            dtype="bool",
+            name="is_initialized",
+        )
 
     @property
     def codebook(self) -> Any:
-        """The vectors that codes stand for: (K, D) float32."""
+        """The vectors that codes stand for: (K, D) float32.
+
+        Raises:
+            ValueError: before the quantizer is built.
+        """
+        if not self.built:
+            raise ValueError(
+                "VectorQuantizer has no codebook before it is built; call it on vectors "
+                f"(batch, …, {self.code_dim}), or initialize it from some."
+            )
         return self._normalized(ops.convert_to_tensor(self._codebook))
 
-    def call(self, inputs: Any, training: bool = False) -> Quantized:
-        vectors = self._normalized(ops.cast(inputs, "float32"))
-        flat = ops.reshape(vectors, (-1, self.code_dim))  # (N, D)
-        codebook = self.codebook
+    @property
+    def needs_initialization(self) -> bool:
+        if not self.built:
+            return self.trainable and self.initialization != "uniform"
+        return self.trainable and not bool(ops.convert_to_numpy(self._is_initialized))
+
+    def choose(self, inputs: Any, training: bool) -> Quantized:
+        flat, codebook = self._flat(inputs), self.codebook  # (N, D) and (K, D)
         codes = nearest_codes(ops.stop_gradient(flat), ops.stop_gradient(codebook))
         chosen = ops.take(codebook, codes, axis=0)
 
@@ -145,33 +151,34 @@ class VectorQuantizer(Quantizer):
         if self.decay is None:
             loss = loss + ops.mean(ops.square(ops.stop_gradient(flat) - chosen))
         if self.entropy_weight:
-            loss = loss + self.entropy_weight * self._entropy_loss(flat, codebook)
+            logits = -squared_distances(flat, codebook) / self.entropy_temperature
+            loss = loss + self.entropy_weight * entropy_of_codes(ops.log_softmax(logits, axis=1))
 
         quantized = GRADIENTS[self.gradient](flat, held)
+        axes = leading_axes(inputs)
         return Quantized(
-            ops.cast(ops.reshape(quantized, (-1, *inputs.shape[1:])), self.compute_dtype),
-            ops.reshape(codes, (-1, *inputs.shape[1:-1], 1)),
+            ops.cast(ops.reshape(quantized, (*axes, self.code_dim)), self.compute_dtype),
+            ops.reshape(codes, (*axes, 1)),
             loss,
             self._statistics(ops.stop_gradient(flat), codes, training),
         )
 
-    def encode(self, inputs: Any) -> Any:
-        flat = ops.reshape(self._normalized(ops.cast(inputs, "float32")), (-1, self.code_dim))
-        return ops.reshape(nearest_codes(flat, self.codebook), (-1, *inputs.shape[1:-1], 1))
+    def codes_of(self, inputs: Any) -> Any:
+        return ops.reshape(nearest_codes(self._flat(inputs), self.codebook), (*leading_axes(inputs), 1))
 
-    def decode(self, codes: Any) -> Any:
+    def vectors_of(self, codes: Any) -> Any:
         return ops.cast(ops.take(self.codebook, codes[..., 0], axis=0), self.compute_dtype)
 
-    def initialize(self, inputs: Any) -> None:
+    def start_from(self, inputs: Any) -> None:
         """Sets the codebook from vectors (…, D): their k-means, or some of them.
 
         Fewer different vectors than codes leave the other codes as they are.
         """
         if self.initialization == "uniform":
             return
-        vectors = self._normalized(ops.reshape(ops.cast(inputs, "float32"), (-1, self.code_dim)))
         # Blank parts of images give the same vector many times; no two codes start from it.
-        vectors, times = np.unique(ops.convert_to_numpy(vectors), axis=0, return_counts=True)
+        flat = ops.convert_to_numpy(self._flat(inputs))
+        vectors, times = np.unique(flat, axis=0, return_counts=True)
         count = min(len(vectors), self.codebook_size)
         centres = vectors[np.arange(count) * len(vectors) // count]
         if self.initialization == "kmeans" and count < len(vectors):
@@ -182,56 +189,56 @@ class VectorQuantizer(Quantizer):
         codebook = ops.convert_to_numpy(self._codebook).copy()
         codebook[:count] = centres
         self._codebook.assign(codebook)
+        self._is_initialized.assign(True)
 
-    def update(self, statistics: dict[str, Any]) -> None:
-        if self.decay is None and self.restart_below is not None and keras.backend.backend() == "jax":
+    def follow(self, statistics: dict[str, Any]) -> None:
+        keeps_assignments = self.decay is not None or keras.backend.backend() != "jax"
+        if self.restart_below is not None and not keeps_assignments:
             raise ValueError(
                 "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment "
                 "to a trained codebook: pass restart_below=None, or a decay."
             )
+        weights = (self._codebook, self._counts, self._is_initialized)
+        codebook, average, is_initialized = (ops.convert_to_tensor(weight) for weight in weights)
         (counts,) = ops.unstack(statistics["counts"], 1)
         decay = 0.99 if self.decay is None else self.decay
-        smoothed = decay * self._counts + (1 - decay) * counts
-        codebook = ops.convert_to_tensor(self._codebook)
+        smoothed = decay * average + (1 - decay) * counts
+        moved = codebook
         if self.decay is not None:
             # A code that nothing chose stays where it is: its sum and its count shrink alike.
-            moved = statistics["sums"] - counts[:, None] * codebook
-            moved = (1 - decay) * moved / ops.maximum(smoothed, TINY)[:, None]
-            # A batch that diverged would end the codebook for good.
-            codebook = codebook + ops.where(ops.all(ops.isfinite(moved)), moved, 0.0)
+            step = (1 - decay) * (statistics["sums"] - counts[:, None] * codebook)
+            moved = codebook + step / ops.maximum(smoothed, TINY)[:, None]
+        mean = ops.mean(smoothed)
+        restarts = ops.zeros_like(smoothed, dtype="bool")
         if self.restart_below is not None:
-            mean = ops.mean(smoothed)
-            dead = smoothed < self.restart_below * mean
-            dead = dead & ops.all(ops.isfinite(statistics["candidates"]), axis=1)
-            codebook = ops.where(dead[:, None], statistics["candidates"], codebook)
-            smoothed = ops.where(dead, mean, smoothed)
-        if self.decay is not None or self.restart_below is not None:
-            self._codebook.assign(codebook)
-        self._counts.assign(smoothed)
+            restarts = smoothed < self.restart_below * mean
+        if keeps_assignments:  # a codebook that nothing has set starts from the batch
+            restarts = restarts | ~is_initialized
+        moved = ops.where(restarts[:, None], statistics["candidates"], moved)
+        smoothed = ops.where(restarts, mean, smoothed)
+        # A batch that diverged would end the codebook for good.
+        sound = ops.all(ops.isfinite(statistics["sums"])) & ops.all(ops.isfinite(moved))
+        if keeps_assignments:
+            self._codebook.assign(ops.where(sound, moved, codebook))
+        self._counts.assign(ops.where(sound, smoothed, average))
+        self._is_initialized.assign(sound | is_initialized)
 
     def _statistics(self, flat: Any, codes: Any, training: bool) -> dict[str, Any]:
-        statistics = {"counts": count_codes(codes[:, None], self.codebook_size)}
-        if training and self.decay is not None:
-            statistics["sums"] = ops.segment_sum(flat, codes, num_segments=self.codebook_size)  # (K, D)
-        if training and self.restart_below is not None:
-            # Evenly spread over the batch from a random start.
-            count = ops.shape(flat)[0]
-            start = keras.random.uniform((), seed=self.seed_generator)
-            spread = np.arange(self.codebook_size, dtype="float32") / self.codebook_size
-            index = ops.floor((start + spread) % 1.0 * ops.cast(count, "float32"))
-            statistics["candidates"] = ops.take(flat, ops.cast(index, "int32"), axis=0)  # (K, D)
-        return statistics
+        # Vectors to restart from are evenly spread over the batch, from a random start.
+        is_moving = training and self.trainable
+        start = keras.random.uniform((), seed=self.seed_generator) if is_moving else 0.0
+        spread = np.arange(self.codebook_size, dtype="float32") / self.codebook_size
+        count = ops.shape(flat)[0]
+        index = ops.cast((start + spread) % 1.0 * ops.cast(count, "float32"), "int32")
+        return {
+            "counts": count_codes(codes[:, None], self.codebook_size),
+            "sums": ops.segment_sum(flat, codes, num_segments=self.codebook_size),  # (K, D)
+            "candidates": ops.take(flat, ops.minimum(index, count - 1), axis=0),  # (K, D)
+        }
 
-    def _entropy_loss(self, flat: Any, codebook: Any) -> Any:
-        distances = (
-            ops.sum(ops.square(flat), axis=1, keepdims=True)
-            - 2 * ops.matmul(flat, ops.transpose(codebook))
-            + ops.sum(ops.square(codebook), axis=1)
-        )
-        logs = ops.log_softmax(-distances / self.entropy_temperature, axis=1)
-        mean = ops.mean(ops.exp(logs), axis=0)
-        of_each = -ops.mean(ops.sum(ops.exp(logs) * logs, axis=1))
-        return of_each + ops.sum(mean * ops.log(mean + 1e-12))
+    def _flat(self, inputs: Any) -> Any:
+        """(…, D) → (N, D) float32, of length one for cosine codes."""
+        return ops.reshape(self._normalized(ops.cast(inputs, "float32")), (-1, self.code_dim))
 
     def _normalized(self, vectors: Any) -> Any:
         return vectors if self.metric == "euclidean" else ops.normalize(vectors, axis=-1, epsilon=1e-6)

@@ -47,7 +47,7 @@ class Tokenizer(GridModel):
     Args:
         image_shape: (H, W, C).
         distribution: of a pixel given the codes.
-        quantizers: of tfprior.layers, coarse to fine.
+        quantizers: of tfprior.quantizers, coarse to fine; the tokenizer takes over what each would do alone.
         grids: (h, w) of the codes of each quantizer.
 
     Attributes:
@@ -77,12 +77,12 @@ class Tokenizer(GridModel):
             )
         for quantizer in quantizers:
             if not isinstance(quantizer, Quantizer):
-                raise ValueError(f"{name} got quantizer={quantizer!r}; expected one of tfprior.layers.")
+                raise ValueError(f"{name} got quantizer={quantizer!r}; expected one of tfprior.quantizers.")
             if quantizer.built:
                 raise ValueError(
                     f"{name} got a {type(quantizer).__name__} that is built already; expected one of its own."
                 )
-            quantizer.use_policy(self.dtype_policy)
+            quantizer.become_part_of(self)
         if len({id(quantizer) for quantizer in quantizers}) < len(quantizers):
             raise ValueError(f"{name} got a quantizer twice; expected one object for each grid of codes.")
         self.distribution = distribution
@@ -94,9 +94,6 @@ class Tokenizer(GridModel):
         self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
         self._reconstruction = keras.metrics.Mean(name="reconstruction_bits_per_dim")
         self._usage = CodebookUsage([(each.num_codes, each.codebook_size) for each in self.quantizers])
-        self.is_initialized = self.add_weight(
-            shape=(), dtype="bool", initializer="zeros", trainable=False, name="is_initialized"
-        )
 
     @staticmethod
     def grids_of(codes: Codes) -> list[Any]:
@@ -108,21 +105,21 @@ class Tokenizer(GridModel):
         """Codes as a tokenizer takes and gives them: a single grid stands for itself."""
         return list(grids) if len(grids) > 1 else grids[0]
 
-    # Tensors in, tensors out
+    # Tensors of one batch in and out: usable inside a graph, where ranges are not checked
 
     @abc.abstractmethod
     def call(self, inputs: Any, training: bool = False) -> Tokenized:
         """Images (B, H, W, C) → Tokenized."""
 
     @abc.abstractmethod
-    def codes(self, images: Tensor) -> Codes:
+    def encode_batch(self, images: Tensor) -> Codes:
         """Images (B, H, W, C) → codes (B, h, w, G) int32, or a list of them, coarse to fine."""
 
     @abc.abstractmethod
     def params(self, codes: Codes) -> Tensor:
         """Codes → parameters of the images' distribution (B, H, W, P)."""
 
-    def expected(self, codes: Codes) -> Tensor:
+    def decode_batch(self, codes: Codes) -> Tensor:
         """Codes → expected images (B, H, W, C) float32, on the scale of the levels."""
         return self.distribution.mean(self.params(codes))
 
@@ -150,13 +147,12 @@ class Tokenizer(GridModel):
         self._bits_per_dim.update_state((nats + self.code_nats) / self.num_dims / math.log(2), sample_weight)
         self._reconstruction.update_state(nats / self.num_dims / math.log(2), sample_weight)
         self._usage.update_state([statistics["counts"] for statistics in y_pred.statistics])
-        if training:
+        if training and self.trainable:
             if num_replicas() > 1:
                 raise NotImplementedError(
                     f"{type(self).__name__} trains on one device: under this tf.distribute strategy every "
                     "replica would move the codebook its own way."
                 )
-            self.is_initialized.assign(True)
             for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
                 quantizer.update(statistics)
         return self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
@@ -219,8 +215,7 @@ class Tokenizer(GridModel):
 
     @property
     def needs_initialization(self) -> bool:
-        needs_data = any(quantizer.needs_data for quantizer in self.quantizers)
-        return needs_data and not bool(ops.convert_to_numpy(self.is_initialized))
+        return self.trainable and any(quantizer.needs_initialization for quantizer in self.quantizers)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -252,12 +247,12 @@ def as_levels(expected: np.ndarray) -> np.ndarray:
 
 
 def _encode(tokenizer: Tokenizer, images: Tensor) -> Codes:
-    return tokenizer.codes(images)
+    return tokenizer.encode_batch(images)
 
 
 def _decode(tokenizer: Tokenizer, *grids: Tensor) -> Tensor:
-    return tokenizer.expected(tokenizer.codes_of(grids))
+    return tokenizer.decode_batch(tokenizer.codes_of(grids))
 
 
 def _pixel_log_prob(tokenizer: Tokenizer, images: Tensor) -> Tensor:
-    return tokenizer.distribution.log_prob(tokenizer.params(tokenizer.codes(images)), images)
+    return tokenizer.distribution.log_prob(tokenizer.params(tokenizer.encode_batch(images)), images)

@@ -11,7 +11,7 @@ from keras.layers import Conv2D, Conv2DTranspose, ReLU
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import check_grid_shape, check_sizes
-from tfprior.quantizers.base import Quantizer, serialized
+from tfprior.quantizers.base import Quantizer, serialize_part
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 
 
@@ -25,7 +25,7 @@ class VQVAE(Tokenizer):
 
     Args:
         image_shape: (H, W, C); H and W divisible by `downsampling`.
-        quantizer: of tfprior.layers, for example `VectorQuantizer(512, 64)`.
+        quantizer: of tfprior.quantizers, for example `VectorQuantizer(512, 64)`.
         distribution: of a pixel given the codes.
         downsampling: pixels of the image for each code, along each axis: a power of 2.
         filters: features inside, F.
@@ -81,26 +81,26 @@ class VQVAE(Tokenizer):
         """What is quantized: images (B, H, W, C) → (B, h, w, D)."""
         return chain(self.encoder, self.scaled(images))
 
-    def codes(self, images: Tensor) -> Tensor:
+    def encode_batch(self, images: Tensor) -> Tensor:
         return self.quantizer.encode(self.features(images))
 
     def params(self, codes: Tensor) -> Tensor:
         return chain(self.decoder, self.quantizer.decode(codes))
 
     def initialize(self, inputs: Any) -> None:
-        """Sets the codebook from a batch of images, as `fit` does with its first one.
+        """Sets the codebook from a batch of images, as `fit` does with its first one, unless it has been set.
 
         Raises:
             ValueError: for no images, or images of the wrong shape, type or range.
         """
         images, _ = self.unpack(self.checked_batch(inputs))
-        self.quantizer.initialize(self.features(images))
-        self.is_initialized.assign(True)
+        if self.quantizer.needs_initialization:
+            self.quantizer.initialize(self.features(images))
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "quantizer": serialized(self.quantizer),
+            "quantizer": serialize_part(self.quantizer),
             "downsampling": self.downsampling,
             "filters": self.filters,
             "num_residual_blocks": self.num_residual_blocks,

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.quantizers.base import Quantizer, serialized
+from tfprior.quantizers.base import Quantizer, serialize_part
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 from tfprior.tokenizers.vq_vae import build_chain, chain, check_network, coarse_grid, decoder, encoder
 
@@ -29,8 +29,8 @@ class VQVAE2(Tokenizer):
 
     Args:
         image_shape: (H, W, C); H and W divisible by 2 · `downsampling`.
-        top_quantizer: of tfprior.layers, for the coarse codes.
-        bottom_quantizer: of tfprior.layers, for the fine ones.
+        top_quantizer: of tfprior.quantizers, for the coarse codes.
+        bottom_quantizer: of tfprior.quantizers, for the fine ones.
         distribution: of a pixel given the codes.
         downsampling: pixels of the image for each bottom code, along each axis: a power of 2.
         filters: features inside, F.
@@ -114,7 +114,7 @@ class VQVAE2(Tokenizer):
         """What the bottom codes stand for, given the quantized top: (B, h, w, D)."""
         return self.to_bottom(ops.concatenate([fine, chain(self.top_decoder, top)], axis=3))
 
-    def codes(self, images: Tensor) -> list[Tensor]:
+    def encode_batch(self, images: Tensor) -> list[Tensor]:
         fine, coarse = self.features(images)
         top = self.top_quantizer.encode(coarse)
         bottom = self.bottom_features(fine, self.top_quantizer.decode(top))
@@ -134,23 +134,24 @@ class VQVAE2(Tokenizer):
         return ops.cast(upsampled(self.top_quantizer.decode(top)), "float32")
 
     def initialize(self, inputs: Any) -> None:
-        """Sets both codebooks from a batch of images, as `fit` does with its first one.
+        """Sets the codebooks that nothing has set yet from a batch of images, as `fit` does with its first.
 
         Raises:
             ValueError: for no images, or images of the wrong shape, type or range.
         """
         images, _ = self.unpack(self.checked_batch(inputs))
         fine, coarse = self.features(images)
-        self.top_quantizer.initialize(coarse)
-        top = self.top_quantizer.decode(self.top_quantizer.encode(coarse))
-        self.bottom_quantizer.initialize(self.bottom_features(fine, top))
-        self.is_initialized.assign(True)
+        if self.top_quantizer.needs_initialization:
+            self.top_quantizer.initialize(coarse)
+        if self.bottom_quantizer.needs_initialization:
+            top = self.top_quantizer.decode(self.top_quantizer.encode(coarse))
+            self.bottom_quantizer.initialize(self.bottom_features(fine, top))
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "top_quantizer": serialized(self.top_quantizer),
-            "bottom_quantizer": serialized(self.bottom_quantizer),
+            "top_quantizer": serialize_part(self.top_quantizer),
+            "bottom_quantizer": serialize_part(self.bottom_quantizer),
             "downsampling": self.downsampling,
             "filters": self.filters,
             "num_residual_blocks": self.num_residual_blocks,
