@@ -53,6 +53,7 @@ class Quantizer(keras.layers.Layer, abc.ABC):
     code_dim: int
     codebook_size: int
     num_codes: int = 1
+    trainable: bool
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # codes are looked up in float32
@@ -137,9 +138,7 @@ class Quantizer(keras.layers.Layer, abc.ABC):
                 f"{name}.initialize got a tensor of a graph; expected numbers: call it before training."
             )
         if not known.size or not bool(ops.all(ops.isfinite(inputs))):
-            raise ValueError(
-                f"{name}.initialize got vectors {known.shape} that are none, or NaN or infinity."
-            )
+            raise ValueError(f"{name}.initialize got no vectors, or some with NaN or infinity.")
         if not self.trainable:
             raise ValueError(f"{name} is frozen; set trainable = True before initialize.")
         if not self.built:
@@ -155,6 +154,8 @@ class Quantizer(keras.layers.Layer, abc.ABC):
         """Leaves loss and updates to the model or quantizer that owns it, and computes under its policy."""
         self.learns_by_itself = False
         self.dtype_policy = owner.dtype_policy
+        if not owner.trainable:
+            self.trainable = False  # Keras hands on only what is set later
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         self._check_shape(tuple(input_shape))
@@ -163,9 +164,8 @@ class Quantizer(keras.layers.Layer, abc.ABC):
     def check_vectors(self, inputs: Any) -> None:
         """Raises ValueError unless `inputs` are vectors (…, D)."""
         if not hasattr(inputs, "shape"):
-            raise ValueError(
-                f"{type(self).__name__} got a {type(inputs).__name__}; expected a tensor (…, D)."
-            )
+            name, kind = type(self).__name__, type(inputs).__name__
+            raise ValueError(f"{name} got a {kind}; expected a tensor (batch, …, {self.code_dim}).")
         self._check_shape(tuple(inputs.shape))
 
     def _check_shape(self, shape: tuple[Any, ...]) -> None:

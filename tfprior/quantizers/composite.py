@@ -38,8 +38,6 @@ class CompositeQuantizer(Quantizer, abc.ABC):
         self.num_codes = sum(each.num_codes for each in parts)
         for each in parts:
             each.become_part_of(self)
-        if not self.trainable:
-            self.trainable = False  # of the parts too, which Keras does not know before
 
     def become_part_of(self, owner: keras.layers.Layer) -> None:
         super().become_part_of(owner)

@@ -81,4 +81,4 @@ class FiniteScalarQuantizer(Quantizer):
 
 
 def _is_level_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 2
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 2)

@@ -128,11 +128,7 @@ class VectorQuantizer(Quantizer):
         Raises:
             ValueError: before the quantizer is built.
         """
-        if not self.built:
-            raise ValueError(
-                "VectorQuantizer has no codebook before it is built; call it on vectors "
-                f"(batch, …, {self.code_dim}), or initialize it from some."
-            )
+        self._check_built()
         return self._normalized(ops.convert_to_tensor(self._codebook))
 
     @property
@@ -198,6 +194,7 @@ class VectorQuantizer(Quantizer):
                 "VectorQuantizer got decay=None and restart_below on JAX, where training keeps no assignment "
                 "to a trained codebook: pass restart_below=None, or a decay."
             )
+        self._check_built()
         weights = (self._codebook, self._counts, self._is_initialized)
         codebook, average, is_initialized = (ops.convert_to_tensor(weight) for weight in weights)
         (counts,) = ops.unstack(statistics["counts"], 1)
@@ -222,6 +219,13 @@ class VectorQuantizer(Quantizer):
             self._codebook.assign(ops.where(sound, moved, codebook))
         self._counts.assign(ops.where(sound, smoothed, average))
         self._is_initialized.assign(sound | is_initialized)
+
+    def _check_built(self) -> None:
+        if not self.built:
+            raise ValueError(
+                "VectorQuantizer has no codebook before it is built; call it on vectors "
+                f"(batch, …, {self.code_dim}), or initialize it from some."
+            )
 
     def _statistics(self, flat: Any, codes: Any, training: bool) -> dict[str, Any]:
         # Vectors to restart from are evenly spread over the batch, from a random start.
