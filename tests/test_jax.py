@@ -14,7 +14,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", [*MODELS, "VQVAE"])
+@pytest.mark.parametrize("name", [*MODELS, "VQVAE", "VectorQuantizer"])
 def test_models_run_on_jax(name: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
     root = str(Path(__file__).parent.parent)
@@ -58,6 +58,41 @@ def generator() -> None:
     assert model.sample(3, seed=0).shape == (3, 4, 8, 1)
     assert np.isfinite(model.bits_per_dim(images, batch_size=5)).all()
     print("VQVAE", keras.backend.backend())
+
+
+def quantizer() -> None:
+    """One in a functional model of a user's own, trained by plain `fit`."""
+    import catalogue
+    import keras
+    import numpy as np
+    import pytest
+
+    from tfprior.quantizers import VectorQuantizer
+
+    def model_around(layer: VectorQuantizer) -> keras.Model:
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, keras.layers.Dense(3)(layer(keras.layers.Dense(4)(inputs)).quantized))
+        model.compile(optimizer=keras.optimizers.Adam(0.02), loss="mse")
+        return model
+
+    keras.utils.set_random_seed(0)
+    x = catalogue.features(64, 3)
+    layer = VectorQuantizer(8, 4)
+    model = model_around(layer)
+    history = model.fit(x, x, batch_size=16, epochs=10, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+    assert not layer.needs_initialization
+    before = layer.get_weights()
+    layer.trainable = False
+    model.compile(optimizer=keras.optimizers.Adam(0.02), loss="mse")
+    model.fit(x, x, verbose=0)
+    for kept, now in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, now)
+    model = model_around(VectorQuantizer(8, 4, decay=None, restart_below=None))
+    assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+    with pytest.raises(ValueError, match="decay=None and restart_below on JAX, where training keeps no"):
+        model_around(VectorQuantizer(8, 4, decay=None)).fit(x, x, verbose=0)
+    print("VectorQuantizer", keras.backend.backend())
 
 
 def main(name: str) -> None:
@@ -106,4 +141,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    generator() if sys.argv[1] == "VQVAE" else main(sys.argv[1])
+    {"VQVAE": generator, "VectorQuantizer": quantizer}.get(sys.argv[1], lambda: main(sys.argv[1]))()

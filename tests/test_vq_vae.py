@@ -20,6 +20,7 @@ from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedL
 from tfprior.priors import GatedPixelCNN
 from tfprior.quantizers import FiniteScalarQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE
+from tfprior.tokenizers.usage import CodebookUsage
 
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
 SHAPE = (8, 4, 1)
@@ -81,6 +82,17 @@ def test_codes_and_images_have_the_shapes_of_the_contract(entry: Entry) -> None:
     again = tokenizer.reconstruct(images)
     assert (again.shape, again.dtype) == (images.shape, "int32")
     np.testing.assert_array_equal(again, np.rint(means))
+
+
+@each_tokenizer
+def test_tensors_of_one_batch_go_both_ways_inside_a_graph(entry: Entry) -> None:
+    tokenizer, images = randomise(entry.build()), entry.inputs()
+    encode, decode = (
+        tf.function(each, autograph=False) for each in (tokenizer.encode_batch, tokenizer.decode_batch)
+    )
+    codes = encode(tf.constant(images))
+    assert_equal(codes, tokenizer.encode(images))
+    np.testing.assert_allclose(decode(codes), tokenizer.decode(tokenizer.encode(images)), atol=1e-4)
 
 
 @each_tokenizer
@@ -150,6 +162,16 @@ def test_reconstructions_resemble_their_images() -> None:
     assert error < 0.5 * np.abs(images.mean(0) - images).mean()
 
 
+def test_usage_is_that_of_the_whole_epoch() -> None:
+    usage = CodebookUsage([(2, 4)])
+    usage.update_state([[[4.0, 0, 0, 0], [1, 1, 1, 1]]])
+    usage.update_state([[[0.0, 4, 0, 0], [1, 1, 1, 1]]])
+    result = {name: float(value) for name, value in usage.result().items()}
+    assert result == pytest.approx({"perplexity": (2 + 4) / 2, "usage": (0.5 + 1) / 2, "dead_codes": 2})
+    usage.reset_state()
+    assert float(usage.result()["dead_codes"]) == 8
+
+
 # Training ------------------------------------------------------------------------------------------------
 
 
@@ -176,12 +198,13 @@ def test_evaluation_changes_nothing() -> None:
         np.testing.assert_array_equal(kept, now)
 
 
-def test_gradients_reach_every_weight() -> None:
+def test_gradients_are_finite_and_reach_every_weight() -> None:
     tokenizer = randomise(small())
     images = pictures(6)
     with tf.GradientTape() as tape:
         loss = tokenizer.compute_loss(images, y_pred=tokenizer(images, training=True), training=False)
     for gradient in tape.gradient(loss, [weight.value for weight in tokenizer.trainable_weights]):
+        assert np.isfinite(gradient).all()
         assert np.abs(gradient).max() > 0
 
 
@@ -224,6 +247,7 @@ tf.config.set_logical_device_configuration(cpus[0], 2 * [tf.config.LogicalDevice
 from tfprior.distributions import DiscretizedLogistic
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
+from tfprior.tokenizers.usage import CodebookUsage
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     tokenizer = VQVAE((4, 4, 1), VectorQuantizer(4, 2), DiscretizedLogistic(4), filters=4)
     tokenizer.compile(optimizer="adam", jit_compile=False)
@@ -287,11 +311,15 @@ def test_a_prior_learns_the_codes() -> None:
     [
         ({"downsampling": 3}, r"downsampling=3; expected a power of 2"),
         ({"downsampling": 8}, r"images of 8 × 4, to be downsampled 8 times; expected height and width"),
-        ({"filters": 0}, r"filters=0"),
+        ({"filters": 0}, r"filters=0; expected a positive integer"),
+        ({"filters": True}, r"filters=True; expected a positive integer"),
+        ({"num_residual_blocks": -1}, r"num_residual_blocks=-1; expected 0, 1, 2, …"),
         ({"image_shape": (8, 4)}, r"grid_shape=\(8, 4\) is not a grid"),
         ({"downsampling": 2.0}, r"downsampling=2.0; expected a power of 2"),
+        ({"downsampling": True}, r"downsampling=True; expected a power of 2"),
+        ({"num_residual_blocks": True}, r"num_residual_blocks=True; expected 0, 1, 2, …"),
         ({"quantizer": trained_quantizer}, r"got a VectorQuantizer that is built already"),
-        ({"quantizer": None}, r"quantizer=None; expected one of tfprior.layers"),
+        ({"quantizer": None}, r"quantizer=None; expected one of tfprior.quantizers"),
         ({"distribution": "mse"}, r"distribution='mse'; expected one of tfprior.distributions"),
     ],
 )
@@ -319,8 +347,12 @@ def test_bad_images_are_refused(images: Any, message: str) -> None:
 def test_bad_codes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"codes lie in \[8, 8\]; expected integers in \[0, 7\]"):
         small().decode(np.full((2, 4, 2, 1), 8))
-    with pytest.raises(ValueError, match=r"codes have shape \(2, 4, 2\)"):
+    with pytest.raises(ValueError, match=r"codes have shape \(2, 4, 2\); expected \(batch, 4, 2, 1\)"):
         small().decode(np.zeros((2, 4, 2), "int32"))
+    with pytest.raises(
+        ValueError, match=r"VectorQuantizer got codes in \[8, 8\]; expected integers in \[0, 7\]"
+    ):
+        small().decode_batch(np.full((2, 4, 2, 1), 8))
 
 
 def test_a_condition_is_refused() -> None:
