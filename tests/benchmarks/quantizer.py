@@ -66,7 +66,8 @@ def ours(mode: str, vectors: np.ndarray, codebook: np.ndarray, xla: bool) -> Cal
 
     from tfprior.quantizers import VectorQuantizer
 
-    layer = VectorQuantizer(*codebook.shape, decay=None, restart_below=None)
+    layer = VectorQuantizer(*codebook.shape, decay=None, restart_below=None, initialization="uniform")
+    layer.learns_by_itself = False
     layer.build((None, codebook.shape[1]))
     layer.trainable_weights[0].assign(codebook)
     variable, x = layer.trainable_weights[0].value, tf.constant(vectors)

@@ -228,9 +228,9 @@ class VectorQuantizer(Quantizer):
             )
 
     def _statistics(self, flat: Any, codes: Any, training: bool) -> dict[str, Any]:
-        # Vectors to restart from are evenly spread over the batch, from a random start.
-        is_moving = training and self.trainable
-        start = keras.random.uniform((), seed=self.seed_generator) if is_moving else 0.0
+        # Vectors to restart from are evenly spread over the batch, from a random start where codes restart.
+        restarts = training and self.trainable and self.restart_below is not None
+        start = keras.random.uniform((), seed=self.seed_generator) if restarts else 0.0
         spread = np.arange(self.codebook_size, dtype="float32") / self.codebook_size
         count = ops.shape(flat)[0]
         index = ops.cast((start + spread) % 1.0 * ops.cast(count, "float32"), "int32")
