@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
-    "load_manifest": "tfprior.export.manifest",
+    "load_manifest": "tfprior.export.manifest_file",
     "save": "tfprior.export.bundle",
     "verify": "tfprior.export.verification",
 }

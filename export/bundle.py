@@ -1,6 +1,5 @@
 """Writing a bundle: every function in every format, checked as a whole before it appears."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -13,9 +12,14 @@ from keras import ops
 
 from tfprior import __version__
 from tfprior.atomic import flush
-from tfprior.export import manifest as bundle_manifest
-from tfprior.export.description import describe_images, describe_priors, functions_of
-from tfprior.export.functions import Function, Port
+from tfprior.export.description import (
+    describe_function,
+    describe_images,
+    describe_priors,
+    functions_of,
+)
+from tfprior.export.manifest import MODELS, Manifest, ModelDescription
+from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
 
 FORMATS = ("saved_model", "onnx")
@@ -59,10 +63,8 @@ def save(
 
 
 def _check_model(model: Any) -> None:
-    if type(model).__name__ not in bundle_manifest.MODELS:
-        raise ValueError(
-            f"{type(model).__name__} cannot be exported; expected one of {', '.join(bundle_manifest.MODELS)}."
-        )
+    if type(model).__name__ not in MODELS:
+        raise ValueError(f"{type(model).__name__} cannot be exported; expected one of {', '.join(MODELS)}.")
     for prior in model.chain():
         if prior.num_levels > 2**24:
             raise ValueError(
@@ -93,7 +95,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ValueError(f"{path} exists; choose another path, or pass overwrite=True to replace a bundle.")
-    if not path.is_dir() or (any(path.iterdir()) and not (path / bundle_manifest.FILE_NAME).is_file()):
+    if not path.is_dir() or (any(path.iterdir()) and not (path / FILE_NAME).is_file()):
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
@@ -113,38 +115,20 @@ def _write(model: ImageModel, root: Path, formats: tuple[str, ...]) -> None:
         write_saved_model(model, graphs, root / "saved_model" / "1")
         write_warmup(made, root / "saved_model" / "1")
     priors = describe_priors(model)
-    content = {
-        "format": bundle_manifest.FORMAT,
-        "schema_version": bundle_manifest.SCHEMA_VERSION,
-        "model": {
-            "class": type(model).__name__,
-            "config": keras.saving.serialize_keras_object(model)["config"],
-            "parameters": model.count_params(),
-        },
-        "priors": priors,
-        "images": None if model.tokenizer is None else describe_images(model, priors),
-        "opset": OPSET,
-        "functions": {function.name: _describe(function) for function in made},
-        "versions": _versions(),
-        "files": bundle_manifest.describe_files(root),
-    }
-    text = json.dumps(content, indent=1, allow_nan=False)
-    (root / bundle_manifest.FILE_NAME).write_text(text, encoding="utf-8")
-
-
-def _describe(function: Function) -> dict[str, Any]:
-    def describe(port: Port) -> dict[str, Any]:
-        return {
-            "name": port.name,
-            "dtype": port.dtype,
-            "shape": ["batch", *port.shape],
-            "meaning": port.meaning,
-        }
-
-    return {
-        "inputs": [describe(port) for port in function.inputs],
-        "outputs": [describe(port) for port in function.outputs],
-    }
+    manifest = Manifest(
+        model=ModelDescription(
+            class_name=type(model).__name__,
+            config=keras.saving.serialize_keras_object(model)["config"],
+            parameters=model.count_params(),
+        ),
+        priors=priors,
+        images=None if model.tokenizer is None else describe_images(model, priors),
+        opset=OPSET,
+        versions=_versions(),
+        functions={function.name: describe_function(function) for function in made},
+        files=describe_files(root),
+    )
+    write_manifest(root, manifest)
 
 
 def _versions() -> dict[str, str]:

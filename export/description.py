@@ -1,12 +1,17 @@
 """What a manifest says of a model: its priors, and for a generator its images."""
 
-from typing import Any
-
 import numpy as np
 
 from tfprior.export.functions import Function, functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
 from tfprior.export.golden import golden_images, golden_rollout
+from tfprior.export.manifest import (
+    ConditionDescription,
+    ImagesDescription,
+    NoiseDescription,
+    PriorDescription,
+)
+from tfprior.export.ports import FunctionDescription, PortDescription
 from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
@@ -18,51 +23,52 @@ def functions_of(model: ImageModel) -> list[Function]:
     return functions(model.chain()[0]) if model.tokenizer is None else generator_functions(model)
 
 
-def describe_priors(model: ImageModel) -> list[dict[str, Any]]:
+def describe_function(function: Function) -> FunctionDescription:
+    inputs, outputs = (
+        tuple(PortDescription(port.name, port.dtype, ("batch", *port.shape), port.meaning) for port in ports)
+        for ports in (function.inputs, function.outputs)
+    )
+    return FunctionDescription(inputs, outputs)
+
+
+def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
     """Each prior, coarse to fine, with a golden rollout given the one above."""
-    described: list[dict[str, Any]] = []
+    described: list[PriorDescription] = []
     for prefix, prior in zip(prefixes(model), model.chain(), strict=True):
-        condition, coarser = condition_kind(prior), None
+        coarser, made_by = None, None
         if described:
-            above = np.asarray(described[-1]["golden"]["values"], "int32")
-            coarser = np.asarray(model.condition_of([above], None))
-            condition = {**(condition or {}), "function": condition_function(prefix)}
+            coarser = np.asarray(model.condition_of([described[-1].golden.values], None))
+            made_by = condition_function(prefix)
         described.append(
-            {
-                "prefix": prefix,
-                "grid_shape": list(prior.grid_shape),
-                "num_levels": prior.num_levels,
-                "num_steps": prior.num_steps,
-                "condition": condition,
-                "noise": {
-                    "distribution": "uniform on [0, 1)",
-                    "dtype": "float32",
-                    "per_step": prior.distribution.num_uniforms(prior.grid_shape[-1]),
-                },
-                "golden": golden_rollout(prior, coarser),
-            }
+            PriorDescription(
+                prefix=prefix,
+                grid_shape=prior.grid_shape,
+                num_levels=prior.num_levels,
+                num_steps=prior.num_steps,
+                condition=describe_condition(prior, made_by),
+                noise=NoiseDescription(prior.distribution.num_uniforms(prior.grid_shape[-1])),
+                golden=golden_rollout(prior, coarser),
+            )
         )
-    return described
+    return tuple(described)
 
 
-def describe_images(generator: Generator, priors: list[dict[str, Any]]) -> dict[str, Any]:
+def describe_images(generator: Generator, priors: tuple[PriorDescription, ...]) -> ImagesDescription:
     """The images of a generator, with those of the golden codes."""
     tokenizer = generator.tokenizer
-    grids = [np.asarray(prior["golden"]["values"], "int32") for prior in priors]
-    return {
-        "shape": list(tokenizer.image_shape),
-        "num_levels": tokenizer.num_levels,
-        "golden": golden_images(generator, tokenizer.codes_of(grids), golden_condition(priors[0])),
-    }
+    codes = tokenizer.codes_of([prior.golden.values for prior in priors])
+    return ImagesDescription(
+        shape=tokenizer.image_shape,
+        num_levels=tokenizer.num_levels,
+        golden=golden_images(generator, codes, golden_condition(priors[0])),
+    )
 
 
-def condition_kind(prior: AutoregressivePrior) -> dict[str, Any] | None:
+def describe_condition(prior: AutoregressivePrior, made_by: str | None = None) -> ConditionDescription | None:
     """The manifest's words for the condition; None for an unconditional prior."""
     if prior.num_classes is not None:
-        return {"kind": "label", "num_classes": prior.num_classes}
+        return ConditionDescription("label", num_classes=prior.num_classes, function=made_by)
     if prior.condition_shape is not None:
-        return {
-            "kind": "vector" if len(prior.condition_shape) == 1 else "map",
-            "shape": list(prior.condition_shape),
-        }
+        kind = "vector" if len(prior.condition_shape) == 1 else "map"
+        return ConditionDescription(kind, shape=prior.condition_shape, function=made_by)
     return None

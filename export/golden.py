@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tfprior.export.manifest import BundleError
+from tfprior.export.manifest import BundleError, GoldenImages, GoldenRollout
 from tfprior.generator import Generator
 from tfprior.priors import AutoregressivePrior
 from tfprior.sampling import sample
@@ -17,7 +17,7 @@ from tfprior.sampling import sample
 SAMPLES = 2
 
 
-def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> dict[str, Any]:
+def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> GoldenRollout:
     """Of one prior; `coarser` is its condition where coarser codes make it, and is not written down.
 
     Raises:
@@ -44,15 +44,17 @@ def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> dict[str,
         )
     log_prob = prior.log_prob(values, condition)
     written = None if condition is None or coarser is not None else condition
-    return {
-        "uniforms": np.round(noise.astype("float64"), 4).tolist(),
-        "condition": None if written is None else np.round(written.astype("float64"), 4).tolist(),
-        "values": values.tolist(),
-        "log_prob": log_prob.astype("float64").tolist(),
-    }
+    if written is not None and prior.num_classes is None:
+        written = np.round(written.astype("float64"), 4)
+    return GoldenRollout(
+        uniforms=np.round(noise.astype("float64"), 4),
+        condition=written,
+        values=values,
+        log_prob=log_prob.astype("float64"),
+    )
 
 
-def golden_images(generator: Generator, codes: Any, condition: np.ndarray | None) -> dict[str, Any]:
+def golden_images(generator: Generator, codes: Any, condition: np.ndarray | None) -> GoldenImages:
     """Images near those of some codes, what the tokenizer makes of them, and the bound of their likelihood.
 
     Their codes keep a distance from others: pixels that differ by a hundredth of a level do not change them.
@@ -72,12 +74,12 @@ def golden_images(generator: Generator, codes: Any, condition: np.ndarray | None
             break
     else:
         raise BundleError("Found no images whose codes are far from others; is the tokenizer free of NaN?")
-    return {
-        "expected": np.round(expected.astype("float64"), 3).tolist(),
-        "images": images.tolist(),
-        "codes": [grid.tolist() for grid in tokenizer.grids_of(found)],
-        "log_prob_bound": generator.log_prob(images, condition).astype("float64").tolist(),
-    }
+    return GoldenImages(
+        expected=np.round(expected.astype("float64"), 3),
+        images=images,
+        codes=tuple(tokenizer.grids_of(found)),
+        log_prob_bound=generator.log_prob(images, condition).astype("float64"),
+    )
 
 
 def _same(grids: list[Any], others: list[np.ndarray]) -> bool:

@@ -1,182 +1,232 @@
-"""The bundle's manifest: what it holds, checked before anything is opened. Standard library only."""
+"""What a bundle holds: the manifest as frozen dataclasses. Files are read and written by `manifest_file`.
 
-import hashlib
-import json
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Any
+    my_prior/
+    ├── manifest.json
+    │   ├── format, schema_version   what kind of file this is; other versions are refused
+    │   ├── manifest_sha256          of this very file, with the digest's own 64 digits taken as zeros
+    │   ├── model                    class_name, Keras config, parameters
+    │   ├── priors                   one, or with a tokenizer one for each grid of codes, coarse to fine
+    │   │   ├── prefix               stands before the names of its functions: "", or "top_" and "bottom_"
+    │   │   ├── grid_shape, num_levels, num_steps
+    │   │   ├── condition            null, or a label, vector or map; a finer grid's is made by a function
+    │   │   ├── noise                how many uniforms on [0, 1) a step takes
+    │   │   └── golden               noise and condition → values and nats, which every runtime repeats
+    │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
+    │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
+    │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
+    │   └── files                    path, bytes and sha256 of every other file
+    ├── onnx/NAME.onnx               one graph for each function
+    └── saved_model/1/               one signature for each function, in TensorFlow Serving's layout
 
-FORMAT = "tfprior.bundle"
-SCHEMA_VERSION = 1
-FILE_NAME = "manifest.json"
+Each class below is an object of that JSON, its fields the object's keys. A manifest that contradicts itself
+cannot be made: every class checks its fields against each other when it is built.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from tfprior.export.checks import BundleError as BundleError
+from tfprior.export.checks import Count, Size, check_array, check_tensor, require
+from tfprior.export.ports import FunctionDescription
+from tfprior.export.strict_json import FloatArray, IntArray
+
 MODELS = ("GatedPixelCNN", "Generator", "PixelCNN", "PixelCNNPP")
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+@dataclass(frozen=True)
+class ModelDescription:
+    class_name: str
+    config: dict[str, Any]
+    parameters: Count
 
-
-def _is_condition(value: Any) -> bool:
-    if value is None:
-        return True
-    if value["kind"] == "label":
-        return _is_size(value["num_classes"])
-    return value["kind"] in ("vector", "map") and all(map(_is_size, value["shape"]))
-
-
-def _is_port(value: Any) -> bool:
-    first, *sizes = value["shape"]
-    named = isinstance(value["name"], str) and value["dtype"] in ("float32", "int32")
-    return named and first == "batch" and all(map(_is_size, sizes))
-
-
-def _is_function(value: Any) -> bool:
-    return all(_is_port(port) for port in (*value["inputs"], *value["outputs"]))
-
-
-def _is_golden(value: Any) -> bool:
-    return all(isinstance(value[name], list) for name in ("uniforms", "values", "log_prob"))
-
-
-def _is_images(value: Any) -> bool:
-    if value is None:
-        return True
-    golden = value["golden"]
-    lists = (golden[name] for name in ("expected", "images", "codes", "log_prob_bound"))
-    sizes = (*value["shape"], value["num_levels"])
-    return len(sizes) == 4 and all(map(_is_size, sizes)) and all(isinstance(part, list) for part in lists)
-
-
-# What the readers of a bundle rely on.
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "model": lambda value: isinstance(value["class"], str),
-    "priors": lambda value: isinstance(value, list) and bool(value),
-    "images": _is_images,
-    "functions": lambda value: bool(value) and all(map(_is_function, value.values())),
-    "files": lambda value: isinstance(value, list) and bool(value),
-    "versions": lambda value: isinstance(value, dict),
-}
-_PRIOR_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "prefix": lambda value: isinstance(value, str),
-    "grid_shape": lambda value: len(value) == 3 and all(map(_is_size, value)),
-    "num_levels": _is_size,
-    "num_steps": _is_size,
-    "condition": _is_condition,
-    "noise": lambda value: _is_size(value["per_step"]),
-    "golden": _is_golden,
-}
-
-
-def _holds(is_valid: Callable[[Any], bool], value: Any) -> bool:
-    try:
-        return is_valid(value)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-
-
-class BundleError(ValueError):
-    """A bundle that is missing, damaged, or not of a kind this version reads."""
-
-
-def load_manifest(path: str | Path) -> dict[str, Any]:
-    """Reads and checks the manifest of the bundle at `path`; its files are checked by `checked_file`.
-
-    Raises:
-        BundleError: for a missing, unreadable or newer manifest, or one with fields missing.
-    """
-    file = Path(path) / FILE_NAME
-    if not file.is_file():
-        raise BundleError(
-            f"{path} is no bundle: it has no {FILE_NAME}; expected a folder made by export.save."
+    def __post_init__(self) -> None:
+        expected = ", ".join(MODELS)
+        require(
+            self.class_name in MODELS, f"model.class_name is {self.class_name!r}; expected one of {expected}."
         )
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{file} is unreadable ({error}); export the bundle again.") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleError(f"{file} is not the manifest of a {FORMAT}; expected a folder made by export.save.")
-    version = manifest.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION or version < 1:
-        raise BundleError(
-            f"{file} has schema version {version!r} and this tfprior reads up to {SCHEMA_VERSION}: "
-            "upgrade tfprior, or export the bundle with this version."
+
+
+@dataclass(frozen=True)
+class ConditionDescription:
+    """A label in [0, num_classes), or floats of a shape; `function` makes them where codes above do."""
+
+    kind: Literal["label", "vector", "map"]
+    num_classes: Size | None = None
+    shape: tuple[Size, ...] | None = None
+    function: str | None = None
+
+    def __post_init__(self) -> None:
+        rank = {"label": None, "vector": 1, "map": 3}[self.kind]
+        fits = (self.num_classes is None) == (rank is not None) and rank == (self.shape and len(self.shape))
+        require(
+            fits,
+            f"a condition of kind {self.kind!r} has num_classes {self.num_classes} and shape {self.shape}; "
+            "expected num_classes for a label, (D,) for a vector, (H, W, D) for a map.",
         )
-    _check_fields(file, manifest, _FIELDS, "")
-    for index, prior in enumerate(manifest["priors"]):
-        _check_fields(file, prior, _PRIOR_FIELDS, f"priors[{index}].")
-        made_by = (prior["condition"] or {}).get("function")
-        if (made_by is None) != (index == 0) or (index and made_by not in manifest["functions"]):
-            raise BundleError(f"{file} lacks the function of priors[{index}].condition; export it again.")
-    if manifest["model"].get("class") not in MODELS:
-        raise BundleError(
-            f"{file} names the model {manifest['model'].get('class')!r}; expected one of {', '.join(MODELS)}."
+        require(
+            self.function is None or self.shape is not None,
+            f"a label is made by the function {self.function!r}; expected a vector or map.",
         )
-    for entry in manifest["files"]:
-        _check_entry(file, entry)
-    return manifest
+        check_tensor("a condition", self.shape or ())
+
+    @property
+    def dtype(self) -> str:
+        return "int32" if self.kind == "label" else "float32"
 
 
-def _check_fields(file: Path, value: Any, fields: dict[str, Callable[[Any], bool]], where: str) -> None:
-    for name, is_valid in fields.items():
-        if not isinstance(value, dict) or name not in value or not _holds(is_valid, value[name]):
-            raise BundleError(f"{file} lacks a valid field {where + name!r}; export the bundle again.")
+@dataclass(frozen=True)
+class NoiseDescription:
+    """Each step takes `per_step` numbers of its own."""
+
+    per_step: Size
+    distribution: Literal["uniform on [0, 1)"] = "uniform on [0, 1)"
+    dtype: Literal["float32"] = "float32"
 
 
-def _check_entry(file: Path, entry: Any) -> None:
-    fields = {"path": str, "bytes": int, "sha256": str}
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(n), k) for n, k in fields.items()):
-        raise BundleError(f"{file} lists a file without path, bytes and sha256; export the bundle again.")
-    relative = PurePosixPath(entry["path"])
-    if relative.is_absolute() or ".." in relative.parts or "\\" in entry["path"]:
-        raise BundleError(f"{file} lists {entry['path']!r}, which lies outside the bundle; do not use it.")
+@dataclass(frozen=True, eq=False)
+class GoldenRollout:
+    """uniforms (N, H, W, K), condition (N, …) → values (N, H, W, C), log_prob (N,) in nats."""
+
+    uniforms: FloatArray
+    condition: IntArray | FloatArray | None
+    values: IntArray
+    log_prob: FloatArray
 
 
-def checked_file(path: str | Path, manifest: dict[str, Any], name: str) -> Path:
-    """The file `name` of the bundle, once its size and SHA-256 are the manifest's.
+@dataclass(frozen=True)
+class PriorDescription:
+    prefix: str
+    grid_shape: tuple[Size, Size, Size]
+    num_levels: Size
+    num_steps: Size
+    condition: ConditionDescription | None
+    noise: NoiseDescription
+    golden: GoldenRollout
 
-    Raises:
-        BundleError: for a file that is not listed, missing, no regular file, or changed.
-    """
-    entry = next((entry for entry in manifest["files"] if entry["path"] == name), None)
-    if entry is None:
-        raise BundleError(f"The bundle {path} holds no {name}; export it again with the format you need.")
-    file, root = Path(path) / name, Path(path).resolve()
-    if not file.is_file() or file.resolve() != root / name:  # a link on the way leads elsewhere
-        raise BundleError(f"{file} is missing or no regular file; copy the whole bundle again.")
-    size = file.stat().st_size
-    if size != entry["bytes"]:
-        raise BundleError(
-            f"{file} has {size} bytes and the manifest says {entry['bytes']}: it is truncated or changed; "
-            "copy the bundle again."
+    def __post_init__(self) -> None:
+        name, golden, condition = f"{self.prefix}golden", self.golden, self.condition
+        height, width, _ = self.grid_shape
+        require(
+            self.num_steps == height * width,
+            f"{self.prefix}num_steps is {self.num_steps}; expected {height * width} for grids of "
+            f"{height} × {width}.",
         )
-    if digest(file) != entry["sha256"]:
-        raise BundleError(f"{file} does not have the SHA-256 of the manifest: it was changed; copy it again.")
-    return file
+        check_tensor(f"{self.prefix}grid_shape", self.grid_shape)
+        samples = len(golden.values)
+        check_array(f"{name}.values", golden.values, (samples, *self.grid_shape), self.num_levels)
+        check_array(f"{name}.uniforms", golden.uniforms, (samples, height, width, self.noise.per_step))
+        require(
+            golden.uniforms.min() >= 0 and golden.uniforms.max() < 1,
+            f"{name}.uniforms leave [0, 1); expected noise from 0 up to below 1.",
+        )
+        check_array(f"{name}.log_prob", golden.log_prob, (samples,))
+        if condition is None or condition.function is not None:
+            require(
+                golden.condition is None,
+                f"{name}.condition is given; expected null, for nobody chooses the condition.",
+            )
+        else:
+            shape, num_classes = (samples, *(condition.shape or ())), condition.num_classes or 0
+            check_array(f"{name}.condition", golden.condition, shape, num_classes)
+        if condition is not None and condition.kind == "map":
+            require(
+                condition.shape is not None and condition.shape[:2] == (height, width),
+                f"{self.prefix}condition has the shape {condition.shape}; expected ({height}, {width}, D), "
+                "as large as the grid.",
+            )
 
 
-def checked_files(path: str | Path, manifest: dict[str, Any], folder: str) -> Path:
-    """The `folder` of the bundle, once every file the manifest lists below it is checked."""
-    names = [entry["path"] for entry in manifest["files"] if entry["path"].startswith(f"{folder}/")]
-    if not names:
-        raise BundleError(f"The bundle {path} holds no {folder}; export it again with the format you need.")
-    for name in names:
-        checked_file(path, manifest, name)
-    return Path(path) / folder
+@dataclass(frozen=True, eq=False)
+class GoldenImages:
+    """images (N, H, W, C) → codes; those of the priors' golden values → expected (N, H, W, C)."""
+
+    expected: FloatArray
+    images: IntArray
+    codes: tuple[IntArray, ...]
+    log_prob_bound: FloatArray
 
 
-def describe_files(root: Path) -> list[dict[str, Any]]:
-    """path, bytes and sha256 of every file below `root`, in order of path."""
-    files = sorted(file for file in root.rglob("*") if file.is_file())
-    return [
-        {
-            "path": file.relative_to(root).as_posix(),
-            "bytes": file.stat().st_size,
-            "sha256": digest(file),
-        }
-        for file in files
-    ]
+@dataclass(frozen=True)
+class ImagesDescription:
+    shape: tuple[Size, Size, Size]
+    num_levels: Size
+    golden: GoldenImages
+
+    def __post_init__(self) -> None:
+        check_tensor("images.shape", self.shape)
+        golden, samples = self.golden, len(self.golden.images)
+        check_array("images.golden.images", golden.images, (samples, *self.shape), self.num_levels)
+        check_array("images.golden.expected", golden.expected, (samples, *self.shape))
+        check_array("images.golden.log_prob_bound", golden.log_prob_bound, (samples,))
 
 
-def digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+@dataclass(frozen=True)
+class FileDescription:
+    path: str
+    bytes: Count
+    sha256: str
+
+    def __post_init__(self) -> None:
+        relative = PurePosixPath(self.path)
+        require(
+            re.fullmatch(r"[\w .@+-]+(/[\w .@+-]+)*", self.path, re.ASCII) and ".." not in relative.parts,
+            f"the manifest lists {self.path!r}, which lies outside the bundle or is no plain name.",
+        )
+        require(
+            re.fullmatch("[0-9a-f]{64}", self.sha256),
+            f"{self.path} has the SHA-256 {self.sha256!r}; expected 64 hexadecimal digits.",
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    model: ModelDescription
+    priors: tuple[PriorDescription, ...]
+    images: ImagesDescription | None
+    opset: Size
+    versions: dict[str, str]
+    functions: dict[str, FunctionDescription]
+    files: tuple[FileDescription, ...]
+
+    def __post_init__(self) -> None:
+        prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]
+        require(
+            prefixes == [""]
+            or (len(prefixes) > 1 and "" not in prefixes and len(set(prefixes)) == len(prefixes)),
+            f"the priors have the prefixes {prefixes}; expected '' for a single one, else one for each.",
+        )
+        require(paths, "the manifest lists no files; expected those of the functions.")
+        require(len(set(paths)) == len(paths), "the manifest lists a file twice; expected each once.")
+        is_generator = self.model.class_name == "Generator"
+        require(
+            is_generator == (self.images is not None) and (is_generator or len(self.priors) == 1),
+            f"a {self.model.class_name} has {len(self.priors)} priors and "
+            f"{'no ' if self.images is None else ''}images; expected images and several priors of a "
+            "Generator alone.",
+        )
+        for index, prior in enumerate(self.priors):
+            made_by = prior.condition and prior.condition.function
+            require(
+                (made_by is None) == (index == 0),
+                f"the condition of prior {index} is made by the function {made_by!r}; expected a function "
+                "for every prior but the first.",
+            )
+        if self.images is not None:
+            self._check_golden_codes(self.images.golden)
+
+    def _check_golden_codes(self, golden: GoldenImages) -> None:
+        require(
+            len(golden.codes) == len(self.priors),
+            f"images.golden.codes are {len(golden.codes)} grids; expected {len(self.priors)}.",
+        )
+        for prior, codes in zip(self.priors, golden.codes, strict=True):
+            samples = len(golden.images)
+            name = f"images.golden.{prior.prefix}codes"
+            check_array(name, codes, (samples, *prior.grid_shape), prior.num_levels)
+            check_array(f"{prior.prefix}golden.values", prior.golden.values, codes.shape)
+
+    def formats(self) -> set[str]:
+        """The folders of functions that the bundle holds: "onnx", "saved_model"."""
+        return {file.path.split("/")[0] for file in self.files}

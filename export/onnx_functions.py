@@ -1,14 +1,25 @@
 """The ONNX functions of a bundle, run by name: NumPy and ONNX Runtime alone."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import onnxruntime
 
-from tfprior.export.manifest import checked_file, load_manifest
+from tfprior.export.checks import BundleError
+from tfprior.export.manifest_file import checked_file, load_manifest
+from tfprior.export.ports import FunctionDescription
+from tfprior.export.rollout import Arrays
 
-Arrays = dict[str, np.ndarray]
+TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
+
+
+class Opened(NamedTuple):
+    """A graph that has the ports of its manifest."""
+
+    session: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sizes: tuple[tuple[int, ...], ...]
 
 
 class OnnxFunctions:
@@ -27,33 +38,91 @@ class OnnxFunctions:
         self.manifest = load_manifest(path)
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-
-    def __contains__(self, function: str) -> bool:
-        return function in self.manifest["functions"]
+        self._options.log_severity_level = 4  # its errors are raised, and need no second telling
+        self._opened: dict[str, Opened] = {}
 
     def run(self, function: str, arrays: Arrays) -> Arrays:
-        """Runs one function; arrays that it does not take are left out."""
-        names = [port["name"] for port in self.manifest["functions"][function]["outputs"]]
-        feeds = {name: arrays[name] for name in self._inputs(function) if name in arrays}
-        return dict(zip(names, self.session(function).run(names, feeds), strict=True))
+        """Runs one function; arrays that it does not take are left out.
 
-    def session(self, function: str) -> onnxruntime.InferenceSession:
-        """The opened function.
+        Raises:
+            BundleError: for a graph that fails, or gives arrays of another shape than the manifest says.
+        """
+        opened = self._opened.get(function) or self.open(function)
+        feeds = {name: arrays[name] for name in opened.inputs if name in arrays}
+        try:
+            results = opened.session.run(opened.outputs, feeds)
+        except Exception as error:  # ONNX Runtime's errors have no class in common
+            raise BundleError(
+                f"The function {function!r} of the bundle {self.path} fails: {_first_line(error)}"
+            ) from error
+        batch = len(next(iter(feeds.values())))
+        for name, array, sizes in zip(opened.outputs, results, opened.sizes, strict=True):
+            if array.shape != (batch, *sizes):
+                raise BundleError(
+                    f"The function {function!r} gives {name} of shape {array.shape}; expected "
+                    f"{(batch, *sizes)}: the bundle does not compute what its manifest says; do not use it."
+                )
+        return dict(zip(opened.outputs, results, strict=True))
+
+    def check_file(self, function: str) -> Path:
+        """The file of a function's graph, its size and hash checked.
 
         Raises:
             BundleError: for a file that is missing or changed.
         """
-        if function not in self._sessions:
-            file = checked_file(self.path, self.manifest, f"onnx/{function}.onnx")
-            self._sessions[function] = onnxruntime.InferenceSession(
-                str(file), self._options, providers=["CPUExecutionProvider"]
+        return checked_file(self.path, self.manifest, f"onnx/{function}.onnx")
+
+    def open(self, function: str) -> Opened:
+        """Loads a function's graph and compares its ports with the manifest's, once.
+
+        Raises:
+            BundleError: for a file that is missing, changed, no graph, or one with other ports.
+        """
+        if function not in self._opened:
+            file = self.check_file(function)
+            try:
+                session = onnxruntime.InferenceSession(
+                    str(file), self._options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # as above
+                raise BundleError(f"ONNX Runtime does not load {file}: {_first_line(error)}") from error
+            described = self.manifest.functions[function]
+            _check_ports(file, session, described)
+            self._opened[function] = Opened(
+                session,
+                tuple(port.name for port in described.inputs),
+                tuple(port.name for port in described.outputs),
+                tuple(port.sizes for port in described.outputs),
             )
-        return self._sessions[function]
+        return self._opened[function]
 
-    def zeros(self, function: str, name: str, batch: int) -> np.ndarray:
-        """What an input is at first where it is all zeros: (batch, …) float32."""
-        return np.zeros((batch, *self._inputs(function)[name][1:]), "float32")
 
-    def _inputs(self, function: str) -> dict[str, list[Any]]:
-        return {port["name"]: port["shape"] for port in self.manifest["functions"][function]["inputs"]}
+def _check_ports(file: Path, session: Any, described: FunctionDescription) -> None:
+    for side, ports, found in (
+        ("inputs", described.inputs, session.get_inputs()),
+        ("outputs", described.outputs, session.get_outputs()),
+    ):
+        expected = {port.name: (TYPES[port.dtype], port.shape) for port in ports}
+        actual = {value.name: (value.type, tuple(value.shape)) for value in found}
+        if set(actual) != set(expected) or not all(_fits(actual[name], expected[name]) for name in expected):
+            raise BundleError(
+                f"The graph {file} has the {side} {_words(actual)}; expected {_words(expected)}, as its "
+                "manifest says: the bundle was changed; do not use it."
+            )
+
+
+def _fits(actual: tuple[str, tuple[Any, ...]], expected: tuple[str, tuple[Any, ...]]) -> bool:
+    """Sizes that a graph does not tell fit any: what `run` gets is checked again."""
+    if actual[0] != expected[0] or len(actual[1]) != len(expected[1]):
+        return False
+    return all(
+        not isinstance(one, int) or one == other for one, other in zip(actual[1], expected[1], strict=True)
+    )
+
+
+def _words(ports: dict[str, tuple[str, tuple[Any, ...]]]) -> str:
+    return ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in sorted(ports.items()))
+
+
+def _first_line(error: Exception) -> str:
+    return ascii(str(error).partition("\n")[0])[1:-1]

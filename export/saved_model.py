@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfprior.export.functions import Function
+from tfprior.export.rollout import Arrays, Run
 from tfprior.image_model import ImageModel
 
 
@@ -28,3 +29,15 @@ def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> 
     module.weights = [weight.value for weight in model.weights]
     signatures = {**graphs, "serving_default": graphs["step" if "step" in graphs else "generate"]}
     tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def open_saved_model(path: Path) -> Run:
+    """The signatures of a SavedModel as functions of arrays; a SavedModel is a program, and this runs it."""
+    signatures = tf.saved_model.load(str(path)).signatures
+
+    def run(function: str, arrays: Arrays) -> Arrays:
+        takes = signatures[function].structured_input_signature[1]
+        out = signatures[function](**{name: tf.constant(arrays[name]) for name in takes})
+        return {name: tensor.numpy() for name, tensor in out.items()}
+
+    return run

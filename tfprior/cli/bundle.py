@@ -51,18 +51,24 @@ def export(
 
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `tfprior export`.")],
+    onnx_only: Annotated[
+        bool, typer.Option("--onnx-only", help="Replay the ONNX graphs alone, and run no SavedModel.")
+    ] = False,
 ) -> None:
     """Check a bundle: sizes and hashes of its files, and its golden samples drawn again.
 
     ```
     tfprior verify bundles/digits
+    tfprior verify downloaded --onnx-only
     ```
+
+    A SavedModel is a program, and verifying it runs it: pass --onnx-only for a bundle that you don't trust.
     """
-    if all(importlib.util.find_spec(name) for name in ("keras", "tensorflow")):
+    if not onnx_only and all(importlib.util.find_spec(name) for name in ("keras", "tensorflow")):
         import_keras()  # only so that the SavedModel's replay is quiet; ONNX needs neither
     from tfprior.export import verify as check
 
-    report = check(bundle)
+    report = check(bundle, onnx_only)
     Console().print(facts_table(f"{bundle}: verified", report))
 
 

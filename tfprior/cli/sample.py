@@ -86,9 +86,10 @@ def sample(
         from tfprior.export.client import OnnxGenerator, OnnxSampler
 
         manifest = load_manifest(source)
-        sampler = OnnxSampler(source) if manifest["images"] is None else OnnxGenerator(source)
+        sampler = OnnxSampler(source) if manifest.images is None else OnnxGenerator(source)
         num_levels = sampler.num_levels
-        labels = labels_of(num, classes, (manifest["priors"][0]["condition"] or {}).get("num_classes"))
+        condition = manifest.priors[0].condition
+        labels = labels_of(num, classes, condition and condition.num_classes)
         values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
     else:
         import_keras()

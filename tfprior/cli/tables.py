@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tfprior.export.ports import PortDescription
     from tfprior.grid_model import GridModel
     from tfprior.runs import RunFolder
 
@@ -87,25 +88,23 @@ def bundle_table(path: Path) -> Table:
     from tfprior.export import load_manifest
 
     manifest = load_manifest(path)
-    table = Table(title=f"{path}: {manifest['model']['class']}", title_justify="left", show_header=False)
-    images = manifest["images"]
+    table = Table(title=f"{path}: {manifest.model.class_name}", title_justify="left", show_header=False)
+    images = manifest.images
     if images is not None:
-        table.add_row("images", grid_line(images["shape"], images["num_levels"], "levels"))
-    for prior in manifest["priors"]:
+        table.add_row("images", grid_line(images.shape, images.num_levels, "levels"))
+    for prior in manifest.priors:
         noun = "levels" if images is None else "codes"
-        table.add_row(f"{prior['prefix']}grid", grid_line(prior["grid_shape"], prior["num_levels"], noun))
-        table.add_row(f"{prior['prefix']}steps", str(prior["num_steps"]))
-    for name, function in manifest["functions"].items():
+        table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, noun))
+        table.add_row(f"{prior.prefix}steps", str(prior.num_steps))
+    for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")
-        for side in ("inputs", "outputs"):
-            table.add_row(f"  {side}", "\n".join(tensor_line(one) for one in function[side]))
-    for file in manifest["files"]:
-        table.add_row(f"file {file['path']}", f"{file['bytes']:,} bytes")
-    table.add_row(
-        "versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
-    )
+        for side, ports in (("inputs", function.inputs), ("outputs", function.outputs)):
+            table.add_row(f"  {side}", "\n".join(port_line(port) for port in ports))
+    for file in manifest.files:
+        table.add_row(f"file {file.path}", f"{file.bytes:,} bytes")
+    table.add_row("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
     return table
 
 
-def tensor_line(tensor: dict[str, Any]) -> str:
-    return f"{tensor['name']} {tensor['dtype']} {tuple(tensor['shape'])}"
+def port_line(port: "PortDescription") -> str:
+    return f"{port.name} {port.dtype} {port.shape}"

@@ -1,0 +1,135 @@
+"""The inputs and outputs that a bundle's functions must have, told by its priors and images alone.
+
+A port is (dtype, sizes of one example). A size may be a word, for what only the model knows: it stands for
+the same number in all functions of a prior.
+"""
+
+from collections.abc import Mapping
+
+from tfprior.export.checks import BundleError, require
+from tfprior.export.manifest import ImagesDescription, Manifest, PriorDescription
+from tfprior.export.ports import FunctionDescription, PortDescription
+
+Port = tuple[str, tuple[int | str, ...]]
+Ports = dict[str, Port]
+Contract = dict[str, tuple[Ports, Ports]]
+
+NUMBER: Port = ("float32", ())
+
+
+def check_functions(manifest: Manifest) -> None:
+    """Compares the manifest's functions with its priors and images.
+
+    Raises:
+        BundleError: for a function that is missing, unknown, or has other ports.
+    """
+    functions = dict(manifest.functions)
+    above: tuple[str, Port] | None = None
+    for prior in manifest.priors:
+        required = prior_functions(prior)
+        pair = {name: required.pop(name) for name in ("row", "pixel")}
+        if prior.prefix + "row" in functions or prior.prefix + "pixel" in functions:
+            required |= pair
+        contract = {prior.prefix + name: ports for name, ports in required.items()}
+        if prior.condition is not None and prior.condition.function is not None and above is not None:
+            contract[prior.condition.function] = (dict([above]), {"condition": condition_port(prior)})
+        _compare(contract, functions)
+        above = codes_port(prior)
+    if manifest.images is not None:
+        _compare(image_functions(manifest.images, manifest.priors), functions)
+    require(not functions, f"it has the unknown functions {', '.join(sorted(functions))}.")
+
+
+def prior_functions(prior: PriorDescription) -> Contract:
+    """Those of one prior, without its prefix; some priors lack `row` and `pixel`."""
+    height, width, channels = prior.grid_shape
+    noise: Port = ("float32", (prior.noise.per_step,))
+    grid_noise: Port = ("float32", (height, width, prior.noise.per_step))
+    pixel: Port = ("int32", (channels,))
+    grid: Port = ("int32", prior.grid_shape)
+    position: Port = ("int32", ())
+    state, row_state, pixel_state = (("float32", (f"size of {name}",)) for name in ("state", "row", "pixel"))
+    features: Port = ("float32", (width, "number of row features"))
+    condition = {} if prior.condition is None else {"condition": condition_port(prior)}
+    drawn = {"value": pixel, "log_prob": NUMBER}
+    step = {"previous": pixel, "position": position, "uniforms": noise, "temperature": NUMBER}
+    return {
+        "initial_state": ({"position": position}, {"state": state}),
+        "step": ({"state": state, **step, **condition}, {**drawn, "state_out": state}),
+        "sample": (
+            {"uniforms": grid_noise, "temperature": NUMBER, **condition},
+            {"values": grid, "log_prob": NUMBER},
+        ),
+        "log_prob": ({"values": grid, **condition}, {"log_prob": NUMBER}),
+        "row": (
+            {"row_state": row_state, "finished_row": ("int32", (width, channels)), "position": position}
+            | condition,
+            {"row_features": features, "row_state_out": row_state},
+        ),
+        "pixel": (
+            {"pixel_state": pixel_state, "row_features": features, **step},
+            {**drawn, "pixel_state_out": pixel_state},
+        ),
+    }
+
+
+def image_functions(images: ImagesDescription, priors: tuple[PriorDescription, ...]) -> Contract:
+    """Those between images and codes."""
+    integers: Port = ("int32", images.shape)
+    expected: Port = ("float32", images.shape)
+    codes = dict(codes_port(prior) for prior in priors)
+    noise: Ports = {
+        f"{prior.prefix}uniforms": ("float32", (*prior.grid_shape[:2], prior.noise.per_step))
+        for prior in priors
+    }
+    condition = {} if priors[0].condition is None else {"condition": condition_port(priors[0])}
+    return {
+        "encode": ({"images": integers}, codes),
+        "decode": (codes, {"images": expected}),
+        "generate": (
+            {**noise, "temperature": NUMBER, **condition},
+            {"images": expected, **codes, "log_prob": NUMBER},
+        ),
+        "log_prob_bound": ({"images": integers, **condition}, {"log_prob": NUMBER}),
+    }
+
+
+def condition_port(prior: PriorDescription) -> Port:
+    assert prior.condition is not None
+    return prior.condition.dtype, prior.condition.shape or ()
+
+
+def codes_port(prior: PriorDescription) -> tuple[str, Port]:
+    return f"{prior.prefix}codes", ("int32", prior.grid_shape)
+
+
+def _compare(contract: Contract, functions: dict[str, FunctionDescription]) -> None:
+    """Takes the contract's functions out of `functions`."""
+    sizes: dict[str, int] = {}
+    for name, (inputs, outputs) in contract.items():
+        if name not in functions:
+            raise BundleError(f"it lacks the function {name!r}.")
+        found = functions.pop(name)
+        _compare_ports(f"{name}.inputs", inputs, found.inputs, sizes)
+        _compare_ports(f"{name}.outputs", outputs, found.outputs, sizes)
+
+
+def _compare_ports(
+    where: str, expected: Mapping[str, Port], found: tuple[PortDescription, ...], known: dict[str, int]
+) -> None:
+    names = {port.name for port in found}
+    require(
+        names == set(expected),
+        f"the ports of {where} are {', '.join(sorted(names))}; expected {', '.join(sorted(expected))}.",
+    )
+    for port in found:
+        dtype, sizes = expected[port.name]
+        for size, number in zip(sizes, port.sizes, strict=False):
+            if isinstance(size, str):
+                known.setdefault(size, number)
+        shape = tuple(known.get(size, size) if isinstance(size, str) else size for size in sizes)
+        require(
+            (port.dtype, port.sizes) == (dtype, shape),
+            f"{where} has {port.name} {port.dtype} {port.sizes}; expected {dtype} {shape}, by its priors "
+            "and images.",
+        )

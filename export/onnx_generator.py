@@ -1,0 +1,160 @@
+"""A tokenizer and the priors of its codes in ONNX Runtime: images drawn, encoded, decoded and scored."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfprior.export.checks import BundleError
+from tfprior.export.onnx_functions import OnnxFunctions
+from tfprior.export.onnx_sampler import OnnxSampler
+from tfprior.export.rollout import Arrays, check_integers, check_log_prob, condition_from
+from tfprior.inputs import as_array, check_sampling_options, check_uniforms, check_values
+
+DECODED_AT_ONCE = 32
+
+
+class OnnxGenerator:
+    """Images from a bundle with a tokenizer and the priors of its codes.
+
+    Args:
+        path: the bundle.
+        threads: how many cores share a batch; all of them when left out.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        samplers: one `OnnxSampler` for each grid of codes, coarse to fine.
+        image_shape: (H, W, C).
+        num_levels: of the images.
+
+    Raises:
+        BundleError: for a bundle that is missing, damaged, newer, or without a tokenizer or ONNX functions;
+            every method raises it when what comes out of them is out of range.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.functions = OnnxFunctions(path, threads or 0)
+        self.manifest = self.functions.manifest
+        images = self.manifest.images
+        if images is None:
+            raise BundleError(f"The bundle {path} holds a prior and no tokenizer: open it with OnnxSampler.")
+        self.image_shape, self.num_levels = images.shape, images.num_levels
+        self.samplers = [OnnxSampler(path, threads, prior.prefix) for prior in self.manifest.priors]
+
+    def sample(
+        self, num_samples: int, condition: Any = None, seed: int | None = None, temperature: float = 1.0
+    ) -> np.ndarray:
+        """Draws images (num_samples, H, W, C) int32, those of `Generator.sample` for the same seed.
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range.
+        """
+        expected = self.decode(self.sample_codes(num_samples, condition, seed, temperature))
+        return np.rint(expected).astype("int32")
+
+    def sample_codes(
+        self, num_samples: int, condition: Any = None, seed: int | None = None, temperature: float = 1.0
+    ) -> Any:
+        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
+        seeds = np.random.SeedSequence(seed).generate_state(len(self.samplers))
+        codes: list[np.ndarray] = []
+        for sampler, own in zip(self.samplers, seeds, strict=True):
+            if codes:
+                condition = condition_from(codes[-1], sampler.prior, self.manifest, self.functions.run)
+            drawn = sampler.sample(num_samples, condition, seed=int(own), temperature=temperature)
+            codes.append(drawn)
+        return codes if len(codes) > 1 else codes[0]
+
+    def generate(self, uniforms: Any, condition: Any = None, temperature: float = 1.0) -> Arrays:
+        """The whole way in one graph: noise (B, h, w, K), or a list of it, → "images", "log_prob", codes.
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range.
+        """
+        given = uniforms if isinstance(uniforms, list | tuple) else [uniforms]
+        self._check_count(given, "noise")
+        size = len(given[0])
+        arrays: Arrays = {"temperature": np.full(size, temperature, "float32")}
+        for sampler, noise in zip(self.samplers, given, strict=True):
+            per_position = sampler.prior.noise.per_step
+            checked = check_uniforms(noise, size, sampler.grid_shape, per_position)
+            arrays[f"{sampler.prefix}uniforms"] = checked
+        check_sampling_options(temperature, None, None, self.samplers[0].num_levels)
+        arrays |= self.samplers[0].given(condition, size)
+        out = self.functions.run("generate", arrays)
+        check_log_prob(out["log_prob"], "generate")
+        self._check_codes(out, "generate")
+        return {**out, "images": self._within_levels(out["images"], "generate")}
+
+    def encode(self, images: Any) -> Any:
+        """Images (N, H, W, C) → codes (N, h, w, G) int32, or a list of them, coarse to fine.
+
+        Raises:
+            ValueError: for anything but integer images of the bundle's levels.
+        """
+        codes = self._in_batches("encode", {"images": self._checked(images)})
+        named = self._check_codes(codes, "encode")
+        return named if len(named) > 1 else named[0]
+
+    def decode(self, codes: Any) -> np.ndarray:
+        """Codes → expected images (N, H, W, C) float32, on the scale of the levels.
+
+        Raises:
+            ValueError: for codes of the wrong shape, type or range.
+        """
+        grids = codes if isinstance(codes, list | tuple) else [codes]
+        self._check_count(grids, "codes")
+        arrays: Arrays = {}
+        for sampler, grid in zip(self.samplers, map(as_array, grids), strict=True):
+            check_values(grid, sampler.grid_shape, sampler.num_levels, "codes")
+            arrays[f"{sampler.prefix}codes"] = np.ascontiguousarray(grid, "int32")
+        return self._within_levels(self._in_batches("decode", arrays)["images"], "decode")
+
+    def log_prob(self, images: Any, condition: Any = None) -> np.ndarray:
+        """A lower bound of the log-likelihood in nats: images (N, H, W, C) → (N,).
+
+        Raises:
+            ValueError: for anything but integer images of the bundle's levels.
+        """
+        images = self._checked(images)
+        arrays = {"images": images, **self.samplers[0].given(condition, len(images))}
+        return check_log_prob(self._in_batches("log_prob_bound", arrays)["log_prob"], "log_prob_bound")
+
+    def _in_batches(self, function: str, arrays: Arrays) -> Arrays:
+        count = len(next(iter(arrays.values())))
+        if not count:
+            raise ValueError("Got 0 examples; expected at least one.")
+        parts = [
+            self.functions.run(
+                function, {name: part[first : first + DECODED_AT_ONCE] for name, part in arrays.items()}
+            )
+            for first in range(0, count, DECODED_AT_ONCE)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _check_codes(self, codes: Arrays, function: str) -> list[np.ndarray]:
+        return [
+            check_integers(codes[f"{sampler.prefix}codes"], sampler.num_levels, function)
+            for sampler in self.samplers
+        ]
+
+    def _within_levels(self, images: np.ndarray, function: str) -> np.ndarray:
+        """Expected images, whose rounding errors may leave [0, num_levels − 1] by a little."""
+        top = self.num_levels - 1
+        low, high = images.min(), images.max()
+        slack = 1e-3 * max(top, 1)
+        if not (low >= -slack and high <= top + slack):  # NaN fails too
+            raise BundleError(
+                f"The function {function!r} gives images in [{low}, {high}]; expected [0, {top}]: its model "
+                "has diverged, or the bundle was changed; export a model from before."
+            )
+        return np.clip(images, 0, top)
+
+    def _checked(self, images: Any) -> np.ndarray:
+        images = as_array(images)
+        check_values(images, self.image_shape, self.num_levels, "images")
+        return np.ascontiguousarray(images, "int32")
+
+    def _check_count(self, grids: Any, name: str) -> None:
+        if len(grids) != len(self.samplers):
+            raise ValueError(f"Got {len(grids)} grids of {name}; expected {len(self.samplers)}.")

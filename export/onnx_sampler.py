@@ -1,0 +1,136 @@
+"""A prior of a bundle in ONNX Runtime: it samples, completes and scores integer grids."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfprior.export.checks import BundleError
+from tfprior.export.onnx_functions import OnnxFunctions
+from tfprior.export.rollout import Arrays, Drawn, Known, Rollout
+from tfprior.inputs import (
+    as_array,
+    check_completion,
+    check_condition,
+    check_sampling_options,
+    check_uniforms,
+    check_values,
+)
+from tfprior.sharding import run_in_shards, shards
+
+
+class OnnxSampler:
+    """Draws from a prior in a bundle; every method draws the same integers from the same noise.
+
+    Args:
+        path: the bundle.
+        threads: how many cores share a batch; all of them when left out.
+        prefix: of the prior, where the bundle holds several: "top_" or "bottom_".
+
+    Attributes:
+        manifest: the bundle's manifest.
+        prior: what it says of the prior.
+        methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel (the
+            fastest from outside), "step" the general single step, "loop" the whole loop in one call.
+
+    Raises:
+        BundleError: for a bundle that is missing, damaged, newer, or without that prior or ONNX functions;
+            every method raises it when what comes out of them is out of range.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, prefix: str = "") -> None:
+        # The graphs of a step are too small for more than one thread.
+        self.functions = OnnxFunctions(path, threads=1)
+        self.manifest = self.functions.manifest
+        priors = {prior.prefix: prior for prior in self.manifest.priors}
+        if prefix not in priors:
+            raise BundleError(
+                f"The bundle {path} holds no prior with prefix {prefix!r}; expected one of "
+                f"{', '.join(map(repr, priors))}."
+            )
+        self.prior, self.prefix = priors[prefix], prefix
+        self.grid_shape, self.num_levels = self.prior.grid_shape, self.prior.num_levels
+        self.threads = threads
+        self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
+        self.methods = self._rollout.methods
+        self.functions.check_file(f"{prefix}step")
+
+    def sample(
+        self,
+        num_samples: int,
+        condition: Any = None,
+        uniforms: Any = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        observed: Any = None,
+        mask: Any = None,
+        method: str | None = None,
+    ) -> np.ndarray:
+        """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`.
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range, and unknown methods.
+        """
+        per_pixel = self.prior.noise.per_step
+        noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
+        return self.rollout(noise, condition, temperature, method, observed, mask).values
+
+    def rollout(
+        self,
+        uniforms: np.ndarray,
+        condition: np.ndarray | None = None,
+        temperature: float = 1.0,
+        method: str | None = None,
+        observed: Any = None,
+        mask: Any = None,
+    ) -> Drawn:
+        """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,).
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range, and unknown methods.
+        """
+        size = len(uniforms)
+        uniforms = check_uniforms(uniforms, size, self.grid_shape, self.prior.noise.per_step)
+        check_sampling_options(temperature, None, None, self.num_levels)
+        values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
+        method = method or self.methods[0]
+        able = [name for name in self.methods if name != "loop" or values is None]
+        if method not in able:
+            raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
+        given = {"temperature": np.full(size, temperature, "float32"), **self.given(condition, size)}
+        for function in self._rollout.functions_of(method):
+            self.functions.open(function)  # before threads ask for it
+
+        def run_rows(rows: np.ndarray) -> Drawn:
+            share = {name: value[rows] for name, value in given.items()}
+            known = None if values is None or hidden is None else Known(values[rows], hidden[rows])
+            return self._rollout.draw(method, uniforms[rows], share, known)
+
+        return Drawn(*run_in_shards(run_rows, shards(size, self.threads)))
+
+    def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:
+        """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
+
+        Raises:
+            ValueError: for values that are no integer grids of the bundle's levels.
+        """
+        values = np.asarray(values)
+        check_values(values, self.grid_shape, self.num_levels)
+        return self._rollout.log_prob(values.astype("int32"), self.given(condition, len(values)))
+
+    def run(self, function: str, arrays: Arrays) -> Arrays:
+        """Runs one of the prior's functions on named arrays; those it does not take are left out."""
+        return self.functions.run(self.prefix + function, arrays)
+
+    def given(self, condition: Any, batch: int) -> Arrays:
+        """The condition as the functions take it, under its name; nothing for an unconditional prior.
+
+        Raises:
+            ValueError: for a condition that the prior was not built for.
+        """
+        kind, condition = self.prior.condition, as_array(condition)
+        if kind is None:
+            check_condition(condition, None, None, batch)
+            return {}
+        check_condition(condition, kind.num_classes, kind.shape, batch)
+        return {"condition": np.ascontiguousarray(condition, kind.dtype)}

@@ -1,0 +1,189 @@
+"""Drawing from a bundle's functions: the loops around them, which any language writes as easily.
+
+Shapes: B batch · H W C grid · K uniforms a pixel.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tfprior.export.checks import BundleError
+from tfprior.export.manifest import Manifest, PriorDescription
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[[str, Arrays], Arrays]
+"""Runs a function by its name: named arrays in, of which it takes what it needs, named arrays out."""
+
+METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
+"""The functions that each way of drawing runs, the fastest from outside first."""
+
+
+class Drawn(NamedTuple):
+    """Values (B, H, W, C) int32, and the nats of what was drawn (B,)."""
+
+    values: np.ndarray
+    log_prob: np.ndarray
+
+
+class Known(NamedTuple):
+    """Values (B, H, W, C) that are drawn only where hidden (B, H, W)."""
+
+    values: np.ndarray
+    hidden: np.ndarray
+
+
+class Rollout:
+    """Draws grids from one prior of a bundle.
+
+    Args:
+        run: the bundle's functions.
+        manifest: of the bundle.
+        prior: that of the manifest's priors to draw from.
+
+    Attributes:
+        methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel,
+            "step" the general single step, "loop" the whole loop in one call.
+    """
+
+    def __init__(self, run: Run, manifest: Manifest, prior: PriorDescription) -> None:
+        self.run, self.manifest, self.prior = run, manifest, prior
+        self.methods = [
+            method
+            for method in METHODS
+            if all(name in manifest.functions for name in self.functions_of(method))
+        ]
+
+    def functions_of(self, method: str) -> tuple[str, ...]:
+        """The names of the functions that a method runs."""
+        return tuple(self.prior.prefix + name for name in METHODS[method])
+
+    def draw(self, method: str, uniforms: np.ndarray, given: Arrays, known: Known | None = None) -> Drawn:
+        """Noise (B, H, W, K), temperature and condition → values and their nats; "loop" takes nothing known.
+
+        Raises:
+            BundleError: for values outside the prior's levels, or a likelihood that is no number.
+        """
+        drawn = {"pair": self._by_pair, "step": self._by_step, "loop": self._by_loop}[method](
+            uniforms, given, known
+        )
+        check_log_prob(drawn.log_prob, self.functions_of(method)[-1])
+        check_integers(drawn.values, self.prior.num_levels, self.functions_of(method)[-1])
+        return drawn
+
+    def log_prob(self, values: np.ndarray, given: Arrays) -> np.ndarray:
+        """Nats (B,) of values (B, H, W, C).
+
+        Raises:
+            BundleError: for a likelihood that is no number.
+        """
+        function = f"{self.prior.prefix}log_prob"
+        nats = self.run(function, {"values": values, **given})["log_prob"]
+        return check_log_prob(nats, function)
+
+    def _by_loop(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
+        out = self.run(f"{self.prior.prefix}sample", {"uniforms": uniforms, **given})
+        return Drawn(out["values"], out["log_prob"])
+
+    def _by_step(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
+        (initial_state, step), pixels = self.functions_of("step"), _Pixels(self.prior, uniforms, known)
+        state = self.run(initial_state, {"position": pixels.positions[0]})["state"]
+        tensors = {**given, "previous": pixels.values[0, 0]}
+        for y, x in np.ndindex(self.prior.grid_shape[:2]):
+            tensors["state"], tensors["position"] = state, pixels.position(y, x)
+            tensors["uniforms"] = pixels.noise[y, x]
+            out = self.run(step, tensors)
+            state, tensors["previous"] = out["state_out"], pixels.put(y, x, out["value"], out["log_prob"])
+        return pixels.drawn()
+
+    def _by_pair(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
+        (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run
+        left_end = self._zeros(pixel, "pixel_state", len(uniforms))
+        of_row = {**given, "row_state": self._zeros(row, "row_state", len(uniforms))}
+        of_row["finished_row"] = np.ascontiguousarray(pixels.values[0].swapaxes(0, 1))
+        tensors = {"temperature": given["temperature"], "previous": pixels.values[0, 0]}
+        height, width, _ = self.prior.grid_shape
+        for y in range(height):
+            of_row["position"] = pixels.position(y, 0)
+            out = run(row, of_row)
+            of_row["row_state"], tensors["row_features"] = out["row_state_out"], out["row_features"]
+            tensors["pixel_state"] = left_end
+            for x in range(width):
+                tensors["position"], tensors["uniforms"] = pixels.position(y, x), pixels.noise[y, x]
+                out = run(pixel, tensors)
+                tensors["pixel_state"] = out["pixel_state_out"]
+                tensors["previous"] = pixels.put(y, x, out["value"], out["log_prob"])
+            of_row["finished_row"] = np.ascontiguousarray(pixels.values[y].swapaxes(0, 1))
+        return pixels.drawn()
+
+    def _zeros(self, function: str, name: str, batch: int) -> np.ndarray:
+        return np.zeros((batch, *self.manifest.functions[function].input(name).sizes), "float32")
+
+
+class _Pixels:
+    """What goes into steps and comes out of them, pixel by pixel: contiguous, so the batch stands last."""
+
+    def __init__(self, prior: PriorDescription, uniforms: np.ndarray, known: Known | None) -> None:
+        height, width, channels = prior.grid_shape
+        batch = len(uniforms)
+        self.width, self.known = width, known
+        self.noise = np.ascontiguousarray(uniforms.transpose(1, 2, 0, 3))  # (H, W, B, K)
+        self.positions = np.repeat(np.arange(height * width, dtype="int32")[:, None], batch, axis=1)
+        self.values = np.zeros((height, width, batch, channels), "int32")
+        self.nats = np.zeros((height, width, batch), "float32")
+
+    def position(self, y: int, x: int) -> np.ndarray:
+        return self.positions[y * self.width + x]
+
+    def put(self, y: int, x: int, value: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
+        """Keeps what was drawn where the pixel is hidden, else what is known, and returns it."""
+        if self.known is not None:
+            here = self.known.hidden[:, y, x]
+            value = np.where(here[:, None], value, self.known.values[:, y, x])
+            log_prob = np.where(here, log_prob, 0)
+        self.values[y, x], self.nats[y, x] = value, log_prob
+        return value
+
+    def drawn(self) -> Drawn:
+        return Drawn(
+            np.ascontiguousarray(self.values.transpose(2, 0, 1, 3)),
+            self.nats.sum(axis=(0, 1), dtype="float64"),
+        )
+
+
+def condition_from(above: np.ndarray, prior: PriorDescription, manifest: Manifest, run: Run) -> np.ndarray:
+    """What the codes above (B, h, w, G) tell the next finer prior."""
+    function = prior.condition and prior.condition.function
+    if function is None:
+        raise ValueError(f"Nothing makes the condition of the prior {prior.prefix!r}; expected a function.")
+    (port,) = manifest.functions[function].inputs
+    return run(function, {port.name: above})["condition"]
+
+
+def check_integers(values: np.ndarray, num_levels: int, function: str) -> np.ndarray:
+    """The integers that a function gave back, all in [0, num_levels).
+
+    Raises:
+        BundleError: otherwise.
+    """
+    low, high = values.min(), values.max()
+    if low < 0 or high >= num_levels:
+        raise BundleError(
+            f"The function {function!r} gives integers in [{low}, {high}]; expected [0, {num_levels - 1}]: "
+            "the bundle does not compute what its manifest says; do not use it."
+        )
+    return values
+
+
+def check_log_prob(nats: np.ndarray, function: str) -> np.ndarray:
+    """The likelihoods that a function gave back, all finite.
+
+    Raises:
+        BundleError: otherwise.
+    """
+    if not np.isfinite(nats).all():
+        raise BundleError(
+            f"The function {function!r} gives log-likelihoods that are NaN or infinite: its model has "
+            "diverged, or the bundle was changed; export a model from before."
+        )
+    return nats
