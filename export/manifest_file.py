@@ -18,6 +18,7 @@ FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""
 
+ZEROS = "0" * 64
 _DIGEST = re.compile(rb'("manifest_sha256": ")[0-9a-f]{64}"')
 _ENVELOPE = ("format", "schema_version", "manifest_sha256")
 
@@ -71,15 +72,15 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def sealed(fields: dict[str, Any]) -> str:
-    """The text of manifest.json, with its digest."""
-    envelope = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "manifest_sha256": "0" * 64}
-    text = json.dumps({**envelope, **fields}, indent=1, allow_nan=False)
-    return text.replace("0" * 64, manifest_digest(text.encode()), 1)
+    """The text of manifest.json: the fields after format, version and digest, where they have none."""
+    envelope = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "manifest_sha256": ZEROS}
+    text = json.dumps({**envelope, **fields, "manifest_sha256": ZEROS}, indent=1, allow_nan=False)
+    return text.replace(ZEROS, manifest_digest(text.encode()), 1)
 
 
 def manifest_digest(content: bytes) -> str:
     """SHA-256 of manifest.json, its own 64 digits taken as zeros."""
-    return hashlib.sha256(_DIGEST.sub(rb"\g<1>" + b"0" * 64 + b'"', content, count=1)).hexdigest()
+    return hashlib.sha256(_DIGEST.sub(rb"\g<1>" + ZEROS.encode() + b'"', content, count=1)).hexdigest()
 
 
 def _check_envelope(file: Path, content: bytes, parsed: Any) -> None:

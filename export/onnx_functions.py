@@ -46,23 +46,29 @@ class OnnxFunctions:
 
         Raises:
             BundleError: for a graph that fails, or gives arrays of another shape than the manifest says.
+            ValueError: for an input that is missing.
         """
-        opened = self._opened.get(function) or self.open(function)
-        feeds = {name: arrays[name] for name in opened.inputs if name in arrays}
+        session, inputs, outputs, sizes = self._opened.get(function) or self.open(function)
         try:
-            results = opened.session.run(opened.outputs, feeds)
+            feeds = {name: arrays[name] for name in inputs}
+        except KeyError as error:
+            raise ValueError(
+                f"The function {function!r} takes {', '.join(inputs)}; got no {error}."
+            ) from None
+        try:
+            results = session.run(outputs, feeds)
         except Exception as error:  # ONNX Runtime's errors have no class in common
             raise BundleError(
                 f"The function {function!r} of the bundle {self.path} fails: {_first_line(error)}"
             ) from error
-        batch = len(next(iter(feeds.values())))
-        for name, array, sizes in zip(opened.outputs, results, opened.sizes, strict=True):
-            if array.shape != (batch, *sizes):
+        batch = len(feeds[inputs[0]])
+        for name, array, size in zip(outputs, results, sizes, strict=True):
+            if array.shape != (batch, *size):
                 raise BundleError(
                     f"The function {function!r} gives {name} of shape {array.shape}; expected "
-                    f"{(batch, *sizes)}: the bundle does not compute what its manifest says; do not use it."
+                    f"{(batch, *size)}: the bundle does not compute what its manifest says; do not use it."
                 )
-        return dict(zip(opened.outputs, results, strict=True))
+        return dict(zip(outputs, results, strict=True))
 
     def check_file(self, function: str) -> Path:
         """The file of a function's graph, its size and hash checked.

@@ -1,6 +1,7 @@
 """XLA compiles for longer than tests of this size compute: only those marked `xla` use it, as users do."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import keras.src.trainers.trainer as keras_trainer
@@ -31,3 +32,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     compilation._compile = COMPILE if by_xla else compile_plainly
     # What `compile(jit_compile="auto")` asks.
     keras_trainer.model_supports_jit = SUPPORTS if by_xla else lambda model: False
+
+
+@pytest.fixture(scope="session")
+def prior_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a tiny prior, as ONNX alone: copy it before you change it."""
+    from bundle_files import save_prior
+
+    return save_prior(tmp_path_factory.mktemp("bundles") / "prior")
+
+
+@pytest.fixture(scope="session")
+def generator_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a tiny tokenizer and the prior of its codes, as ONNX alone: copy it before you change it."""
+    from bundle_files import save_generator
+
+    return save_generator(tmp_path_factory.mktemp("bundles") / "images")

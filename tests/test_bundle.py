@@ -1,6 +1,5 @@
 """Bundles as files: written whole or not at all, refused when anything in them is not as it was."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from bundle_files import edit_manifest
 
 import tfprior.export
 from tfprior.distributions import Categorical
@@ -15,7 +15,6 @@ from tfprior.export import onnx as onnx_export
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxSampler
 from tfprior.export.golden import golden_rollout
-from tfprior.export.manifest_file import manifest_digest
 from tfprior.priors import GatedPixelCNN
 
 
@@ -35,15 +34,6 @@ def written(prior: GatedPixelCNN, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def bundle(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "prior"))
-
-
-def edit_manifest(bundle: Path, edit: Callable[[dict], object]) -> None:
-    """Edits the manifest's fields and seals it again, as somebody would who knows the format."""
-    file = bundle / "manifest.json"
-    fields = json.loads(file.read_text())
-    edit(fields)
-    text = json.dumps({**fields, "manifest_sha256": "0" * 64})
-    file.write_text(text.replace("0" * 64, manifest_digest(text.encode())))
 
 
 def golden(manifest: dict) -> dict:
