@@ -88,7 +88,10 @@ class OnnxFunctions:
             file = self.check_file(function)
             try:
                 session = onnxruntime.InferenceSession(
-                    str(file), self._options, providers=["CPUExecutionProvider"]
+                    str(file),
+                    self._options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=0,  # which prints, and tries the same again
                 )
             except Exception as error:  # as above
                 raise BundleError(f"ONNX Runtime does not load {file}: {_first_line(error)}") from error

@@ -1,10 +1,13 @@
 """Functions as a SavedModel, in TensorFlow Serving's layout."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tfprior.export.checks import BundleError
 from tfprior.export.functions import Function
 from tfprior.export.rollout import Arrays, Run
 from tfprior.image_model import ImageModel
@@ -32,12 +35,27 @@ def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> 
 
 
 def open_saved_model(path: Path) -> Run:
-    """The signatures of a SavedModel as functions of arrays; a SavedModel is a program, and this runs it."""
-    signatures = tf.saved_model.load(str(path)).signatures
+    """The signatures of a SavedModel as functions of arrays; a SavedModel is a program, and this runs it.
+
+    Raises:
+        BundleError: for what TensorFlow does not load, and from the functions for what it does not run.
+    """
+    with _as_bundle_error(f"TensorFlow does not load {path}"):
+        signatures = tf.saved_model.load(str(path)).signatures
 
     def run(function: str, arrays: Arrays) -> Arrays:
-        takes = signatures[function].structured_input_signature[1]
-        out = signatures[function](**{name: tf.constant(arrays[name]) for name in takes})
-        return {name: tensor.numpy() for name, tensor in out.items()}
+        with _as_bundle_error(f"The signature {function!r} of {path} fails"):
+            takes = signatures[function].structured_input_signature[1]
+            out = signatures[function](**{name: tf.constant(arrays[name]) for name in takes})
+            return {name: tensor.numpy() for name, tensor in out.items()}
 
     return run
+
+
+@contextmanager
+def _as_bundle_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # TensorFlow's errors have no class in common
+        first_line = str(error).partition("\n")[0]
+        raise BundleError(f"{what} ({type(error).__name__}: {first_line}).") from error

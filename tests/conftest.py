@@ -37,7 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def prior_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny prior, as ONNX alone: copy it before you change it."""
-    from bundle_files import save_prior
+    from small_bundles import save_prior
 
     return save_prior(tmp_path_factory.mktemp("bundles") / "prior")
 
@@ -45,6 +45,6 @@ def prior_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def generator_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny tokenizer and the prior of its codes, as ONNX alone: copy it before you change it."""
-    from bundle_files import save_generator
+    from small_bundles import save_generator
 
     return save_generator(tmp_path_factory.mktemp("bundles") / "images")

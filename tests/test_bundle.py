@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from bundle_files import edit_manifest
+from bundle_files import edit_manifest, replace_file
 
 import tfprior.export
 from tfprior.distributions import Categorical
@@ -119,6 +119,23 @@ def test_a_bundle_may_hold_one_format(prior: GatedPixelCNN, tmp_path: Path) -> N
     assert {name.split()[0] for name in tfprior.export.verify(path)} == {"files", "saved_model"}
     with pytest.raises(BundleError, match=r"holds no onnx/step.onnx; export it again"):
         OnnxSampler(path)
+
+
+def test_a_saved_model_is_run_only_if_it_may_be(bundle: Path) -> None:
+    whole = tfprior.export.verify(bundle)
+    replace_file(bundle, "saved_model/1/saved_model.pb", b"a program")
+    with pytest.raises(BundleError, match=r"TensorFlow does not load .*saved_model/1 ") as error:
+        tfprior.export.verify(bundle)
+    assert "\n" not in str(error.value)
+    report = tfprior.export.verify(bundle, onnx_only=True)
+    assert report.pop("saved_model") == "not replayed: ONNX only"
+    assert report == {name: result for name, result in whole.items() if not name.startswith("saved_model")}
+
+
+def test_a_bundle_without_onnx_cannot_be_verified_by_onnx_alone(prior: GatedPixelCNN, tmp_path: Path) -> None:
+    path = tfprior.export.save(prior, tmp_path / "prior", formats=("saved_model",))
+    with pytest.raises(BundleError, match="holds no ONNX functions; export it again"):
+        tfprior.export.verify(path, onnx_only=True)
 
 
 def test_nothing_is_left_of_an_export_that_fails(

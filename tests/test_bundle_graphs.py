@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from bundle_files import GRID, LEVELS, replace_file
+from bundle_files import replace_file
 from onnx import TensorProto, helper, numpy_helper
+from small_bundles import GRID, LEVELS
 from test_generator import images
 
 from tfprior.export.checks import BundleError
@@ -160,7 +161,9 @@ def test_a_graph_in_the_place_of_another_is_refused(bundle: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x08"])
 def test_what_onnx_runtime_does_not_load_is_refused(bundle: Path, content: bytes) -> None:
     replace_file(bundle, "onnx/sample.onnx", content)
-    with pytest.raises(BundleError, match=r"ONNX Runtime does not load .*sample.onnx: ") as error:
+    with pytest.raises(
+        BundleError, match=r"ONNX Runtime does not load .*sample\.onnx: |sample\.onnx is no graph"
+    ) as error:
         OnnxSampler(bundle).sample(1, LABEL, method="loop")
     assert "\n" not in str(error.value)
 

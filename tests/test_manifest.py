@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundle_files import GRID, LEVELS, edit_manifest
+from bundle_files import edit_manifest
+from small_bundles import GRID, LEVELS
 
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxGenerator, OnnxSampler
