@@ -59,7 +59,7 @@ class OnnxFunctions:
             results = session.run(outputs, feeds)
         except Exception as error:  # ONNX Runtime's errors have no class in common
             raise BundleError(
-                f"The function {function!r} of the bundle {self.path} fails: {_first_line(error)}"
+                f"The function {function!r} of the bundle {self.path} fails ({_first_line(error)})."
             ) from error
         batch = len(feeds[inputs[0]])
         for name, array, size in zip(outputs, results, sizes, strict=True):
@@ -94,7 +94,7 @@ class OnnxFunctions:
                     enable_fallback=0,  # which prints, and tries the same again
                 )
             except Exception as error:  # as above
-                raise BundleError(f"ONNX Runtime does not load {file}: {_first_line(error)}") from error
+                raise BundleError(f"ONNX Runtime does not load {file} ({_first_line(error)}).") from error
             described = self.manifest.functions[function]
             _check_ports(file, session, described)
             self._opened[function] = Opened(
@@ -130,8 +130,12 @@ def _fits(actual: tuple[str, tuple[Any, ...]], expected: tuple[str, tuple[Any, .
 
 
 def _words(ports: dict[str, tuple[str, tuple[Any, ...]]]) -> str:
-    return ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in sorted(ports.items()))
+    return _short(", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in sorted(ports.items())))
 
 
 def _first_line(error: Exception) -> str:
-    return ascii(str(error).partition("\n")[0])[1:-1]
+    return _short(ascii(str(error).strip().partition("\n")[0])[1:-1])
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:299]}…"
