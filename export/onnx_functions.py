@@ -10,6 +10,8 @@ from tfprior.export.manifest_file import checked_file, load_manifest
 from tfprior.export.ports import FunctionDescription
 from tfprior.export.rollout import Arrays
 
+Ports = dict[str, tuple[str, tuple[Any, ...]]]
+"""name → type and shape, as ONNX Runtime says them."""
 TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 
 
@@ -93,10 +95,11 @@ class OnnxFunctions:
                     providers=["CPUExecutionProvider"],
                     enable_fallback=0,  # which prints, and tries the same again
                 )
+                found = _ports(session.get_inputs()), _ports(session.get_outputs())
             except Exception as error:  # as above
                 raise BundleError(f"ONNX Runtime does not load {file} ({_first_line(error)}).") from error
             described = self.manifest.functions[function]
-            _check_ports(file, session, described)
+            _check_ports(file, found, described)
             self._opened[function] = Opened(
                 session,
                 tuple(port.name for port in described.inputs),
@@ -106,13 +109,16 @@ class OnnxFunctions:
         return self._opened[function]
 
 
-def _check_ports(file: Path, session: Any, described: FunctionDescription) -> None:
-    for side, ports, found in (
-        ("inputs", described.inputs, session.get_inputs()),
-        ("outputs", described.outputs, session.get_outputs()),
+def _ports(values: list[Any]) -> Ports:
+    return {value.name: (value.type, tuple(value.shape)) for value in values}
+
+
+def _check_ports(file: Path, found: tuple[Ports, Ports], described: FunctionDescription) -> None:
+    for side, ports, actual in (
+        ("inputs", described.inputs, found[0]),
+        ("outputs", described.outputs, found[1]),
     ):
         expected = {port.name: (TYPES[port.dtype], port.shape) for port in ports}
-        actual = {value.name: (value.type, tuple(value.shape)) for value in found}
         if set(actual) != set(expected) or not all(_fits(actual[name], expected[name]) for name in expected):
             raise BundleError(
                 f"The graph {file} has the {side} {_words(actual)}; expected {_words(expected)}, as its "
@@ -129,7 +135,7 @@ def _fits(actual: tuple[str, tuple[Any, ...]], expected: tuple[str, tuple[Any, .
     )
 
 
-def _words(ports: dict[str, tuple[str, tuple[Any, ...]]]) -> str:
+def _words(ports: Ports) -> str:
     return _short(", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in sorted(ports.items())))
 
 

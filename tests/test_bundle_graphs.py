@@ -168,6 +168,13 @@ def test_what_onnx_runtime_does_not_load_is_refused(bundle: Path, content: bytes
     assert "\n" not in str(error.value)
 
 
+def test_a_name_that_is_no_text_is_refused(bundle: Path) -> None:
+    content = graph(bundle, "sample", {}).replace(b"temperature", b"temper\x83ture")
+    replace_file(bundle, "onnx/sample.onnx", content)
+    with pytest.raises(BundleError, match=r"sample\.onnx"):
+        OnnxSampler(bundle).sample(1, LABEL, method="loop")
+
+
 def test_an_error_while_running_is_a_bundle_error(bundle: Path) -> None:
     replace_graph(bundle, "sample", {})
     model = onnx.load(str(bundle / "onnx/sample.onnx"))
