@@ -9,7 +9,14 @@ from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.onnx_sampler import OnnxSampler
 from tfprior.export.rollout import Arrays, check_integers, check_log_prob, condition_from
-from tfprior.inputs import as_array, check_sampling_options, check_uniforms, check_values
+from tfprior.inputs import (
+    as_array,
+    check_completion,
+    check_sampling_options,
+    check_uniforms,
+    check_values,
+)
+from tfprior.sampling.completion import coarsened, mean_filled
 
 DECODED_AT_ONCE = 32
 
@@ -24,8 +31,9 @@ class OnnxGenerator:
     Attributes:
         manifest: the bundle's manifest.
         samplers: one `OnnxSampler` for each grid of codes, coarse to fine.
-        image_shape: (H, W, C).
-        num_levels: of the images.
+        grid_shape: (H, W, C) of the images.
+        num_levels: images are integers in [0, num_levels).
+        num_classes: of the labels that are the condition; None without such.
 
     Raises:
         BundleError: for a bundle that is missing, damaged, newer, or without a tokenizer or ONNX functions;
@@ -38,48 +46,92 @@ class OnnxGenerator:
         images = self.manifest.images
         if images is None:
             raise BundleError(f"The bundle {path} holds a prior and no tokenizer: open it with OnnxSampler.")
-        self.image_shape, self.num_levels = images.shape, images.num_levels
+        self.grid_shape, self.num_levels = images.shape, images.num_levels
         self.samplers = [OnnxSampler(path, threads, prior.prefix) for prior in self.manifest.priors]
+        self.num_classes = self.samplers[0].num_classes
 
-    def sample(
-        self, num_samples: int, condition: Any = None, seed: int | None = None, temperature: float = 1.0
-    ) -> np.ndarray:
+    def sample(self, num_samples: int, condition: Any = None, **options: Any) -> np.ndarray:
         """Draws images (num_samples, H, W, C) int32, those of `Generator.sample` for the same seed.
+
+        Options are "seed", "temperature" and "method".
 
         Raises:
             ValueError: for arguments of the wrong shape or range.
         """
-        expected = self.decode(self.sample_codes(num_samples, condition, seed, temperature))
-        return np.rint(expected).astype("int32")
+        return self.sample_parts(num_samples, condition, **options)["values"]
+
+    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> Arrays:
+        """What `sample` draws as "values", beside the "codes" (of several grids "codes_0", …)."""
+        codes = self.sample_codes(num_samples, condition, **options)
+        grids = codes if isinstance(codes, list) else [codes]
+        names = ["codes"] if len(grids) == 1 else [f"codes_{index}" for index in range(len(grids))]
+        values = np.rint(self.decode(codes)).astype("int32")
+        return {"values": values, **dict(zip(names, grids, strict=True))}
 
     def sample_codes(
-        self, num_samples: int, condition: Any = None, seed: int | None = None, temperature: float = 1.0
+        self,
+        num_samples: int,
+        condition: Any = None,
+        seed: int | None = None,
+        temperature: Any = 1.0,
+        method: str | None = None,
     ) -> Any:
         """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
+        return self._draw(num_samples, condition, seed, temperature=temperature, method=method)
+
+    def complete(
+        self, images: Any, mask: Any, condition: Any = None, seed: int | None = None, **options: Any
+    ) -> np.ndarray:
+        """Draws what is hidden, True in mask (H, W) or (N, H, W), of images, as `Generator.complete` does.
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range.
+        """
+        images = self._checked(images)
+        known, hidden = check_completion(images, mask, len(images), self.grid_shape, self.num_levels)
+        if known is None or hidden is None:
+            raise ValueError("complete takes images and a mask that is True where they are hidden.")
+        codes = self.encode(mean_filled(known, hidden))
+        observed = [
+            {"observed": grid, "mask": coarsened(hidden, grid.shape[1:3])}
+            for grid in (codes if isinstance(codes, list) else [codes])
+        ]
+        drawn = self.decode(self._draw(len(images), condition, seed, observed, **options))
+        return np.where(hidden[..., None], np.rint(drawn).astype("int32"), known)
+
+    def _draw(
+        self,
+        num_samples: int,
+        condition: Any,
+        seed: int | None,
+        observed: list[dict[str, np.ndarray]] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
         seeds = np.random.SeedSequence(seed).generate_state(len(self.samplers))
         codes: list[np.ndarray] = []
-        for sampler, own in zip(self.samplers, seeds, strict=True):
+        for index, sampler in enumerate(self.samplers):
             if codes:
                 condition = condition_from(codes[-1], sampler.prior, self.manifest, self.functions.run)
-            drawn = sampler.sample(num_samples, condition, seed=int(own), temperature=temperature)
-            codes.append(drawn)
+            known = observed[index] if observed else {}
+            codes.append(sampler.sample(num_samples, condition, seed=int(seeds[index]), **known, **options))
         return codes if len(codes) > 1 else codes[0]
 
-    def generate(self, uniforms: Any, condition: Any = None, temperature: float = 1.0) -> Arrays:
+    def generate(self, uniforms: Any, condition: Any = None, temperature: Any = 1.0) -> Arrays:
         """The whole way in one graph: noise (B, h, w, K), or a list of it, → "images", "log_prob", codes.
 
         Raises:
             ValueError: for arguments of the wrong shape or range.
         """
-        given = uniforms if isinstance(uniforms, list | tuple) else [uniforms]
-        self._check_count(given, "noise")
-        size = len(given[0])
-        arrays: Arrays = {"temperature": np.full(size, temperature, "float32")}
-        for sampler, noise in zip(self.samplers, given, strict=True):
+        of_grids = uniforms if isinstance(uniforms, list | tuple) else [uniforms]
+        self._check_count(of_grids, "noise")
+        size = len(of_grids[0])
+        checked, *_ = check_sampling_options(temperature, None, None, self.num_levels, size)
+        arrays: Arrays = {"temperature": np.broadcast_to(checked, size)}
+        for sampler, noise in zip(self.samplers, of_grids, strict=True):
             per_position = sampler.prior.noise.per_step
-            checked = check_uniforms(noise, size, sampler.grid_shape, per_position)
-            arrays[f"{sampler.prefix}uniforms"] = checked
-        check_sampling_options(temperature, None, None, self.samplers[0].num_levels)
+            noise = check_uniforms(noise, size, sampler.grid_shape, per_position)
+            arrays[f"{sampler.prefix}uniforms"] = noise
         arrays |= self.samplers[0].given(condition, size)
         out = self.functions.run("generate", arrays)
         check_log_prob(out["log_prob"], "generate")
@@ -152,7 +204,7 @@ class OnnxGenerator:
 
     def _checked(self, images: Any) -> np.ndarray:
         images = as_array(images)
-        check_values(images, self.image_shape, self.num_levels, "images")
+        check_values(images, self.grid_shape, self.num_levels, "images")
         return np.ascontiguousarray(images, "int32")
 
     def _check_count(self, grids: Any, name: str) -> None:

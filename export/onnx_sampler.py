@@ -30,6 +30,9 @@ class OnnxSampler:
     Attributes:
         manifest: the bundle's manifest.
         prior: what it says of the prior.
+        grid_shape: (H, W, C).
+        num_levels: values are integers in [0, num_levels).
+        num_classes: of the labels that are the condition; None without such.
         methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel (the
             fastest from outside), "step" the general single step, "loop" the whole loop in one call.
 
@@ -50,6 +53,7 @@ class OnnxSampler:
             )
         self.prior, self.prefix = priors[prefix], prefix
         self.grid_shape, self.num_levels = self.prior.grid_shape, self.prior.num_levels
+        self.num_classes = None if self.prior.condition is None else self.prior.condition.num_classes
         self.threads = threads
         self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
         self.methods = self._rollout.methods
@@ -61,12 +65,12 @@ class OnnxSampler:
         condition: Any = None,
         uniforms: Any = None,
         seed: int | None = None,
-        temperature: float = 1.0,
+        temperature: Any = 1.0,
         observed: Any = None,
         mask: Any = None,
         method: str | None = None,
     ) -> np.ndarray:
-        """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`.
+        """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`, methods of its own.
 
         Raises:
             ValueError: for arguments of the wrong shape or range, and unknown methods.
@@ -75,11 +79,24 @@ class OnnxSampler:
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
         return self.rollout(noise, condition, temperature, method, observed, mask).values
 
+    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> Arrays:
+        """What `sample` draws, as "values"."""
+        return {"values": self.sample(num_samples, condition, **options)}
+
+    def complete(self, images: Any, mask: Any, condition: Any = None, **options: Any) -> np.ndarray:
+        """Draws what is hidden, True in mask (H, W) or (N, H, W), of images (N, H, W, C).
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range.
+        """
+        images = as_array(images)
+        return self.sample(len(images), condition, observed=images, mask=mask, **options)
+
     def rollout(
         self,
         uniforms: np.ndarray,
         condition: np.ndarray | None = None,
-        temperature: float = 1.0,
+        temperature: Any = 1.0,
         method: str | None = None,
         observed: Any = None,
         mask: Any = None,
@@ -91,13 +108,13 @@ class OnnxSampler:
         """
         size = len(uniforms)
         uniforms = check_uniforms(uniforms, size, self.grid_shape, self.prior.noise.per_step)
-        check_sampling_options(temperature, None, None, self.num_levels)
+        temperature, *_ = check_sampling_options(temperature, None, None, self.num_levels, size)
         values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
         method = method or self.methods[0]
         able = [name for name in self.methods if name != "loop" or values is None]
         if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
-        given = {"temperature": np.full(size, temperature, "float32"), **self.given(condition, size)}
+        given = {"temperature": np.broadcast_to(temperature, size), **self.given(condition, size)}
         for function in self._rollout.functions_of(method):
             self.functions.open(function)  # before threads ask for it
 

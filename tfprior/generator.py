@@ -15,6 +15,7 @@ from tfprior.distributions.base import Tensor
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_completion, check_condition
 from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.sampling.completion import coarsened, mean_filled
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
 
@@ -107,14 +108,11 @@ class Generator(ImageModel):
         known, hidden = check_completion(images, mask, len(images), self.tokenizer.image_shape, levels)
         assert known is not None
         assert hidden is not None
-        hidden = hidden[..., None]
-        seen = np.maximum((~hidden).sum((1, 2), keepdims=True), 1)
-        means = np.where(hidden, 0, known).sum((1, 2), keepdims=True) / seen
-        grids = self.tokenizer.grids_of(self.tokenizer.encode(np.where(hidden, as_levels(means), known)))
-        observed = [{"observed": grid, "mask": coarsened(hidden[..., 0], grid.shape[1:3])} for grid in grids]
+        grids = self.grids_of(mean_filled(known, hidden))
+        observed = [{"observed": grid, "mask": coarsened(hidden, grid.shape[1:3])} for grid in grids]
         codes = self._draw(len(images), condition, seed, observed, **options)
         drawn = as_levels(self.tokenizer.decode(codes))
-        return np.where(hidden, drawn, known)
+        return np.where(hidden[..., None], drawn, known)
 
     def log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """A lower bound of the log-likelihood in nats: (B, H, W, C) → (B,).
@@ -195,13 +193,6 @@ class Generator(ImageModel):
             "priors": [load(prior, custom_objects) for prior in config["priors"]],
         }
         return cls(**{**config, **parts})
-
-
-def coarsened(hidden: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """True where any pixel of a block is hidden: (N, H, W) → (N, h, w)."""
-    count, height, width = hidden.shape
-    blocks = hidden.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
-    return np.asarray(blocks.any((2, 4)))
 
 
 def over_pixels(nats: Tensor, height: int, width: int) -> Tensor:

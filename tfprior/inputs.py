@@ -120,13 +120,13 @@ def check_uniforms(
 
 def check_sampling_options(
     temperature: Any, top_k: Any, top_p: Any, num_levels: int, num_samples: int
-) -> tuple[np.ndarray | None, ...]:
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """The options as arrays, each a number or one for each sample (B,); None stays None.
 
     Raises:
         ValueError: for options of the wrong shape, type or range.
     """
-    checked: list[np.ndarray | None] = []
+    checked: list[Any] = []
     for name, option, kinds, fits, expected in (
         (
             "temperature",
@@ -150,7 +150,7 @@ def check_sampling_options(
                 f"{name}={option!r}; expected {expected}, or one for each of {num_samples} samples."
             )
         checked.append(array.astype("int32" if name == "top_k" else "float32"))
-    return tuple(checked)
+    return checked[0], checked[1], checked[2]
 
 
 def check_completion(
