@@ -1,4 +1,4 @@
-"""What makes tf2onnx quicker and changes nothing of what it makes: it takes minutes over graphs with many states.
+"""What makes tf2onnx quicker and changes nothing of what it makes; over many states it took minutes.
 
 Every patch has a test that compares the graphs with and without it.
 """
@@ -72,7 +72,7 @@ PATCHES = (
     ),
     Patch(
         "tf2onnx.optimizer.merge_duplicated_nodes_optimizer:MergeDuplicatedNodesOptimizer._skip_node_type",
-        "Whether two branches or loops are the same takes comparing all that is in them, and their names are not.",
+        "Branches and loops are no duplicates, and telling so would compare all that is in them.",
         _unless_nested,
     ),
     Patch(

@@ -1,14 +1,21 @@
 """Functions as ONNX graphs, checked before anyone sees them."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.checker
+import onnx.shape_inference
 import onnxruntime
+from onnx import numpy_helper
 
 from tfprior.export.conversion import OPSET, ConversionError, convert
 from tfprior.export.functions import Function
+from tfprior.export.graph_check import check_graph
+from tfprior.export.manifest import BundleError
+from tfprior.export.trip_counts import add_trip_counts
 
 __all__ = ["OPSET", "ConversionError", "write_onnx"]
 
@@ -17,10 +24,17 @@ def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, s
     """Converts one function's graph, checks it and writes it.
 
     Raises:
-        ConversionError: if the converter left an operator out, or the graph does not pass the full check,
-            lacks a named input or output, draws random numbers, or does not load in ONNX Runtime.
+        ConversionError: if the converter left an operator out, or the graph does not pass ONNX's full check
+            or that of `check_graph`, lacks a named input or output, loops without an end that can be read,
+            or does not load in ONNX Runtime.
     """
     model = convert(function, graph)
+    endless = add_trip_counts(model.graph)
+    if endless:
+        raise ConversionError(
+            f"How often the loop {endless[0]!r} of {function.name!r} runs cannot be read from its graph: "
+            "count with ops.fori_loop up to a constant, or give ops.while_loop its maximum_iterations."
+        )
     _tidy(model, function)
     del model.metadata_props[:]
     for key, value in metadata.items():
@@ -36,7 +50,10 @@ def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, s
 
 
 def _tidy(model: onnx.ModelProto, function: Function) -> None:
-    """Names the batch, puts the outputs in the declared order, and renames all but inputs and outputs."""
+    """Names the batch, puts the outputs in the declared order, says what they mean, and renames all else."""
+    opsets = [opset for opset in model.opset_import if opset.domain != "ai.onnx.ml"]  # which nothing uses
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     outputs = {value.name: value for value in model.graph.output}
     ordered = [outputs.pop(port.name) for port in function.outputs if port.name in outputs]
     ordered += outputs.values()
@@ -44,7 +61,14 @@ def _tidy(model: onnx.ModelProto, function: Function) -> None:
     model.graph.output.extend(ordered)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    meanings = {port.name: port.meaning for port in (*function.inputs, *function.outputs)}
+    for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = meanings.get(value.name, "")
+    for part in _graphs(model.graph):
+        for tensor in part.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     _shorten(model.graph)
+    model.graph.name = function.name
 
 
 def _shorten(graph: onnx.GraphProto) -> None:
@@ -53,11 +77,16 @@ def _shorten(graph: onnx.GraphProto) -> None:
     The converter's names tell of every branch and loop that a value is in, and would be most of the file.
     """
     short = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
+    sizes: dict[str, str] = {"batch": "batch"}
+    numbers = itertools.count(1)
     for part in _graphs(graph):
         for value in (*part.input, *part.output, *part.value_info, *part.initializer):
             value.name = short.setdefault(value.name, f"v{len(short)}")
+            for size in [] if isinstance(value, onnx.TensorProto) else value.type.tensor_type.shape.dim:
+                if size.dim_param:
+                    size.dim_param = sizes.setdefault(size.dim_param, f"size_{len(sizes)}")
         for node in part.node:
-            node.name = ""
+            node.name = f"{node.op_type}_{next(numbers)}"  # profiles and errors of runtimes go by it
             for names in (node.input, node.output):
                 names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
     for index, part in enumerate(_graphs(graph)):
@@ -65,10 +94,10 @@ def _shorten(graph: onnx.GraphProto) -> None:
 
 
 def _check(model: onnx.ModelProto, function: Function) -> None:
-    onnx.checker.check_model(model, full_check=True)
-    domains = {opset.domain for opset in model.opset_import} - {"", "ai.onnx.ml"}
-    if domains:
-        raise ConversionError(f"The graph of {function.name!r} uses operators of the domains {domains}.")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ConversionError(f"The graph of {function.name!r} is no valid ONNX: {error}") from error
     for kind, found, ports in (
         ("inputs", model.graph.input, function.inputs),
         ("outputs", model.graph.output, function.outputs),
@@ -78,13 +107,12 @@ def _check(model: onnx.ModelProto, function: Function) -> None:
             raise ConversionError(
                 f"The graph of {function.name!r} has {kind} {sorted(names)}; expected {sorted(expected)}."
             )
-    random = sorted(op for op in _operators(model.graph) if op.startswith(("Random", "Multinomial")))
-    if random:
-        raise ConversionError(f"The graph of {function.name!r} draws random numbers: {random}.")
-
-
-def _operators(graph: onnx.GraphProto) -> set[str]:
-    return {node.op_type for part in _graphs(graph) for node in part.node}
+    try:
+        check_graph(model.SerializeToString())
+    except BundleError as error:
+        raise ConversionError(
+            f"The graph of {function.name!r} would be refused when it is opened. {error}"
+        ) from error
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import onnxruntime
 
 from tfprior.export.checks import BundleError
+from tfprior.export.graph_check import check_graph
 from tfprior.export.manifest_file import checked_file, load_manifest
 from tfprior.export.ports import FunctionDescription
 from tfprior.export.rollout import Arrays
@@ -84,10 +85,12 @@ class OnnxFunctions:
         """Loads a function's graph and compares its ports with the manifest's, once.
 
         Raises:
-            BundleError: for a file that is missing, changed, no graph, or one with other ports.
+            BundleError: for a file that is missing, changed, no graph, one that none of our exports could hold, or
+                with other ports.
         """
         if function not in self._opened:
             file = self.check_file(function)
+            check_graph(file)
             try:
                 session = onnxruntime.InferenceSession(
                     str(file),
