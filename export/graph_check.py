@@ -9,12 +9,14 @@ strangers in a process with a limit.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tfprior.export import onnx_messages as onnx
+from tfprior.export import onnx_messages as messages
+from tfprior.export.graph_values import Constant, Node, Scope, quoted
 from tfprior.export.manifest import BundleError
 from tfprior.export.protobuf import MalformedError, read, signed
 
@@ -49,6 +51,7 @@ OPSETS = range(13, 23)
 MOST_ITERATIONS = 2**24
 """Of all loops together, those inside others as often as they run."""
 LARGEST_SIZE = 2**24
+"""Numbers that a size written down may ask for."""
 LONGEST_SHAPE = 16
 LARGEST_ATTRIBUTE = 2**16
 LARGEST_WINDOW = 64
@@ -74,68 +77,13 @@ def check_graph(file: Path | bytes) -> None:
         ) from error
 
 
-class Node(NamedTuple):
-    operator: str
-    inputs: list[bytes]
-    outputs: list[bytes]
-    attributes: list[dict[str, Any]]
-
-
-class Constant(NamedTuple):
-    integers: list[int] | None
-    """Its values, if they are few integers."""
-
-
-Value = Node | Constant | None
-"""What makes a value; None for an input."""
-
-
-class Scope:
-    """The values that a graph names, within those of the graphs around it."""
-
-    def __init__(self, outer: Scope | None = None, loop: Node | None = None) -> None:
-        self.outer, self.loop = outer, loop
-        self.values: dict[bytes, Value] = {}
-        self.inputs: list[bytes] = []
-        self.outputs: list[bytes] = []
-        self.checked: set[bytes] = set()
-
-    def define(self, name: bytes, value: Value) -> None:
-        if name in self.values:
-            raise MalformedError(f"makes {_text(name)} twice")
-        self.values[name] = value
-
-    def find(self, name: bytes) -> tuple[Scope, Value]:
-        """The value of that name and the scope that holds it."""
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return scope, scope.values[name]
-            scope = scope.outer
-        raise MalformedError(f"uses {_text(name)}, which nothing makes")
-
-    def handed_in(self, name: bytes) -> bytes | None:
-        """What a loop outside calls the input `name` of its body, if the body never changes it."""
-        if self.loop is None or name not in self.inputs:
-            return None
-        index = self.inputs.index(name)
-        if not 2 <= index < min(len(self.loop.inputs), len(self.outputs) + 1):
-            return None
-        returned = self.outputs[index - 1]
-        value = self.values.get(returned)
-        while isinstance(value, Node) and value.operator == "Identity":
-            returned = value.inputs[0]
-            value = self.values.get(returned)
-        return self.loop.inputs[index] if returned == name else None
-
-
 def _check_model(data: memoryview) -> None:
-    model = read(data, onnx.MODEL, "model")
-    opsets = [read(opset, onnx.OPSET, "opset") for opset in model.get("opset_import", [])]
+    model = read(data, messages.MODEL, "a model")
+    opsets = [read(opset, messages.OPSET, "an opset") for opset in model.get("opset_import", [])]
     versions = {bytes(opset.get("domain", b"")): opset.get("version", 0) for opset in opsets}
     strange = sorted(set(versions) - {b"", b"ai.onnx.ml"})
     if strange:
-        raise MalformedError(f"takes operators of the domain {_text(strange[0])}")
+        raise MalformedError(f"takes operators of the domain {quoted(strange[0])}")
     if versions.get(b"", 0) not in OPSETS:
         raise MalformedError(
             f"is of opset {versions.get(b'')}; expected one from {OPSETS[0]} to {OPSETS[-1]}"
@@ -155,13 +103,13 @@ class _GraphCheck:
         """`times` is how often the loops around this graph run it."""
         if depth > DEEPEST:
             raise MalformedError(f"nests branches and loops more than {DEEPEST} deep")
-        graph = read(data, onnx.GRAPH, "graph")
+        graph = read(data, messages.GRAPH, "a graph")
         scope.inputs = [_name(value) for value in graph.get("input", [])]
         scope.outputs = [_name(value) for value in graph.get("output", [])]
         for name in scope.inputs:
             scope.define(name, None)
         for tensor in graph.get("initializer", []):
-            fields = read(tensor, onnx.TENSOR, "tensor")
+            fields = read(tensor, messages.TENSOR, "a tensor")
             scope.define(bytes(fields.get("name", b"")), _constant(fields))
         nodes = [_node(data) for data in graph.get("node", [])]
         for node in nodes:
@@ -195,13 +143,13 @@ class _GraphCheck:
 
 
 def _node(data: memoryview) -> Node:
-    fields = read(bytes(data), onnx.NODE, "node")
+    fields = read(bytes(data), messages.NODE, "a node")
     operator = bytes(fields.get("op_type", b"")).decode("latin-1")
     if operator not in OPERATORS:
         raise MalformedError(f"uses the operator {operator[:80]!r}, which no export has")
     if fields.get("domain"):
-        raise MalformedError(f"uses {operator} of the domain {_text(fields['domain'])}")
-    attributes = [read(part, onnx.ATTRIBUTE, "attribute") for part in fields.get("attribute", [])]
+        raise MalformedError(f"uses {operator} of the domain {quoted(fields['domain'])}")
+    attributes = [read(part, messages.ATTRIBUTE, "an attribute") for part in fields.get("attribute", [])]
     for part in attributes:
         _check_attribute(operator, part)
     return Node(
@@ -213,37 +161,38 @@ def _node(data: memoryview) -> Node:
 
 
 def _check_attribute(operator: str, attribute: dict[str, Any]) -> None:
-    name = _text(attribute.get("name", b""))
+    name = quoted(attribute.get("name", b""))
     if abs(signed(attribute.get("i", 0))) > LARGEST_ATTRIBUTE:
         raise MalformedError(f"gives {operator} {name} above {LARGEST_ATTRIBUTE}")
     if any(abs(signed(number)) > LARGEST_WINDOW for number in attribute.get("ints", [])):
         raise MalformedError(f"gives {operator} {name} above {LARGEST_WINDOW}")
     if "t" in attribute:
-        _constant(read(attribute["t"], onnx.TENSOR, "tensor"))
+        _constant(read(attribute["t"], messages.TENSOR, "a tensor"))
 
 
 def _constant(tensor: dict[str, Any]) -> Constant:
     """A tensor whose bytes are all there and as many as its shape says."""
-    name = _text(tensor.get("name", b""))
+    name = quoted(tensor.get("name", b""))
     if "external_data" in tensor or tensor.get("data_location"):
-        entries = [read(entry, onnx.ENTRY, "entry") for entry in tensor.get("external_data", [])]
+        entries = [read(entry, messages.ENTRY, "an entry") for entry in tensor.get("external_data", [])]
         files = [bytes(entry.get("value", b"")) for entry in entries if entry.get("key") == b"location"]
         if len(files) != 1 or files[0].decode("latin-1") not in EXTERNAL_FILES:
             raise MalformedError(f"keeps {name} in another file")
         return Constant(None)
     data_type, data = tensor.get("data_type", 0), tensor.get("raw_data", b"")
-    if data_type not in onnx.ITEM_SIZES:
+    if data_type not in messages.ITEM_SIZES:
         raise MalformedError(f"has {name} of the data type {data_type}")
-    shape = tensor.get("dims", [])
+    shape = [signed(size) for size in tensor.get("dims", [])]
     if len(shape) > LONGEST_SHAPE:
         raise MalformedError(f"has {name} of {len(shape)} dimensions")
-    count = 1
-    for size in shape:
-        count *= size  # a negative size is a huge one here
-    if count * onnx.ITEM_SIZES[data_type] != len(data):
+    count = math.prod(shape)
+    is_size = min(shape, default=0) >= 0 and math.prod(max(1, size) for size in shape) <= max(
+        count, LARGEST_SIZE
+    )
+    if not is_size or count * messages.ITEM_SIZES[data_type] != len(data):
         raise MalformedError(f"says {name} is {shape} and gives {len(data)} bytes for it")
-    if data_type in onnx.INTEGERS and count <= LONGEST_SHAPE:
-        return Constant(np.frombuffer(data, onnx.INTEGERS[data_type]).tolist())
+    if data_type in messages.INTEGERS and count <= LONGEST_SHAPE:
+        return Constant(np.frombuffer(data, messages.INTEGERS[data_type]).tolist())
     return Constant(None)
 
 
@@ -251,7 +200,7 @@ def _value_of(node: Node) -> Constant:
     tensors = [part["t"] for part in node.attributes if "t" in part]
     if len(tensors) != 1 or len(node.attributes) != 1:
         raise MalformedError("has a Constant that is no tensor")
-    return _constant(read(tensors[0], onnx.TENSOR, "tensor"))
+    return _constant(read(tensors[0], messages.TENSOR, "a tensor"))
 
 
 def _trip_count(loop: Node, scope: Scope) -> int:
@@ -287,17 +236,11 @@ def _check_size(node: Node, name: bytes, scope: Scope) -> None:
 
 
 def _check_bounds(node: Node, sizes: Constant) -> None:
-    product = 1
-    for size in sizes.integers or ():
-        product *= max(1, abs(size))
+    product = math.prod(max(1, abs(size)) for size in sizes.integers or ())
     if sizes.integers is None or product > LARGEST_SIZE:
         given = "more than 16 numbers" if sizes.integers is None else str(sizes.integers)
         raise MalformedError(f"gives {node.operator} the size {given}, above {LARGEST_SIZE}")
 
 
 def _name(value: memoryview) -> bytes:
-    return bytes(read(value, onnx.VALUE_INFO, "value").get("name", b""))
-
-
-def _text(name: bytes | memoryview) -> str:
-    return repr(bytes(name)[:80].decode("latin-1"))
+    return bytes(read(value, messages.VALUE_INFO, "a value").get("name", b""))

@@ -65,10 +65,19 @@ def _tidy(model: onnx.ModelProto, function: Function) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.doc_string = meanings.get(value.name, "")
     for part in _graphs(model.graph):
-        for tensor in part.initializer:
+        for tensor in _tensors(part):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     _shorten(model.graph)
     model.graph.name = function.name
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The constants of a graph, in the graph or in its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
 
 
 def _shorten(graph: onnx.GraphProto) -> None:

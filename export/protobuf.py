@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
-MOST_FIELDS = 2**20
+MOST_FIELDS = 2**17
 """Of a message: more of them would take memory and time before anything is known of them."""
 
 
@@ -58,16 +58,16 @@ def read(data: bytes | memoryview, message: Message, title: str) -> dict[str, An
             value = data[start:position]
         field = message.get(key >> 3)
         if field is None:
-            raise MalformedError(f"has field {key >> 3} in a {title}, which no export has")
+            raise MalformedError(f"has field {key >> 3} in {title}, which no export has")
         name, expected, is_repeated, is_packable = field
         if kind != expected and not (is_packable and kind == LENGTH):
-            raise MalformedError(f"has {name} of a {title} in the wrong wire type {kind}")
+            raise MalformedError(f"has {name} of {title} in the wrong wire type {kind}")
         count += 1
         if count > MOST_FIELDS:
-            raise MalformedError(f"has a {title} of more than {MOST_FIELDS} fields")
+            raise MalformedError(f"has {title} of more than {MOST_FIELDS} fields")
         if not is_repeated:
             if name in found:
-                raise MalformedError(f"has {name} twice in a {title}")
+                raise MalformedError(f"has {name} twice in {title}")
             found[name] = value
         elif kind == LENGTH and is_packable:
             found.setdefault(name, []).extend(_varints(value))
