@@ -85,8 +85,7 @@ class OnnxFunctions:
         """Loads a function's graph and compares its ports with the manifest's, once.
 
         Raises:
-            BundleError: for a file that is missing, changed, no graph, one that none of our exports could hold, or
-                with other ports.
+            BundleError: for a file that is missing, changed, no graph, hostile, or with other ports.
         """
         if function not in self._opened:
             file = self.check_file(function)

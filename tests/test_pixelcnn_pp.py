@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from catalogue import EVEN_COLOUR, GREY, batch_of, condition_of, values_of
+from keras import tree
 from test_priors import dependence, every_grid, jacobian, permitted, teacher_forced, whole
 from test_sampling import chi_square, noise
 
@@ -190,10 +191,10 @@ def test_examples_may_stand_at_different_positions(name: str) -> None:
     expected, states = teacher_forced(prior, values, given)
     flat = values.reshape(len(values), prior.num_steps, -1)
     picked = [
-        {entry: np.asarray(tensor)[[index]] for entry, tensor in states[position].items()}
+        tree.map_structure(lambda tensor, index=index: np.asarray(tensor)[[index]], states[position])
         for index, position in enumerate(positions)
     ]
-    mixed = {entry: np.concatenate([state[entry] for state in picked]) for entry in picked[0]}
+    mixed = tree.map_structure(lambda *parts: np.concatenate(parts), *picked)
     rows = np.arange(len(positions))
     previous, current = flat[rows, np.maximum(positions - 1, 0)], flat[rows, positions]
     together, after = prior.step(mixed, previous, positions, current)
@@ -203,8 +204,8 @@ def test_examples_may_stand_at_different_positions(name: str) -> None:
     for index in rows:
         one = slice(index, index + 1)
         _, state = prior.step(picked[index], previous[one], positions[one], current[one])
-        for entry, tensor in state.items():
-            np.testing.assert_allclose(after[entry][one], tensor, atol=1e-6)
+        for mine, tensor in zip(tree.flatten(after), tree.flatten(state), strict=True):
+            np.testing.assert_allclose(mine[one], tensor, atol=1e-6)
 
 
 SAMPLED = ["grey, three stages, labels", "colour, categorical, vectors"]

@@ -1,7 +1,7 @@
 """Ctrl-C that is never lost.
 
-Python raises KeyboardInterrupt wherever it stands. In a callback of a library or a destructor nobody hears it: it
-is printed as ignored, and the work goes on.
+Python raises KeyboardInterrupt wherever it stands. In a callback of a library or a destructor nobody hears
+it: it is printed as ignored, and the work goes on.
 """
 
 import contextlib
