@@ -3,10 +3,11 @@
 Everything heavy is imported inside the commands, so that help appears at once.
 """
 
-from tfprior.cli.app import app, import_keras, main, sentence
+from tfprior.cli.app import Command, app, import_keras, main
 from tfprior.cli.bundle import export, info, verify
 from tfprior.cli.codes import encode, reconstruct
 from tfprior.cli.compress import compress, decompress
+from tfprior.cli.errors import sentence
 from tfprior.cli.evaluate import evaluate
 from tfprior.cli.sample import complete, sample
 from tfprior.cli.score import score
@@ -14,9 +15,10 @@ from tfprior.cli.train import train
 
 __all__ = ["app", "import_keras", "main", "sentence"]
 
-PRIORS = (train, evaluate, score, sample, complete, compress, decompress)
+PRIORS = (evaluate, score, sample, complete, compress, decompress)
 TOKENIZERS = (encode, reconstruct)
 BUNDLES = (export, verify, info)
 
+app.add_typer(train, name="train")
 for command in (*PRIORS, *TOKENIZERS, *BUNDLES):
-    app.command()(command)
+    app.command(cls=Command)(command)

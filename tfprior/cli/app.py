@@ -6,11 +6,22 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+
+from tfprior.cli.errors import WrongUsage, in_options, sentence
+
+ORDER = (
+    *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
+    *("encode", "reconstruct", "export", "verify", "info"),
+)
 
 
 class Commands(TyperGroup):
     """Turns every error into one sentence on stderr: exit code 2 for wrong usage, 1 for what failed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -21,12 +32,34 @@ class Commands(TyperGroup):
             again = "; the same `tfprior train` command goes on after the last whole epoch"
             fail(f"Stopped{again if ctx.invoked_subcommand == 'train' else ''}.", 1)
         except Exception as error:
+            debug = ctx.params.get("debug")
+            if debug and isinstance(error, InOptions) and error.__cause__ is not None:
+                raise error.__cause__ from None
             usage = getattr(error, "format_message", None)  # of typer's own errors, in all its versions
             if usage is not None:
                 fail(usage(), 2)
-            if ctx.params.get("debug"):
+            if debug:
                 raise
             fail(sentence(error), 1)
+
+
+class Command(TyperCommand):
+    """Says what the library says of its arguments of the options of the command."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            said = in_options(sentence(error), self.params)
+            raise (WrongOption if said.startswith("--") else InOptions)(said) from error
+
+
+class InOptions(ValueError):
+    """An error of the library in the words of the command line."""
+
+
+class WrongOption(InOptions, WrongUsage):
+    """The same, about an option that was given."""
 
 
 def fail(message: str, code: int) -> None:
@@ -35,34 +68,10 @@ def fail(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def sentence(error: Exception) -> str:
-    """An error in one line: its message where tfprior or the system wrote it, its kind too where not."""
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
-        package = (error.name or "").split(".")[0]
-        return f"{package} is not installed; get it with: pip install '{EXTRAS[package]}'"
-    words = " ".join(str(error).split())
-    if (
-        isinstance(error, FileNotFoundError | FileExistsError | PermissionError | IsADirectoryError)
-        and error.filename
-    ):
-        return f"{error.filename}: {error.strerror}."
-    if isinstance(error, ValueError | OSError | ArithmeticError | ImportError) and words:
-        return words
-    return f"{type(error).__name__}: {words[:300]} (run again with --debug for the whole story)"
+def plain_console() -> Console:
+    """A console to which the brackets and colons of a path are letters like others."""
+    return Console(markup=False, emoji=False, highlight=False)
 
-
-EXTRAS = {
-    "onnxruntime": "onnxruntime",
-    "PIL": "pillow",
-    "tensorflow": "tfprior",
-    "keras": "tfprior",
-    "tf2onnx": "tfprior",
-    "onnx": "tfprior",
-    "sklearn": "tfprior",
-    "tf_keras": "tfprior",
-    "tensorboard": "tfprior[tensorboard]",
-    "constriction": "tfprior[compress]",
-}
 
 app = typer.Typer(
     cls=Commands,
@@ -128,7 +137,7 @@ def whole(
     Codes of a tokenizer first, for larger images:
 
     ```
-    tfprior train --model vq_vae --data fashion_mnist --out runs/tokenizer
+    tfprior train vq_vae --data fashion_mnist --out runs/tokenizer
     tfprior encode runs/tokenizer --out codes.npz
     tfprior train --data codes.npz --out runs/prior
     tfprior sample runs/prior --out samples.png

@@ -25,7 +25,7 @@ class Split(StrEnum):
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`.")]
 TokenizerRunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train --model vq_vae`.")
+    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train vq_vae`.")
 ]
 TokenizerOption = Annotated[
     Path | None,

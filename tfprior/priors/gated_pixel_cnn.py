@@ -29,12 +29,12 @@ class GatedPixelCNN(RasterPrior):
         distribution: the output distribution.
         filters: features of each stack, F.
         num_layers: gated blocks, the first one (type A) included.
-        kernel_size: of the blocks after the first.
-        first_kernel_size: of the first block.
-        dropout: rate, on the gated features of the horizontal stack.
+        kernel_size: height and width of the kernels after the first block.
+        first_kernel_size: height and width of the first block's kernels.
+        dropout: rate of dropout on the gated features of the horizontal stack.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        value_embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as scaled numbers.
         class_embedding_dim: size of the class embedding.
 
     Raises:

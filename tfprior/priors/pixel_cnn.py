@@ -29,12 +29,12 @@ class PixelCNN(RasterPrior):
         distribution: the output distribution.
         filters: features between the blocks, F (2h in the paper).
         num_layers: residual blocks.
-        kernel_size: of the blocks.
-        first_kernel_size: of the first layer.
-        dropout: rate, inside the blocks.
+        kernel_size: height and width of the kernels in the blocks.
+        first_kernel_size: height and width of the first layer's kernel.
+        dropout: rate of dropout inside the blocks.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        value_embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as scaled numbers.
         class_embedding_dim: size of the class embedding.
 
     Raises:

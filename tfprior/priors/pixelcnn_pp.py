@@ -46,12 +46,12 @@ class PixelCNNPP(TwoStreams):
         num_layers: gated blocks on the way down through a stage; one more on the way up where a stage has
             another below it.
         num_stages: resolutions, each half the one above.
-        dropout: rate, inside the blocks.
+        dropout: rate of dropout inside the blocks.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        value_embedding_dim: learned embedding of each value, for codes; None reads values as scaled numbers.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as scaled numbers.
         class_embedding_dim: size of the class embedding.
-        weight_norm: False for plain kernels.
+        weight_norm: whether kernels are weight-normalized.
 
     Raises:
         ValueError: for options out of range, or a grid that does not halve as often as there are stages.

@@ -29,9 +29,9 @@ class VectorQuantizer(Quantizer):
         code_dim: size of a vector, D.
         decay: the codebook follows the mean of the vectors that chose each code, as a moving average with
             this decay; None lets gradients of ‖sg(z) − e‖² move it instead.
-        commitment_weight: β, the weight of ‖z − sg(e)‖².
-        metric: "cosine" compares and returns vectors of length one.
-        gradient: "straight_through", or "rotation" (the rotation trick).
+        commitment_weight: weight β of ‖z − sg(e)‖².
+        metric: how vectors are compared; "cosine" compares and returns vectors of length one.
+        gradient: what reaches the encoder; "rotation" is the rotation trick.
         initialization: "kmeans" or "data" set the codebook from vectors that `initialize` is given, which a
             tokenizer does itself; without, the first training step sets it to vectors of its batch (on JAX
             not where gradients move it: call `initialize`). "uniform" draws it from ±1/K, for cosine codes
@@ -39,8 +39,8 @@ class VectorQuantizer(Quantizer):
         restart_below: a code restarts from a vector of the batch when the moving average of its use falls
             below this share of the mean; None never restarts.
         entropy_weight: weight of E[H(p(code | z))] − H(E[p(code | z)]) in nats, with p the softmax of −‖z −
-            e‖² / entropy_temperature: it wants sure choices and an evenly used codebook.
-        entropy_temperature: of that softmax.
+            e‖² / `entropy_temperature`: it wants sure choices and an evenly used codebook.
+        entropy_temperature: temperature of that softmax.
 
     Raises:
         ValueError: for options out of range, or vectors of another size.

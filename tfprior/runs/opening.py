@@ -36,7 +36,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """
     model = _load(path)
     if not isinstance(model, Tokenizer):
-        raise ValueError(f"{path} is a prior; expected a tokenizer, of `tfprior train --model vq_vae`.")
+        raise ValueError(f"{path} is a prior; expected a tokenizer, of `tfprior train vq_vae`.")
     return model
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from tfprior.atomic import remove_unfinished, write_text
 from tfprior.data import CodesOrigin
 from tfprior.grid_model import GridModel
-from tfprior.registry import TOKENIZERS
+from tfprior.registry import MODELS
 from tfprior.runs.model_file import load_model
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
@@ -52,7 +52,8 @@ class RunFolder:
 
     @property
     def is_tokenizer(self) -> bool:
-        return self.config["model"].get("name") in TOKENIZERS
+        model = MODELS.get(self.config["model"].get("name"))
+        return model is not None and model.kind == "tokenizer"
 
     @property
     def of_codes(self) -> bool:

@@ -29,7 +29,7 @@ class VQVAE(Tokenizer):
         distribution: of a pixel given the codes.
         downsampling: pixels of the image for each code, along each axis: a power of 2.
         filters: features inside, F.
-        num_residual_blocks: on each side of the quantizer.
+        num_residual_blocks: residual blocks on each side of the quantizer.
         residual_filters: features inside a residual block.
 
     Raises:

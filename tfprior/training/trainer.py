@@ -42,17 +42,17 @@ class TrainingOptions:
 
     Args:
         epochs: passes over the training images; 20, or as many as fit where `minutes` is given.
-        minutes: of training at most; the learning rate falls to zero at their end.
-        batch_size: images a step.
-        learning_rate: at its highest, after the warm-up.
-        warmup_steps: over which the learning rate rises to it.
-        weight_decay: of AdamW.
-        clip_norm: the gradients' global norm is kept below it.
-        ema: highest momentum of the averaged weights that are evaluated and kept, for example 0.995 (it rises
-            to it with the steps); None for none.
+        minutes: the longest time to train; the learning rate falls to zero by its end.
+        batch_size: images in a step.
+        learning_rate: the highest one, reached after the warm-up.
+        warmup_steps: steps over which the learning rate rises.
+        weight_decay: strength of AdamW's weight decay.
+        clip_norm: the most that the gradients' global norm may be; larger ones are scaled down to it.
+        ema: highest momentum of averaged weights, for example 0.995 (it rises to it with the steps), which
+            are evaluated and kept instead of the last ones; nothing is averaged when left out.
         flip: mirrors half of the training images left to right.
-        seed: of the weights, the order, the dropout and the part held out.
-        validation_fraction: of the training images, held out.
+        seed: decides the first weights, the order of the images, the dropout and the part held out.
+        validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
         xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
 

@@ -1,0 +1,122 @@
+"""Models from descriptions in words and numbers, as a run's config.json holds them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfprior.data import Images
+from tfprior.distributions import (
+    Categorical,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    OutputDistribution,
+)
+from tfprior.priors.base import Prior
+from tfprior.quantizers import VectorQuantizer
+from tfprior.registry.models import OUTPUTS, model_named
+from tfprior.tokenizers.base import Tokenizer
+
+CODE_EMBEDDING_DIM = 64
+COMPONENTS = 10
+GAUSSIAN_SCALE = 0.1
+
+
+def described(images: Images, model: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with every option of the model: what it leaves out is the default for these images.
+
+    Raises:
+        ValueError: for an unknown name or option.
+    """
+    entry = model_named(model.get("name"))
+    options = {name: option.default for name, option in entry.options.items()}
+    unknown = sorted(set(model) - {"name", *options})
+    if unknown:
+        raise ValueError(
+            f"{entry.name} has no option {', '.join(unknown)}; expected some of {', '.join(options)}."
+        )
+    defaults = {**options, "output": "categorical" if images.are_codes else entry.output}
+    if images.are_codes and "value_embedding_dim" in options:
+        defaults["value_embedding_dim"] = CODE_EMBEDDING_DIM
+    description = {"name": entry.name, **defaults, **model}
+    if description["output"] == "logistic_mixture" and description["num_components"] is None:
+        description["num_components"] = COMPONENTS
+    return description
+
+
+def build_model(images: Images, model: Mapping[str, Any]) -> Prior | Tokenizer:
+    """The prior or tokenizer that `model` describes, for the grid and levels of the data.
+
+    `model` has a "name" of `tfprior.registry.MODELS` and options of that model; `described` tells what holds
+    where it has none.
+
+    Raises:
+        ValueError: for unknown names or options, and data that do not fit.
+    """
+    is_prior = model_named(model.get("name")).kind == "prior"
+    return build_prior(images, model) if is_prior else build_tokenizer(images, model)
+
+
+def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
+    """`build_model` of a prior.
+
+    Raises:
+        ValueError: for unknown names or options, a conditional prior of data without labels, and codes with
+            another output than categorical.
+    """
+    kind, distribution, options = parts_of(images, model, "prior")
+    if images.are_codes and not isinstance(distribution, Categorical):
+        raise ValueError(f"{images.name} holds codes, which have no order; expected a categorical output.")
+    conditional = options.pop("conditional")
+    if conditional and images.num_classes is None:
+        raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
+    classes = {"num_classes": images.num_classes} if conditional else {}
+    prior: Prior = kind(images.grid_shape, distribution, **classes, **options)
+    return prior
+
+
+def build_tokenizer(images: Images, model: Mapping[str, Any]) -> Tokenizer:
+    """`build_model` of a tokenizer, with a `VectorQuantizer` for each grid of codes.
+
+    Raises:
+        ValueError: for unknown names or options, and codes instead of images.
+    """
+    kind, distribution, options = parts_of(images, model, "tokenizer")
+    if images.are_codes:
+        raise ValueError(f"{images.name} holds codes; expected images for a tokenizer.")
+    entry = model_named(model["name"])
+    codebook = {name: options.pop(name) for name in entry.quantizer_options}
+    quantizers = {name: VectorQuantizer(**codebook) for name in entry.declaration.quantizers}
+    tokenizer: Tokenizer = kind(images.grid_shape, distribution=distribution, **quantizers, **options)
+    return tokenizer
+
+
+def parts_of(
+    images: Images, model: Mapping[str, Any], kind: str
+) -> tuple[type[Any], OutputDistribution, dict[str, Any]]:
+    """Class, output distribution and all other options of what is described."""
+    options = described(images, model)
+    entry = model_named(options.pop("name"))
+    if entry.kind != kind:
+        raise ValueError(f"{entry.name} is a {entry.kind}; expected a {kind}.")
+    output, components = options.pop("output"), options.pop("num_components")
+    return entry.load(), output_distribution(images.num_levels, output, components), options
+
+
+def output_distribution(
+    num_levels: int, output: str, num_components: int | None = None
+) -> OutputDistribution:
+    """The distribution of that name; a mixture has ten components where no number is given.
+
+    Raises:
+        ValueError: for an unknown name, and a number of components without a mixture.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f"Unknown output {output!r}; expected one of {', '.join(OUTPUTS)}.")
+    if output == "logistic_mixture":
+        components = COMPONENTS if num_components is None else num_components
+        return DiscretizedLogisticMixture(components, num_levels)
+    if num_components is not None:
+        raise ValueError(f"num_components={num_components}; a {output} output has none: leave it out.")
+    if output == "gaussian":
+        return Gaussian(num_levels, max(GAUSSIAN_SCALE, 2 / (num_levels - 1)))
+    return Categorical(num_levels) if output == "categorical" else DiscretizedLogistic(num_levels)

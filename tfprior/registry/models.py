@@ -1,0 +1,113 @@
+"""The models by name; a line for each."""
+
+import importlib
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tfprior.registry.declaration import Declaration, Option, declaration_of
+
+OUTPUTS = ("categorical", "logistic", "logistic_mixture", "gaussian")
+QUANTIZER = "tfprior.quantizers.vector:VectorQuantizer"
+KNOWN_FROM_DATA = ("num_classes",)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be trained by name.
+
+    Attributes:
+        name: as users write it.
+        place: of its class, as "module:Class".
+        kind: "prior" or "tokenizer".
+        output: its distribution where the levels have an order; of codes it is always categorical.
+        defaults: of options, where they are not the constructor's.
+    """
+
+    name: str
+    place: str
+    kind: Literal["prior", "tokenizer"]
+    output: str = "categorical"
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def declaration(self) -> Declaration:
+        return declaration_of(self.place)
+
+    @property
+    def title(self) -> str:
+        """What it is called, and where it was published."""
+        return re.sub(r', "[^"]*"', "", self.declaration.title).removesuffix(".")
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What a description of it may hold, by name: the output's, the constructor's and the quantizer's.
+
+        Defaults that depend on the data are None.
+        """
+        declared = {**self.declaration.options, **(self.quantizer_options if self.has_quantizer else {})}
+        of_network = {
+            name: option._replace(default=self.defaults.get(name, option.default))
+            for name, option in declared.items()
+            if name not in KNOWN_FROM_DATA
+        }
+        return {**CONDITION, **of_network, **OUTPUT} if self.kind == "prior" else {**of_network, **OUTPUT}
+
+    @property
+    def has_quantizer(self) -> bool:
+        return bool(self.declaration.quantizers)
+
+    @property
+    def quantizer_options(self) -> dict[str, Option]:
+        return declaration_of(QUANTIZER).options
+
+    def load(self) -> type[Any]:
+        """Its class, which imports Keras."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+CONDITION = {"conditional": Option("conditional", bool, False, "learn images given their class.")}
+OUTPUT = {
+    "output": Option(
+        "output", str, None, "what the network gives for a pixel.", choices=OUTPUTS
+    ),
+    "num_components": Option("num_components", int, None, "components of a logistic mixture; 10."),
+}
+
+MODELS: dict[str, Model] = {}
+
+
+def register(model: Model) -> None:
+    """Makes a model known by its name to the command line, to runs and to bundles.
+
+    Raises:
+        ValueError: for a name that another model has.
+    """
+    known = MODELS.setdefault(model.name, model)
+    if known != model:
+        raise ValueError(f"The name {model.name} is that of {known.place}; choose another for {model.place}.")
+
+
+def model_named(name: Any) -> Model:
+    """The model of that name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"Unknown model {name!r}; expected one of {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+# Defaults are for the first hour on a few cores; the constructors have those of the papers.
+SMALL = {"filters": 64, "num_layers": 8}
+SMALL_PP = {"filters": 64, "num_layers": 2, "dropout": 0.0}
+# On digits a mixture needs fewer bits than one logistic or a categorical, in as much time, and its mean, which
+# codes decode to, is as close to the images.
+CODEBOOK = {"codebook_size": 512, "code_dim": 64}
+
+register(Model("gated_pixel_cnn", "tfprior.priors.gated_pixel_cnn:GatedPixelCNN", "prior", defaults=SMALL))
+register(Model("pixel_cnn", "tfprior.priors.pixel_cnn:PixelCNN", "prior", defaults=SMALL))
+register(Model("pixelcnn_pp", "tfprior.priors.pixelcnn_pp:PixelCNNPP", "prior", "logistic_mixture", SMALL_PP))
+register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
