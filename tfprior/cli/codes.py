@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfprior.cli.app import import_keras
-from tfprior.cli.opening import images_of, whole_path
+from tfprior.cli.opening import images_of, source_at, whole_path
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -37,17 +37,17 @@ def encode(
     check_suffix("--out", out, ".npz")
     import_keras()
     from tfprior.data import CodesOrigin, encode_images, save_npz
-    from tfprior.runs import load_run, load_tokenizer
+    from tfprior.runs import load_tokenizer
 
-    folder, model = load_run(run), load_tokenizer(run)
-    images = images_of(folder, data, image_size, levels)
-    own = folder.config["data"]
-    source = (
+    source, model = source_at(run), load_tokenizer(run)
+    images = images_of(source, model, data, image_size, levels)
+    own = source.own_data(through_codes=False) or {}
+    shown = (
         {name: own.get(name) for name in ("name_or_path", "image_size", "num_levels")}
         if data is None
         else {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
     )
-    origin = CodesOrigin(str(run.resolve()), model.weights_digest(), source)
+    origin = CodesOrigin(str(run.resolve()), model.weights_digest(), shown)
     codes = encode_images(model, images, origin)
     save_npz(codes, out)
     grid = " × ".join(map(str, codes.grid_shape))
@@ -75,14 +75,13 @@ def reconstruct(
     ```
     """
     import_keras()
-    from tfprior.measuring import split_of
     from tfprior.pictures import save_reconstructions
-    from tfprior.runs import load_run, load_tokenizer
+    from tfprior.runs import load_tokenizer
     from tfprior.training.completion import spread
 
-    folder, model = load_run(run), load_tokenizer(run)
-    images = images_of(folder, data, image_size, levels)
-    values, labels = split_of(images, split.value, folder.config["options"])
+    source, model = source_at(run), load_tokenizer(run)
+    images = images_of(source, model, data, image_size, levels)
+    values, labels = source.part_of(images, split.value)
     some = values[spread(labels, len(values))[:num]]
     save_reconstructions(some, model.reconstruct(some), images.num_levels, out, columns)
     typer.echo(f"{out}: {len(some)} images above their reconstructions")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tfprior.cli.app import import_keras
-from tfprior.cli.opening import images_of, open_model
+from tfprior.cli.app import import_keras, plain_console
+from tfprior.cli.opening import images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -47,21 +47,18 @@ def compress(
     """
     import_keras()
     import numpy as np
-    from rich.console import Console
 
     from tfprior import compression
     from tfprior.atomic import atomic_path
     from tfprior.cli.tables import size_table
     from tfprior.image_files import fits_files
-    from tfprior.measuring import split_of
     from tfprior.measuring.baselines import smallest_files
-    from tfprior.runs import load_run
     from tfprior.training.completion import spread
 
-    folder = load_run(run)
+    source = source_at(run)
     model = open_model(run, tokenizer)
-    images = images_of(folder, data, image_size, levels, model)
-    values, labels = split_of(images, split.value, folder.config["options"])
+    images = images_of(source, model, data, image_size, levels)
+    values, labels = source.part_of(images, split.value)
     chosen = np.sort(spread(labels, len(values))[:num])
     values = values[chosen]
     condition = labels[chosen] if labels is not None and model.num_classes is not None else None
@@ -75,7 +72,7 @@ def compress(
     if fits_files(images.num_levels, values.shape[-1]):
         sizes.update(smallest_files(values, images.num_levels))
     title = f"{images.name}, {split.value} split, {len(values)} images"
-    Console().print(size_table(title, sizes, values.size))
+    plain_console().print(size_table(title, sizes, values.size))
     for_labels = len(values) * math.log2(model.num_classes or 1) / 8
     of_them = "" if condition is None else f", {for_labels:,.0f} of them for labels"
     typer.echo(f"{out}: {len(values)} images in {len(written):,} bytes{of_them}, {seconds:.1f} s")

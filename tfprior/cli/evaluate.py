@@ -1,13 +1,13 @@
 """`tfprior evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tfprior.cli.app import import_keras
-from tfprior.cli.opening import generator_of, images_of, unit_of
+from tfprior.cli.app import import_keras, plain_console
+from tfprior.cli.errors import WrongUsage
+from tfprior.cli.opening import Source, generator_of, images_of, source_at, unit_of
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -55,36 +55,37 @@ def evaluate(
     of pixels given their codes; of a prior of codes, a code's are spread over the pixels it stands for.
     """
     if maps is None and num is not None:
-        raise typer.BadParameter("--num: it goes with --maps; all images are measured.")
+        raise WrongUsage("--num: it goes with --maps; all images are measured.")
     if maps is not None:
         check_suffix("--maps", maps, ".png")
     import_keras()
     from tfprior.data import load
-    from tfprior.measuring import bound_scores, scores_of, split_of
-    from tfprior.runs import load_run
+    from tfprior.measuring import bound_scores, scores_of
+    from tfprior.tokenizers import Tokenizer
 
-    folder = load_run(run)
-    options = folder.config["options"]
-    if tokenizer is not None and not folder.of_codes:
-        raise typer.BadParameter(f"--tokenizer: {run} is not of codes; leave it out.")
-    generator = generator_of(folder, tokenizer) if folder.of_codes else None
-    model = folder.load() if generator is None else generator.priors[0]
-    images = images_of(folder, data, image_size, levels)
+    source = source_at(run)
+    if tokenizer is not None and source.run is not None and not source.of_codes:
+        raise WrongUsage(f"--tokenizer: {run} is not of codes; leave it out.")
+    with_tokenizer = source.of_codes or tokenizer is not None
+    generator = generator_of(source, tokenizer) if with_tokenizer else None
+    model = source.model() if generator is None else generator.priors[0]
+    images = images_of(source, model, data, image_size, levels)
     if maps is not None and images.are_codes and (generator is None or images.origin is None):
-        raise typer.BadParameter(f"--maps: {run} does not tell the images of its codes; leave it out.")
-    scores = scores_of(model, *split_of(images, split.value, options))
+        raise WrongUsage(f"--maps: {run} does not tell the images of its codes; leave it out.")
+    scores = scores_of(model, *source.part_of(images, split.value))
     bits = scores["bits_per_dim"]
-    name = "this tokenizer, uniform codes" if folder.is_tokenizer else "this prior"
-    console = Console()
-    console.print(compared({name: bits}, images, split, options))
-    if folder.is_tokenizer:
+    is_tokenizer = isinstance(model, Tokenizer)
+    name = "this tokenizer, uniform codes" if is_tokenizer else "this prior"
+    console = plain_console()
+    console.print(compared({name: bits}, images, split, source))
+    if is_tokenizer:
         console.print(facts_table("", {words: f"{scores[name]:.4g}" for name, words in SCORE_NAMES.items()}))
     if generator is not None and images.origin is not None:
         images = load(**images.origin.images)
-        bounds = bound_scores(generator, *split_of(images, split.value, options), bits_per_code=bits)
-        console.print(compared(bounds, images, split, options))
+        bounds = bound_scores(generator, *source.part_of(images, split.value), bits_per_code=bits)
+        console.print(compared(bounds, images, split, source))
     if maps is not None:
-        count = draw_maps(model if generator is None else generator, images, split, options, num or 32, maps)
+        count = draw_maps(model if generator is None else generator, images, split, source, num or 32, maps)
         typer.echo(f"{maps}: {count} images above the bits of their pixels")
 
 
@@ -92,7 +93,7 @@ def draw_maps(
     model: "Prior | Tokenizer | Generator",
     images: "Images",
     split: Split,
-    options: dict[str, Any],
+    source: Source,
     num: int,
     path: Path,
 ) -> int:
@@ -101,11 +102,10 @@ def draw_maps(
 
     import numpy as np
 
-    from tfprior.measuring import split_of
     from tfprior.pictures import save_heat_maps
     from tfprior.training.completion import spread
 
-    values, labels = split_of(images, split.value, options)
+    values, labels = source.part_of(images, split.value)
     index = spread(labels, len(values))[:num]
     given = [] if model.num_classes is None or labels is None else [labels[index]]
     nats = np.asarray(model.pixel_log_prob(values[index], *given))
@@ -121,13 +121,13 @@ SCORE_NAMES = {
 }
 
 
-def compared(scores: dict[str, float], images: "Images", split: Split, options: dict[str, Any]) -> "Table":
+def compared(scores: dict[str, float], images: "Images", split: Split, source: Source) -> "Table":
     """A table of the scores beside the baselines of the same images."""
-    from tfprior.measuring import baseline_bits, split_of
+    from tfprior.measuring import baseline_bits
 
-    values, _ = split_of(images, split.value, options)
+    values, _ = source.part_of(images, split.value)
     # The test part stays unseen by all; of the training images the baselines know what the model knows.
-    known = images.x_train if split is Split.test else split_of(images, "train", options)[0]
+    known = images.x_train if split is Split.test else source.part_of(images, "train")[0]
     baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
     title = f"{images.name}, {split.value} split, {len(values)} images"
     return score_table(title, {**scores, **baselines}, unit_of(images))

@@ -1,13 +1,20 @@
 """Runs, models and data that the arguments of a command name."""
 
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tfprior.cli.errors import WrongUsage
+
 if TYPE_CHECKING:
-    from tfprior.data import Images
+    import numpy as np
+
+    from tfprior.data import CodesOrigin, Images
     from tfprior.generator import Generator
+    from tfprior.grid_model import GridModel
     from tfprior.image_model import ImageModel
     from tfprior.runs import RunFolder
 
@@ -22,33 +29,103 @@ def whole_path(data: str) -> str:
     return str(path.resolve()) if data and data not in NAMED and path.exists() else data
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a command was pointed at: a run, or a model in a .keras file, which knows of no data.
+
+    Attributes:
+        path: of the run or the file.
+        run: None for a file.
+    """
+
+    path: Path
+    run: "RunFolder | None"
+
+    @property
+    def of_codes(self) -> bool:
+        """Whether it is a run on codes; what a file was trained on is not known."""
+        return self.run is not None and self.run.of_codes
+
+    @property
+    def codes_origin(self) -> "CodesOrigin | None":
+        return self.run and self.run.codes_origin
+
+    def class_names(self) -> tuple[str, ...]:
+        """Of what it was trained on, or of the images of its codes; none where the data have no names."""
+        from tfprior.data import load
+
+        names = self.run and self.run.config["data"].get("class_names")
+        if names is None and self.codes_origin is not None:
+            with contextlib.suppress(OSError, ValueError):  # no longer there: numbers still do
+                names = load(**self.codes_origin.images).class_names
+        return tuple(names or ())
+
+    def own_data(self, through_codes: bool) -> dict[str, Any] | None:
+        """Arguments of `load` that give what it was trained on; through its codes, their images."""
+        if through_codes:
+            return self.codes_origin and self.codes_origin.images
+        return self.run and self.run.config["data"]
+
+    def model(self) -> "GridModel":
+        """The best prior or tokenizer of the run, or the one in the file."""
+        from tfprior.runs import load_model
+
+        return load_model(self.path) if self.run is None else self.run.load()
+
+    def part_of(self, images: "Images", split: str) -> "tuple[np.ndarray, np.ndarray | None]":
+        """(values, labels) of the split.
+
+        Raises:
+            WrongUsage: for a part of the training images, of which a file does not tell.
+        """
+        from tfprior.measuring import split_of
+
+        if self.run is not None:
+            return split_of(images, split, self.run.config["options"])
+        if split != "test":
+            raise WrongUsage(f"--split {split}: {self.path} does not tell what was held out; leave it out.")
+        return split_of(images, split, {})
+
+
+def source_at(path: Path) -> Source:
+    """The run or the file; a bundle is neither.
+
+    Raises:
+        FileNotFoundError: where there is nothing, or no run.
+        ValueError: for a damaged run, and a bundle.
+    """
+    from tfprior.runs import load_run
+
+    if (path / MANIFEST).exists():
+        raise ValueError(f"{path} is a bundle; expected a run or a .keras file.")
+    return Source(path, None if path.is_file() else load_run(path))
+
+
 def images_of(
-    run: "RunFolder",
+    source: Source,
+    model: "GridModel | ImageModel",
     data: str | None,
     image_size: int | None,
     levels: int | None,
-    drawn_by: "ImageModel | None" = None,
 ) -> "Images":
-    """The run's own data, or other data of the same grid; with a generator, its images instead of codes.
+    """The run's own data, or other data of the grid of its model: a generator's are images.
 
     Raises:
-        ValueError: for data that the run does not fit.
+        ValueError: for data that the model does not fit.
+        WrongUsage: where no data are named and none are remembered.
     """
     from tfprior.data import load
 
-    own = run.config["data"]
-    grid, num_levels, are_codes = tuple(own["grid_shape"]), own["levels"], run.of_codes
-    if drawn_by is not None and drawn_by.tokenizer is not None:
-        origin, are_codes = run.codes_origin, False
-        grid, num_levels = drawn_by.grid_shape, drawn_by.num_levels
-        if origin is None and data is None:
-            raise typer.BadParameter(f"{run.path} does not tell the images of its codes; name them: --data.")
-        own = {} if origin is None else origin.images
-    images = load(
-        data if data is not None else own["name_or_path"],
-        image_size=image_size if data is not None else own.get("image_size"),
-        num_levels=levels if data is not None else own.get("num_levels"),
-    )
+    through_codes = getattr(model, "tokenizer", None) is not None
+    given: dict[str, Any] | None = {"name_or_path": data, "image_size": image_size, "num_levels": levels}
+    if data is None:
+        given = source.own_data(through_codes)
+    if given is None:
+        what = "the images of its codes" if through_codes else "its data"
+        raise WrongUsage(f"{source.path} does not tell {what}; name them: --data.")
+    images = load(**{name: given.get(name) for name in ("name_or_path", "image_size", "num_levels")})
+    grid, num_levels = model.grid_shape, model.num_levels
+    are_codes = not through_codes and (source.of_codes if source.run else images.are_codes)
     if (images.grid_shape, images.num_levels, images.are_codes) != (grid, num_levels, are_codes):
         remedy = (
             ": encode the images first, with `tfprior encode`" if are_codes and not images.are_codes else ""
@@ -56,12 +133,13 @@ def images_of(
         raise ValueError(
             f"{images.name} has grids {images.grid_shape} of {images.num_levels} "
             f"{'codes' if images.are_codes else 'levels'}; expected {grid} of {num_levels}"
-            f"{' codes' if are_codes else ''}, as {run.path} was trained on{remedy}."
+            f"{' codes' if are_codes else ''}, as {source.path} was trained on{remedy}."
         )
-    if run.codes_origin and images.origin and run.codes_origin.digest != images.origin.digest:
+    origin = source.codes_origin
+    if origin and images.origin and origin.digest != images.origin.digest:
         raise ValueError(
-            f"{images.name} holds codes of another tokenizer than {run.path} was trained on; encode the "
-            f"images with {run.codes_origin.tokenizer}."
+            f"{images.name} holds codes of another tokenizer than {source.path} was trained on; encode the "
+            f"images with {origin.tokenizer}."
         )
     return images
 
@@ -75,12 +153,12 @@ def open_model(path: Path, tokenizer: Path | None) -> "ImageModel":
     return load_prior(path)
 
 
-def generator_of(run: "RunFolder", tokenizer: Path | None) -> "Generator | None":
+def generator_of(source: Source, tokenizer: Path | None) -> "Generator | None":
     """A prior of codes with its tokenizer; None, and a sentence on why, where the remembered one is gone."""
     from tfprior.runs import load_generator
 
     try:
-        return load_generator(run.path, tokenizer)
+        return load_generator(source.path, tokenizer)
     except FileNotFoundError as error:
         if tokenizer is not None:
             raise

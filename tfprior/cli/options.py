@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tfprior.cli.errors import WrongUsage
+
 DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
 
 
@@ -23,15 +25,20 @@ class Split(StrEnum):
     validation = "validation"
 
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train`, or a .keras file.")
+]
 TokenizerRunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train vq_vae`.")
+    Path, typer.Argument(metavar="RUN", help="The --out of `tfprior train vq_vae`, or a .keras file.")
 ]
 TokenizerOption = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Where the run of the tokenizer is now, of a prior of codes."),
 ]
-DataOption = Annotated[str | None, typer.Option("--data", help=f"Other data than the run's: {DATA_HELP}")]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help=f"Other data than the run's; of a .keras file the only ones: {DATA_HELP}"),
+]
 ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Side of the images of a folder.")]
 LevelsOption = Annotated[
     int | None, typer.Option(min=2, help="Number of levels, where the data do not tell.")
@@ -47,4 +54,4 @@ MethodOption = Annotated[
 
 def check_suffix(option: str, path: Path, suffix: str) -> None:
     if path.suffix != suffix:
-        raise typer.BadParameter(f"{option} {path}: expected a name that ends in {suffix}.")
+        raise WrongUsage(f"{option} {path}: expected a name that ends in {suffix}.")

@@ -1,12 +1,14 @@
 """`tfprior sample` and `tfprior complete`: pictures drawn."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tfprior.cli.app import import_keras
-from tfprior.cli.opening import MANIFEST, images_of, open_model
+from tfprior.cli.classes import amount, labels_of
+from tfprior.cli.errors import WrongUsage
+from tfprior.cli.opening import MANIFEST, images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -22,9 +24,6 @@ from tfprior.cli.options import (
     check_suffix,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 def sample(
     source: Annotated[
@@ -33,8 +32,11 @@ def sample(
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("samples.png"),
     num: Annotated[int | None, typer.Option(min=1, help="How many; 64, or 8 of each class.")] = None,
     classes: Annotated[
-        list[int] | None,
-        typer.Option("--class", help="Class to draw, also several; all, or without --num the first ten."),
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="Class to draw, by name or number, also several; all, or without --num the first ten.",
+        ),
     ] = None,
     temperature: TemperatureOption = 1.0,
     top_k: TopKOption = None,
@@ -52,6 +54,7 @@ def sample(
     ```
     tfprior sample runs/digits --out samples.png
     tfprior sample runs/digits --class 3 --class 7 --num 16 --temperature 0.9
+    tfprior sample runs/fashion --class trouser --class bag
     tfprior sample bundles/digits --npz samples.npz
     ```
 
@@ -65,7 +68,7 @@ def sample(
     if npz is not None:
         check_suffix("--npz", npz, ".npz")
     if tokenizer is not None and (source / MANIFEST).exists():
-        raise typer.BadParameter("--tokenizer: a bundle has its tokenizer inside; leave it out.")
+        raise WrongUsage("--tokenizer: a bundle has its tokenizer inside; leave it out.")
     codes = None
 
     if (source / MANIFEST).exists():
@@ -79,9 +82,7 @@ def sample(
             if given
         ]
         if refused:
-            raise typer.BadParameter(
-                f"{', '.join(refused)}: a bundle samples by temperature alone; use the run."
-            )
+            raise WrongUsage(f"{', '.join(refused)}: a bundle samples by temperature alone; use the run.")
         from tfprior.export import load_manifest
         from tfprior.export.client import OnnxGenerator, OnnxSampler
 
@@ -95,7 +96,8 @@ def sample(
         import_keras()
         model = open_model(source, tokenizer)
         num_levels = model.num_levels
-        labels = labels_of(num, classes, model.num_classes)
+        names = source_at(source).class_names() if classes else ()
+        labels = labels_of(num, classes, model.num_classes, names)
         drawn = model.sample_parts(
             amount(num, labels),
             labels,
@@ -145,16 +147,14 @@ def complete(
     """
     import_keras()
     from tfprior.pictures.sheets import save_completions
-    from tfprior.runs import load_run
     from tfprior.training.completion import complete_images, hidden_part
 
-    folder = load_run(run)
     model = open_model(run, tokenizer)
-    images = images_of(folder, data, image_size, levels, model)
+    images = images_of(source_at(run), model, data, image_size, levels)
     try:
         mask = hidden_part(keep, images.grid_shape)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise WrongUsage(str(error)) from error
     originals, drawn = complete_images(
         model,
         images,
@@ -170,25 +170,3 @@ def complete(
     )
     save_completions(originals, mask, drawn, images.num_levels, out)
     typer.echo(f"{out}: {len(originals)} images, {completions} completions each")
-
-
-def labels_of(num: int | None, classes: list[int] | None, num_classes: int | None) -> "np.ndarray | None":
-    """A label for each sample: the classes asked for (all by default), as evenly as `num` allows."""
-    import numpy as np
-
-    if num_classes is None:
-        if classes:
-            raise typer.BadParameter(
-                "--class: the prior is unconditional; leave it out, or train with --conditional."
-            )
-        return None
-    outside = [label for label in classes or () if not 0 <= label < num_classes]
-    if outside:
-        raise typer.BadParameter(f"--class {outside[0]}: expected a class in [0, {num_classes - 1}].")
-    chosen = np.asarray(classes or range(min(num_classes, 10) if num is None else num_classes), "int32")
-    count = 8 * len(chosen) if num is None else num
-    return chosen[np.arange(count) * len(chosen) // count]
-
-
-def amount(num: int | None, labels: "np.ndarray | None") -> int:
-    return len(labels) if labels is not None else num or 64

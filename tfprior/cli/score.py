@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from tfprior.cli.app import import_keras
-from tfprior.cli.opening import images_of, open_model
+from tfprior.cli.app import import_keras, plain_console
+from tfprior.cli.errors import WrongUsage
+from tfprior.cli.opening import images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -57,7 +57,7 @@ def score(
 
     A conditional prior is taken as the mixture of all its classes, which takes a pass for each; labels are
     not used. Of a prior of codes, the bound that it gives together with its tokenizer is scored. Of data
-    without test images, a held-out tenth is scored.
+    without test images, a held-out tenth is scored. A .keras file has no data of its own: --data alone.
     """
     if out is not None:
         check_suffix("--out", out, ".csv")
@@ -65,14 +65,17 @@ def score(
     import numpy as np
 
     from tfprior.measuring.outliers import outlier_scores
-    from tfprior.runs import load_run
     from tfprior.training.completion import spread
 
-    folder = load_run(run)
+    source = source_at(run)
     model = open_model(run, tokenizer)
-    sets = {"own": images_of(folder, None, None, None, model)}
+    sets = {}
+    if source.run is not None:
+        sets["own"] = images_of(source, model, None, None, None)
     if data is not None:
-        sets["other"] = images_of(folder, data, image_size, levels, model)
+        sets["other"] = images_of(source, model, data, image_size, levels)
+    if not sets:
+        raise WrongUsage(f"{run} does not tell its data; name them: --data.")
     scored = []
     for name, images in sets.items():
         index = np.sort(spread(images.y_test, len(images.x_test))[:num])
@@ -81,7 +84,7 @@ def score(
         scored.append(Scored(name, images.name, index, labels, scores))
     if out is not None:
         write_scores(out, scored)
-    Console().print(outlier_table(scored))
+    plain_console().print(outlier_table(scored))
     if out is not None:
         typer.echo(f"{out}: {sum(len(part.places) for part in scored)} images")
 
@@ -129,7 +132,7 @@ def outlier_table(scored: list[Scored]) -> Table:
     for part in scored:
         means = (f"{numbers.mean():.4f}" for numbers in part.scores)
         table.add_row(f"{part.name} ({part.role})", str(len(part.places)), *means)
-    if len(scored) > 1:
+    if len(scored) == 2:
         own, other = (part.scores for part in scored)
         by_bits, by_score = auroc(own.bits, other.bits), auroc(own.score, other.score)
         table.add_section()

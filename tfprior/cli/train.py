@@ -43,11 +43,17 @@ RUN = (
     shared("data", Annotated[str, typer.Option(help=DATA_HELP)], "digits"),
     shared("image_size", ImageSizeOption, None),
     shared("levels", LevelsOption, None),
-    shared("overwrite", Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")], False),
+    shared(
+        "overwrite",
+        Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")],
+        False,
+    ),
 )
 
 
-def train_model(model: Model, chosen: dict[str, Any], training: dict[str, Any], given: dict[str, Any]) -> None:
+def train_model(
+    model: Model, chosen: dict[str, Any], training: dict[str, Any], given: dict[str, Any]
+) -> None:
     """Trains the model with its chosen options; `given` are the options of `RUN`."""
     import_keras()
     from tfprior.data import load

@@ -34,7 +34,8 @@ class GatedPixelCNN(RasterPrior):
         dropout: rate of dropout on the gated features of the horizontal stack.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as scaled numbers.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
+            scaled numbers.
         class_embedding_dim: size of the class embedding.
 
     Raises:

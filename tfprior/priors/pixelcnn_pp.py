@@ -49,7 +49,8 @@ class PixelCNNPP(TwoStreams):
         dropout: rate of dropout inside the blocks.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
-        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as scaled numbers.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
+            scaled numbers.
         class_embedding_dim: size of the class embedding.
         weight_norm: whether kernels are weight-normalized.
 

@@ -61,17 +61,15 @@ class Model:
     def quantizer_options(self) -> dict[str, Option]:
         return declaration_of(QUANTIZER).options
 
-    def load(self) -> type[Any]:
+    def load(self) -> Any:
         """Its class, which imports Keras."""
         module, _, name = self.place.partition(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), name)
 
 
 CONDITION = {"conditional": Option("conditional", bool, False, "learn images given their class.")}
 OUTPUT = {
-    "output": Option(
-        "output", str, None, "what the network gives for a pixel.", choices=OUTPUTS
-    ),
+    "output": Option("output", str, None, "what the network gives for a pixel.", choices=OUTPUTS),
     "num_components": Option("num_components", int, None, "components of a logistic mixture; 10."),
 }
 
@@ -103,8 +101,8 @@ def model_named(name: Any) -> Model:
 # Defaults are for the first hour on a few cores; the constructors have those of the papers.
 SMALL = {"filters": 64, "num_layers": 8}
 SMALL_PP = {"filters": 64, "num_layers": 2, "dropout": 0.0}
-# On digits a mixture needs fewer bits than one logistic or a categorical, in as much time, and its mean, which
-# codes decode to, is as close to the images.
+# The mixture of vq_vae: on digits it needs fewer bits than one logistic or a categorical, in as much time,
+# and its mean, which codes decode to, is as close to the images.
 CODEBOOK = {"codebook_size": 512, "code_dim": 64}
 
 register(Model("gated_pixel_cnn", "tfprior.priors.gated_pixel_cnn:GatedPixelCNN", "prior", defaults=SMALL))

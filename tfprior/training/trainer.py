@@ -295,6 +295,7 @@ def describe(
             "grid_shape": list(images.grid_shape),
             "levels": images.num_levels,
             "images": len(images.x_train),
+            **({"class_names": list(images.class_names)} if images.class_names else {}),
             **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
         },
         "model": {**model, "parameters": untrained.count_params()},

@@ -1,0 +1,106 @@
+"""`tfprior sample` and `complete`: what they draw."""
+
+from pathlib import Path
+
+import numpy as np
+from command_line import TINY, rgb, run
+
+from tfprior.pictures import save_grid
+from tfprior.runs import load_generator
+
+
+def test_sample_draws_the_classes_asked_for(trained: Path, tmp_path: Path) -> None:
+    picture, archive = tmp_path / "s.png", tmp_path / "s.npz"
+    options = ["--class", 1, "--class", 0, "--num", 32, "--out", picture, "--npz", archive]
+    run("sample", trained, *options)
+    with np.load(archive) as saved:
+        values, labels = saved["values"], saved["labels"]
+    assert values.shape == (32, 4, 5, 1)
+    assert values.dtype == np.int32
+    np.testing.assert_array_equal(labels, np.repeat([1, 0], 16))
+    assert values[:16].mean() > values[16:].mean() + 1  # the bright ones
+    again = tmp_path / "again.npz"
+    run("sample", trained / "best.keras", *options[:-1], again, "--method", "full")
+    with np.load(again) as saved:
+        np.testing.assert_array_equal(saved["values"], values)
+    other = tmp_path / "other.npz"
+    run("sample", trained, *options[:-1], other, "--seed", 1, "--temperature", 0.5, "--top-k", 2)
+    with np.load(other) as saved:
+        assert (saved["values"] != values).any()
+    assert rgb(picture).max() == 255
+
+
+def test_a_bundle_draws_what_its_run_draws(trained: Path, bundle: Path, tmp_path: Path) -> None:
+    drawn = []
+    for source in (trained, bundle):
+        out = tmp_path / f"{source.name}.npz"
+        printed = run("sample", source, "--seed", 3, "--out", tmp_path / "s.png", "--npz", out)
+        assert "16 samples" in printed  # eight of each class
+        with np.load(out) as saved:
+            drawn.append(saved["values"])
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_an_unconditional_prior_takes_no_class(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    printed = run("train", *TINY, "--data", data, "--out", out, "--minutes", 1e-4, "--flip", "--levels", 4)
+    assert "epoch 1 ·" in printed
+    assert "--class: the prior is unconditional" in run("sample", out, "--class", 1, code=2)
+    assert "64 samples" in run("sample", out, "--out", tmp_path / "s.png")
+
+
+def test_sample_shows_codes_as_images(of_codes: Path, tmp_path: Path) -> None:
+    picture, archive = tmp_path / "s.png", tmp_path / "s.npz"
+    options = ["--class", 1, "--num", 9, "--seed", 3, "--out", picture, "--npz", archive]
+    assert "9 samples" in run("sample", of_codes, *options)
+    generator, labels = load_generator(of_codes), np.ones(9, "int32")
+    with np.load(archive) as saved:
+        assert saved["values"].shape == (9, 8, 4, 1)
+        np.testing.assert_array_equal(saved["values"], generator.sample(9, labels, seed=3))
+        np.testing.assert_array_equal(saved["codes"], generator.sample_codes(9, labels, seed=3))
+        np.testing.assert_array_equal(saved["labels"], labels)
+        shown = saved["values"]
+    save_grid(shown, 4, tmp_path / "expected.png")
+    np.testing.assert_array_equal(rgb(picture), rgb(tmp_path / "expected.png"))
+    assert rgb(of_codes / "samples.png").shape[0] == 2 * (64 + 3) + 3  # a row for each class
+
+
+def test_complete_keeps_what_was_given(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.png"
+    printed = run("complete", trained, "--num", 3, "--completions", 2, "--keep", 0.5, "--out", out)
+    assert "3 images, 2 completions each" in printed
+    pixels = rgb(out)
+    side, gap, header = 13 * 5, 3, 26
+    original, completion = (
+        pixels[header : header + 26, x : x + side] for x in (-gap - side, gap + side + 18)
+    )
+    np.testing.assert_array_equal(original, completion)
+
+
+def test_complete_takes_the_options_of_sample(trained: Path, tmp_path: Path) -> None:
+    def complete(name: str, *options: object) -> np.ndarray:
+        out = tmp_path / f"{name}.png"
+        run("complete", trained, "--num", 3, "--completions", 2, "--out", out, *options)
+        return rgb(out)
+
+    drawn = complete("cached")
+    np.testing.assert_array_equal(complete("full", "--method", "full"), drawn)
+    assert (complete("cool", "--temperature", 0.3) != drawn).any()
+    assert (complete("nucleus", "--top-p", 0.3) != drawn).any()
+    side, gap, header, labels = 13 * 5, 3, 26, 18
+    most_probable = complete("greedy", "--top-k", 1)[header:]
+    first = gap + side + labels
+    np.testing.assert_array_equal(
+        most_probable[:, first : first + side], most_probable[:, first + side + gap : first + 2 * side + gap]
+    )
+
+
+def test_complete_draws_the_codes_of_what_is_hidden(of_codes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.png"
+    printed = run("complete", of_codes, "--num", 2, "--completions", 3, "--keep", 0.5, "--out", out)
+    assert "2 images, 3 completions each" in printed
+    pixels, (side, gap, header) = rgb(out), (8 * 4, 3, 26)
+    original, completion = (
+        pixels[header : header + 32, x : x + side] for x in (-gap - side, gap + side + 18)
+    )
+    np.testing.assert_array_equal(original, completion)
