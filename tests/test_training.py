@@ -592,7 +592,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     [
         ({"name": "pixel_rnn"}, "Unknown model 'pixel_rnn'; expected one of gated_pixel_cnn, pixel_cnn"),
         ({**TOKENIZER, "num_layers": 3}, "vq_vae has no option num_layers"),
-        ({**TOKENIZER, "conditional": True}, "vq_vae has no option conditional; expected some of downsampling"),
+        ({**TOKENIZER, "conditional": True}, "vq_vae has no option conditional; expected some of"),
         ({**TOKENIZER, "num_components": 3}, "num_components=3; a categorical output has none: leave it out"),
         ({**TOKENIZER, "downsampling": 2}, "height and width divisible"),
         ({**MODEL, "depth": 3}, "no option depth"),

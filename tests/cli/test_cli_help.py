@@ -6,6 +6,11 @@ import sys
 import pytest
 from command_line import COMMANDS, run
 
+from tfprior.cli.declared_options import spellings, training_options
+from tfprior.registry import MODELS
+
+HEAVY = {"tensorflow", "keras", "numpy", "PIL", "onnx", "onnxruntime", "sklearn"}
+
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches_with_an_example(command: str) -> None:
@@ -14,15 +19,51 @@ def test_help_teaches_with_an_example(command: str) -> None:
 
 def test_help_names_every_command() -> None:
     printed = run("--help")
-    assert all(command in printed for command in COMMANDS)
+    places = [printed.index(f"│ {command} ") for command in COMMANDS]
+    assert places == sorted(places)
     assert run("--version").startswith("tfprior ")
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_of_train_names_the_models_and_what_they_share() -> None:
+    printed = run("train", "--help")
+    assert "Usage: tfprior train [MODEL] [OPTIONS]" in printed or "train [MODEL] [OPTIONS]" in printed
+    for model in MODELS.values():
+        assert f"│ {model.name} " in printed
+        assert model.title in printed
+    for option in training_options().values():
+        assert f"{spellings(option)[0]} " in printed
+    for words in ("--out ", "[required]", "--data ", "20, or as many as fit where --minutes is given"):
+        assert words in printed
+    assert "--filters" not in printed
+    # Help changes nothing of what comes after it.
+    assert "Missing option '--out'" in run("train", code=2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_help_of_a_model_teaches_its_own_options(name: str) -> None:
+    model, printed = MODELS[name], run("train", name, "--help")
+    assert f"tfprior train {name} --data " in printed
+    assert model.title in printed
+    assert model.declaration.summary in printed
+    words = " ".join(printed.replace("│", " ").split())
+    names = [spellings(option)[0] for option in (*model.options.values(), *training_options().values())]
+    assert len(set(names)) == len(names)
+    for option in model.options.values():
+        assert f" {spellings(option)[0]} " in words
+        if isinstance(option.default, int | float) and option.kind is not bool:
+            assert f"[default: {option.default}]" in words
+    network = words.split("Network")[1]
+    for other in MODELS.values():
+        for option in other.options.values():
+            assert option.name in model.options or f" {spellings(option)[0]} " not in network
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "vq_vae", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from tfprior.cli import app\n"
-        "try: app(['train', '--help'])\n"
+        f"try: app({arguments})\n"
         "except SystemExit: pass\n"
-        "assert not {'tensorflow', 'keras', 'numpy', 'PIL'} & set(sys.modules)"
+        f"assert not {HEAVY} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

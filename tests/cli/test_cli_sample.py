@@ -67,7 +67,7 @@ def test_sample_shows_codes_as_images(of_codes: Path, tmp_path: Path) -> None:
 
 def test_complete_keeps_what_was_given(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.png"
-    printed = run("complete", trained, "--num", 3, "--completions", 2, "--keep", 0.5, "--out", out)
+    printed = run("complete", trained, "--num", 3, "--completions", 2, "--mask", "bottom", "--out", out)
     assert "3 images, 2 completions each" in printed
     pixels = rgb(out)
     side, gap, header = 13 * 5, 3, 26
@@ -97,7 +97,7 @@ def test_complete_takes_the_options_of_sample(trained: Path, tmp_path: Path) -> 
 
 def test_complete_draws_the_codes_of_what_is_hidden(of_codes: Path, tmp_path: Path) -> None:
     out = tmp_path / "c.png"
-    printed = run("complete", of_codes, "--num", 2, "--completions", 3, "--keep", 0.5, "--out", out)
+    printed = run("complete", of_codes, "--num", 2, "--completions", 3, "--mask", "bottom", "--out", out)
     assert "2 images, 3 completions each" in printed
     pixels, (side, gap, header) = rgb(out), (8 * 4, 3, 26)
     original, completion = (

@@ -1,11 +1,20 @@
 """`tfprior train`: folders it fills, and the options of each model."""
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from command_line import epochs_in, rgb, run
+import pytest
+from command_line import TINY, epochs_in, rgb, run
+from typer.testing import CliRunner
 
+from tfprior.cli import app
+from tfprior.cli.declared_options import spellings
+from tfprior.data import load
+from tfprior.registry import MODELS, build_model, described
 from tfprior.runs import load_prior, load_run, load_tokenizer
+from tfprior.training import TrainingOptions
 
 
 def test_train_fills_a_run_folder(trained: Path) -> None:
@@ -50,3 +59,131 @@ def test_a_tokenizer_fills_a_run_folder(tokenizer: Path) -> None:
     assert model.distribution.num_components == 10
     assert "reconstruction_bits_per_dim" in epochs_in(tokenizer / "metrics.csv")[0]
     assert not (tokenizer / "samples.png").exists()
+
+
+OPTIONS = {
+    "gated_pixel_cnn": {
+        "--conditional": True,
+        "--filters": 6,
+        "--layers": 3,
+        "--kernel-size": 5,
+        "--first-kernel-size": 3,
+        "--dropout": 0.5,
+        "--value-embedding-dim": 4,
+        "--class-embedding-dim": 5,
+        "--output": "logistic",
+    },
+    "pixel_cnn": {"--value-embedding-dim": None, "--output": "logistic_mixture", "--components": 3},
+    "pixelcnn_pp": {"--stages": 2, "--no-weight-norm": False, "--value-embedding-dim": 4},
+    "vq_vae": {
+        "--downsampling": 2,
+        "--filters": 4,
+        "--residual-blocks": 1,
+        "--residual-filters": 3,
+        "--codes": 6,
+        "--code-dim": 3,
+        "--decay": None,
+        "--commitment-weight": 0.5,
+        "--metric": "cosine",
+        "--gradient": "rotation",
+        "--initialization": "data",
+        "--restart-below": None,
+        "--entropy-weight": 0.5,
+        "--entropy-temperature": 2.0,
+    },
+}
+
+
+class Reached(Exception):
+    """Where training would begin."""
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, name: str) -> None:
+    reached: dict[str, Any] = {}
+
+    def begin(images: Any, model: Any, out: Any, options: Any, *others: Any) -> None:
+        reached.update(model=model, options=options, built=build_model(images, model))
+        raise Reached
+
+    monkeypatch.setattr("tfprior.training.train", begin)
+    words: list[str] = []
+    for option, value in OPTIONS[name].items():
+        written = [] if isinstance(value, bool) else ["none" if value is None else str(value)]
+        words += [option, *written]
+    training = [
+        "--weight-decay",
+        "0.1",
+        "--clip-norm",
+        "2",
+        "--validation-fraction",
+        "0.2",
+        "--minutes",
+        "0.5",
+    ]
+    training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--no-xla"]
+    command = ["train", name, "--data", str(pictures), "--out", "nowhere", *words, *training]
+    result = CliRunner().invoke(app, ["--debug", *command])
+    assert isinstance(result.exception, Reached)
+    model = MODELS[name]
+    spelled = {one: option.name for option in model.options.values() for one in spellings(option)}
+    expected = {spelled[option]: value for option, value in OPTIONS[name].items()}
+    assert reached["model"] == described(load(pictures), {"name": name, **expected})
+    assert set(reached["model"]) == {"name", *model.options}
+    assert reached["options"] == TrainingOptions(
+        weight_decay=0.1,
+        clip_norm=2.0,
+        validation_fraction=0.2,
+        validation_limit=7,
+        warmup_steps=3,
+        seed=5,
+        flip=True,
+        xla=False,
+        minutes=0.5,
+    )
+    given = reached["built"].get_config()
+    for option in ("filters", "kernel_size", "num_stages", "residual_filters", "weight_norm"):
+        if option in expected:
+            assert given[option] == expected[option]
+
+
+def test_without_a_name_it_is_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[Any] = []
+    module = importlib.import_module("tfprior.cli.train")
+    monkeypatch.setattr(module, "train_model", lambda *given: reached.append(given))
+    run("train", "--data", "photos", "--filters", 5, "--out", "here")
+    run("train", "gated_pixel_cnn", "--data", "photos", "--filters", 5, "--out", "here")
+    assert reached[0] == reached[1]
+    model, chosen, training, given = reached[0]
+    assert (model.name, chosen["filters"], given["data"]) == ("gated_pixel_cnn", 5, "photos")
+    assert TrainingOptions(**training) == TrainingOptions()
+
+
+@pytest.mark.parametrize(("words", "size"), [([], None), (["32"], 32), (["32x48"], [32, 48])])
+def test_image_sizes(monkeypatch: pytest.MonkeyPatch, words: list[str], size: Any) -> None:
+    sizes: list[Any] = []
+
+    def read(name_or_path: str, image_size: Any, num_levels: Any) -> None:
+        sizes.append(image_size)
+        raise Reached
+
+    monkeypatch.setattr("tfprior.data.load", read)
+    options = ["--image-size", *words] if words else []
+    result = CliRunner().invoke(app, ["--debug", "train", *options, "--out", "nowhere"])
+    assert isinstance(result.exception, Reached)
+    assert sizes == [size]
+
+
+def test_brackets_in_names_are_no_markup(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "[red]runs" / "[b]x :smile:"
+    copy = folder.parent / "[i]made.npz"
+    folder.parent.mkdir()
+    copy.write_bytes(data.read_bytes())
+    printed = run("train", *TINY, "--data", copy, "--out", folder, "--epochs", 1, "--levels", 4)
+    assert f"{folder}: curve.png" in printed
+    assert f"{folder}: going on" not in printed
+    assert "[i]made, test split, 10 images" in run("evaluate", folder)
+    assert "[i]made (own)" in run("score", folder)
+    assert f"{folder}/s.png: 4 samples" in run("sample", folder, "--num", 4, "--out", folder / "s.png")
+    assert f"{folder}/c.tfp" in run("compress", folder, "--num", 2, "--out", folder / "c.tfp").split("\n")[3]
+    assert f"{folder}/gone is no folder" in run("evaluate", folder / "gone", code=1)

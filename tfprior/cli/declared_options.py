@@ -59,7 +59,10 @@ def or_none(kind: type) -> Callable[[str], Any]:
     """Reads a number, or the word none."""
 
     def read(word: str) -> Any:
-        return NONE if word == NONE else kind(word)
+        try:
+            return NONE if word == NONE else kind(word)
+        except ValueError as error:
+            raise typer.BadParameter(f"{word} is neither a number nor {NONE}.") from error
 
     return read
 

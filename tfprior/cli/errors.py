@@ -44,6 +44,7 @@ def sentence(error: Exception) -> str:
 
 # What the library calls otherwise than the commands do.
 ARGUMENTS = {"num_levels": "levels", "num_samples": "num"}
+ONE = r"--[\w-]+(?: (?:\([^()]*\)|[^\s,;:]+))?"
 GIVEN = r"('[^']*'|\"[^\"]*\"|\([^()]*\)|[^\s,;:()]*[^\s,;:().])"
 
 
@@ -72,7 +73,7 @@ def in_options(message: str, params: Iterable[Any]) -> str:
     message = re.sub(rf"(?<![\w./=-])(\w+)={GIVEN}", renamed, message)
     message = re.sub(r"`(\w+)`", named, message)
     message = re.sub(r"^\w+ got (?=--)", "", message)
-    return re.sub(r"^((?:--[\w-]+(?: [^\s;,]+|), )*--[\w-]+(?: [^;:]+?)?); ", r"\1: ", message)
+    return re.sub(rf"^({ONE}(?:, {ONE})*); ", r"\1: ", message)
 
 
 def written(param: Any, value: str) -> str:

@@ -6,14 +6,12 @@ from enum import StrEnum
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from tfprior.cli.app import Command
 from tfprior.cli.declared_options import NONE, parameter, spellings, training_options
 from tfprior.cli.errors import WrongUsage
 from tfprior.registry import MODELS, Model, Option
 
-DEFAULT_MODEL = "gated_pixel_cnn"
 NETWORK, TRAINING = "Network", "Training"
 
 Run = Callable[[Model, dict[str, Any], dict[str, Any], dict[str, Any]], None]
@@ -40,43 +38,6 @@ class ModelCommand(Command):
                     f"{option} belongs to {', '.join(owners)}; {self.name} has no such option: leave it out."
                 ) from error
             raise
-
-
-class Models(TyperGroup):
-    """The commands of all models that are registered; the default one where no name comes first.
-
-    Options stand after the name, so those of the help are the ones that every model takes.
-    """
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(MODELS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        from tfprior.cli.train import RUN, train_model
-
-        model = MODELS.get(cmd_name)
-        return model and command_of(model, RUN, train_model)
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return ["[MODEL]", "[OPTIONS]"]
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if named else [DEFAULT_MODEL, *args])
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in MODELS:
-            raise WrongUsage(f"train {args[0]}: no such model; expected one of {', '.join(MODELS)}.")
-        return super().resolve_command(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        own = self.params
-        shared = self.get_command(ctx, DEFAULT_MODEL).params
-        self.params = [param for param in shared if param.name not in MODELS[DEFAULT_MODEL].options]
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self.params = own
 
 
 def command_of(model: Model, shared: Iterable[inspect.Parameter], run: Run) -> Any:

@@ -105,7 +105,7 @@ def images_of(
     source: Source,
     model: "GridModel | ImageModel",
     data: str | None,
-    image_size: int | None,
+    image_size: int | list[int] | None,
     levels: int | None,
 ) -> "Images":
     """The run's own data, or other data of the grid of its model: a generator's are images.

@@ -2,13 +2,25 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tfprior.cli.errors import WrongUsage
 
 DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
+
+
+def size_of(word: str) -> int | list[int]:
+    """32, or 32x48 as [32, 48]: height and width, as a run's config.json holds them.
+
+    Raises:
+        BadParameter: for anything else.
+    """
+    sides = [int(side) for side in word.lower().split("x") if side.isdecimal()]
+    if not sides or word.lower() != "x".join(map(str, sides)) or len(sides) > 2 or min(sides) < 1:
+        raise typer.BadParameter(f"{word} is no size; expected 32 or 32x48 for example.")
+    return sides if len(sides) == 2 else sides[0]
 
 
 class Method(StrEnum):
@@ -39,9 +51,17 @@ DataOption = Annotated[
     str | None,
     typer.Option("--data", help=f"Other data than the run's; of a .keras file the only ones: {DATA_HELP}"),
 ]
-ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Side of the images of a folder.")]
+ImageSizeOption = Annotated[
+    Any,
+    typer.Option(
+        parser=size_of,
+        metavar="<size>",
+        help="Side of the images of a folder, or height and width as 32x48: they are cropped and resized.",
+    ),
+]
 LevelsOption = Annotated[
-    int | None, typer.Option(min=2, help="Number of levels, where the data do not tell.")
+    int | None,
+    typer.Option(min=2, help="Number of levels of a pixel, where the data do not tell it or tell too few."),
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 TemperatureOption = Annotated[float, typer.Option(help="Below 1 draws more probable images.")]

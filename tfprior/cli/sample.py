@@ -121,9 +121,13 @@ def sample(
 def complete(
     run: RunArgument,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("completion.png"),
-    keep: Annotated[
-        str, typer.Option(help="What is given: top, bottom, left, right, or a fraction from the top.")
-    ] = "top",
+    mask: Annotated[
+        str,
+        typer.Option(
+            metavar="<part>",
+            help="What is hidden: left, right, top, bottom, centre, or FILE.png, bright where hidden.",
+        ),
+    ] = "bottom",
     num: Annotated[int, typer.Option(min=1, help="How many test images.")] = 8,
     completions: Annotated[int, typer.Option(min=1, help="Completions of each.")] = 6,
     data: DataOption = None,
@@ -136,29 +140,28 @@ def complete(
     method: MethodOption = Method.cached,
     tokenizer: TokenizerOption = None,
 ) -> None:
-    """Complete test images of which a part is given.
+    """Complete test images of which a part is hidden.
 
     ```
-    tfprior complete runs/digits --keep top --out completion.png
-    tfprior complete runs/digits --keep 0.25 --num 4 --completions 8
+    tfprior complete runs/digits --mask bottom --out completion.png
+    tfprior complete runs/digits --mask centre --num 4 --completions 8
+    tfprior complete runs/digits --mask drawn.png
     ```
 
     A prior of codes draws those of the hidden part, and --data are images.
     """
     import_keras()
     from tfprior.pictures.sheets import save_completions
-    from tfprior.training.completion import complete_images, hidden_part
+    from tfprior.sampling.masks import hidden_part
+    from tfprior.training.completion import complete_images
 
     model = open_model(run, tokenizer)
     images = images_of(source_at(run), model, data, image_size, levels)
-    try:
-        mask = hidden_part(keep, images.grid_shape)
-    except ValueError as error:
-        raise WrongUsage(str(error)) from error
+    hidden = hidden_part(mask, images.grid_shape)
     originals, drawn = complete_images(
         model,
         images,
-        mask,
+        hidden,
         num,
         completions,
         seed=seed,
@@ -168,5 +171,5 @@ def complete(
         top_p=top_p,
         progress=True,
     )
-    save_completions(originals, mask, drawn, images.num_levels, out)
+    save_completions(originals, hidden, drawn, images.num_levels, out)
     typer.echo(f"{out}: {len(originals)} images, {completions} completions each")

@@ -1,17 +1,57 @@
-"""`tfprior train`: what is the same for every model."""
+"""`tfprior train`: a subcommand for every model, and what is the same for all of them."""
 
 import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tfprior.cli.app import import_keras, plain_console
-from tfprior.cli.model_commands import Models
+from tfprior.cli.errors import WrongUsage
+from tfprior.cli.model_commands import command_of
 from tfprior.cli.opening import unit_of, whole_path
 from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption
 from tfprior.cli.tables import score_table
-from tfprior.registry import Model
+from tfprior.registry import MODELS, Model
+
+DEFAULT_MODEL = "gated_pixel_cnn"
+
+
+class Models(TyperGroup):
+    """The commands of all models that are registered; the default one where no name comes first.
+
+    Options stand after the name, so those of the help are the ones that every model takes.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(MODELS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        model = MODELS.get(cmd_name)
+        return model and command_of(model, RUN, train_model)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[MODEL]", "[OPTIONS]"]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else [DEFAULT_MODEL, *args])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in MODELS:
+            raise WrongUsage(f"train {args[0]}: no such model; expected one of {', '.join(MODELS)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        own = self.params
+        shared = self.get_command(ctx, DEFAULT_MODEL).params
+        self.params = [param for param in shared if param.name not in MODELS[DEFAULT_MODEL].options]
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.params = own
+
 
 train = typer.Typer(cls=Models)
 
