@@ -120,7 +120,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("package", ["", ".layers", ".distributions", ".priors", ".compression"])
+@pytest.mark.parametrize("package", ["", ".layers", ".distributions", ".priors", ".compression", ".registry"])
 def test_import_is_light(package: str) -> None:
     heavy = {"numpy", "keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "sklearn", "PIL", "rich"}
     assert not heavy & loaded_by(f"import tfprior{package}")

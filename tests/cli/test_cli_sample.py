@@ -1,12 +1,16 @@
 """`tfprior sample` and `complete`: what they draw."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from command_line import TINY, rgb, run
+from PIL import Image
 
+from tfprior.cli.opening import Source
 from tfprior.pictures import save_grid
-from tfprior.runs import load_generator
+from tfprior.runs import load_generator, load_run
 
 
 def test_sample_draws_the_classes_asked_for(trained: Path, tmp_path: Path) -> None:
@@ -104,3 +108,61 @@ def test_complete_draws_the_codes_of_what_is_hidden(of_codes: Path, tmp_path: Pa
         pixels[header : header + 32, x : x + side] for x in (-gap - side, gap + side + 18)
     )
     np.testing.assert_array_equal(original, completion)
+
+
+@pytest.fixture
+def folder_of_classes(tmp_path: Path) -> Path:
+    """Images of 8 × 10 pixels in subfolders that name their classes."""
+    rng = np.random.default_rng(0)
+    for name, low in (("Bright", 200), ("dark sky", 0)):
+        for index in range(12):
+            file = tmp_path / "images" / name / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(low, low + 50, size=(8, 10)).astype("uint8")).save(file)
+    return tmp_path / "images"
+
+
+def test_sample_takes_classes_by_name(folder_of_classes: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "run", tmp_path / "s.npz"
+    size = ["--image-size", "4x5"]
+    run("train", *TINY, "--data", folder_of_classes, *size, "--out", out, "--conditional", "--epochs", 1)
+    config = load_run(out).config
+    assert config["data"]["class_names"] == ["Bright", "dark sky"]
+    assert (config["data"]["image_size"], config["data"]["grid_shape"]) == ([4, 5], [4, 5, 1])
+    assert "test split" in run("evaluate", out)
+    options = ["--num", 3, "--out", tmp_path / "s.png", "--npz", drawn]
+    run("sample", out, "--class", "dark sky", "--class", "bright", *options)
+    with np.load(drawn) as saved:
+        np.testing.assert_array_equal(saved["labels"], [1, 1, 0])
+    printed = run("sample", out, "--class", "grey", *options, code=2)
+    assert "--class grey: expected a class in [0, 1] or one of Bright, dark sky." in printed
+
+
+def test_classes_of_codes_have_the_names_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = SimpleNamespace(class_names=("hat", "bag"))
+    origin = SimpleNamespace(images={"name_or_path": "fashion"})
+    monkeypatch.setattr("tfprior.data.load", lambda name_or_path: {"fashion": images}[name_or_path])
+    folder = SimpleNamespace(config={"data": {}}, codes_origin=origin)
+    assert Source(Path("run"), folder).class_names() == ("hat", "bag")
+    folder.config["data"]["class_names"] = ["own"]
+    assert Source(Path("run"), folder).class_names() == ("own",)
+    assert Source(Path("file.keras"), None).class_names() == ()
+
+
+def test_complete_hides_what_a_picture_shows(trained: Path, tmp_path: Path) -> None:
+    hidden = np.zeros((4, 5), "uint8")
+    hidden[1:3, :2] = 255
+    Image.fromarray(hidden).save(tmp_path / "mask.png")
+    options = ["--num", 2, "--completions", 2]
+    run("complete", trained, *options, "--mask", tmp_path / "mask.png", "--out", tmp_path / "drawn.png")
+    run("complete", trained, *options, "--mask", "centre", "--out", tmp_path / "centre.png")
+    drawn, centre = rgb(tmp_path / "drawn.png"), rgb(tmp_path / "centre.png")
+    assert drawn.shape == centre.shape
+    assert (drawn != centre).any()
+    # The given pixels of the first image, next to the original at the right end.
+    side, gap, header, labels, scale = 13 * 5, 3, 26, 18, 13
+    original, completed = (
+        drawn[header : header + 4 * scale, x : x + side] for x in (-gap - side, gap + side + labels)
+    )
+    known = np.kron(hidden == 0, np.ones((scale, scale), bool))
+    np.testing.assert_array_equal(completed[known], original[known])

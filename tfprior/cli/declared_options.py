@@ -23,28 +23,28 @@ def training_options() -> dict[str, Option]:
 
 def parameter(option: Option, panel: str, holds: str | None = None) -> inspect.Parameter:
     """The option as typer takes it; `holds` says in words what holds where it is not given."""
-    kind: Any = option.kind
-    make_choice: Any = StrEnum
-    given: dict[str, Any] = {}
+    kind, given, words = read_as(option, or_none=option.default is not None or holds is not None)
+    names = "/".join(spellings(option))
+    info = typer.Option(names, help=words, rich_help_panel=panel, show_default=holds or True, **given)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[kind if option.default is not None else kind | None, info],
+    )
+
+
+def read_as(option: Option, or_none: bool) -> tuple[Any, dict[str, Any], str]:
+    """Its type, what else typer is to know of it, and its help; `or_none` where the word none is a value."""
     words = in_words(option.help)
     if option.choices:
+        make_choice: Any = StrEnum
         kind = make_choice("Choice", {choice: choice for choice in option.choices})
-        given, words = {"metavar": "<name>"}, f"{words} One of {', '.join(option.choices)}."
-    elif option.optional and (holds or option.default is not None):
-        kind = Any
-        given = {"parser": or_none(option.kind), "metavar": f"<{option.kind.__name__}|{NONE}>"}
-    info = typer.Option(
-        "/".join(spellings(option)),
-        help=words,
-        rich_help_panel=panel,
-        show_default=holds or True,
-        **given,
-    )
-    kind = kind if option.default is not None or "parser" in given else kind | None
-    default = option.default
-    return inspect.Parameter(
-        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-    )
+        return kind, {"metavar": "<name>"}, f"{words} One of {', '.join(option.choices)}."
+    if option.optional and or_none:
+        name = option.kind.__name__
+        return Any, {"parser": number_or_none(option.kind), "metavar": f"<{name}|{NONE}>"}, words
+    return option.kind, {}, words
 
 
 def spellings(option: Option) -> list[str]:
@@ -55,7 +55,7 @@ def spellings(option: Option) -> list[str]:
     return [name]
 
 
-def or_none(kind: type) -> Callable[[str], Any]:
+def number_or_none(kind: type) -> Callable[[str], Any]:
     """Reads a number, or the word none."""
 
     def read(word: str) -> Any:
