@@ -61,10 +61,13 @@ class Model:
     def quantizer_options(self) -> dict[str, Option]:
         return declaration_of(QUANTIZER).options
 
+    @property
+    def class_name(self) -> str:
+        return self.place.partition(":")[2]
+
     def load(self) -> Any:
         """Its class, which imports Keras."""
-        module, _, name = self.place.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(self.place.partition(":")[0]), self.class_name)
 
 
 CONDITION = {"conditional": Option("conditional", bool, False, "learn images given their class.")}
