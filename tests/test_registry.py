@@ -15,7 +15,6 @@ from tfprior.data import Images
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.quantizers import VectorQuantizer
 from tfprior.registry import MODELS, Model, Option, build_model, declaration_of, described, register
-from tfprior.registry.models import CONDITION, KNOWN_FROM_DATA, OUTPUT
 from tfprior.tokenizers import VQVAE
 
 OF_TWO_GRIDS = {"VQVAE2"}  # the command line trains one grid of codes
@@ -81,10 +80,11 @@ def test_every_public_model_is_registered_once() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_has_the_options_of_all_its_parts(name: str) -> None:
     model = MODELS[name]
-    declared = {**model.declaration.options, **(model.quantizer_options if model.has_quantizer else {})}
-    expected = {*declared, *(CONDITION if model.kind == "prior" else ()), *OUTPUT} - set(KNOWN_FROM_DATA)
-    assert set(model.options) == expected
-    assert set(model.defaults) <= set(declared)
+    declared = {*model.declaration.options, *model.quantizer_options}
+    named = declared - {"num_classes"} | ({"conditional"} if model.kind == "prior" else set())
+    assert set(model.options) == named | {"output", "num_components"}
+    assert bool(model.quantizer_options) == (model.kind == "tokenizer")
+    assert set(model.defaults) <= declared
     assert {name: model.options[name].default for name in model.defaults} == model.defaults
 
 

@@ -66,7 +66,7 @@ def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
     kind, distribution, options = parts_of(images, model, "prior")
     if images.are_codes and not isinstance(distribution, Categorical):
         raise ValueError(f"{images.name} holds codes, which have no order; expected a categorical output.")
-    conditional = options.pop("conditional")
+    conditional = options.pop("conditional", False)
     if conditional and images.num_classes is None:
         raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
     classes = {"num_classes": images.num_classes} if conditional else {}

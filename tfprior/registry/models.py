@@ -9,7 +9,7 @@ from tfprior.registry.declaration import Declaration, Option, declaration_of
 
 OUTPUTS = ("categorical", "logistic", "logistic_mixture", "gaussian")
 QUANTIZER = "tfprior.quantizers.vector:VectorQuantizer"
-KNOWN_FROM_DATA = ("num_classes",)
+CLASSES = "num_classes"  # which the data tell, where the model is conditional
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,18 @@ class Model:
 
         Defaults that depend on the data are None.
         """
-        declared = {**self.declaration.options, **(self.quantizer_options if self.has_quantizer else {})}
+        declared = {**self.declaration.options, **self.quantizer_options}
+        takes_classes = declared.pop(CLASSES, None) is not None
         of_network = {
             name: option._replace(default=self.defaults.get(name, option.default))
             for name, option in declared.items()
-            if name not in KNOWN_FROM_DATA
         }
-        return {**CONDITION, **of_network, **OUTPUT} if self.kind == "prior" else {**of_network, **OUTPUT}
-
-    @property
-    def has_quantizer(self) -> bool:
-        return bool(self.declaration.quantizers)
+        return {**(CONDITION if takes_classes else {}), **of_network, **OUTPUT}
 
     @property
     def quantizer_options(self) -> dict[str, Option]:
-        return declaration_of(QUANTIZER).options
+        """Those of its codebook; none where it has none."""
+        return declaration_of(QUANTIZER).options if self.declaration.quantizers else {}
 
     @property
     def class_name(self) -> str:
