@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
 EXAMPLES = {
     "prior": """
 tfprior train {name} --data digits --conditional --ema 0.995 --out runs/digits
-tfprior train {name} --data my_images/ --image-size 32 --minutes 15 --flip --out runs/mine
+tfprior train {name} --data my_images/ --image-size 32 --minutes 15 --out runs/mine
 tfprior train {name} --data codes.npz --out runs/prior
 """,
     "tokenizer": """

@@ -61,7 +61,10 @@ ImageSizeOption = Annotated[
 ]
 LevelsOption = Annotated[
     int | None,
-    typer.Option(min=2, help="Number of levels of a pixel, where the data do not tell it or tell too few."),
+    typer.Option(
+        min=2,
+        help="Number of levels of a pixel, where the data do not tell; fewer than theirs quantizes them.",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 TemperatureOption = Annotated[float, typer.Option(help="Below 1 draws more probable images.")]
