@@ -67,10 +67,10 @@ class Above(RasterPrior):
         above = ops.pad(self.encode(values), [(0, 0), (1, 0), (0, 0), (0, 0)])[:, :-1]
         return self.params_below(above, self.encode_condition(condition))
 
-    def row_state(self, batch_size: Any) -> dict[str, Tensor]:
+    def row_spec(self) -> dict[str, Any]:
         return {}
 
-    def pixel_state(self, batch_size: Any) -> dict[str, Tensor]:
+    def pixel_spec(self) -> dict[str, Any]:
         return {}
 
     def row(self, state: Any, finished: Tensor, condition: Tensor | None, y: Tensor) -> Any:
