@@ -127,7 +127,7 @@ from tfprior.cli.opening import whole_path
         ("sample {run} --class 2", 2, "--class 2: expected a class in [0, 1]"),
         ("sample {run} --class bright", 2, "--class bright: expected a class in [0, 1]"),
         ("sample {run} --temperature 0", 2, "--temperature 0: expected a positive number (--top-k 1 draws"),
-        ("sample {run} --top-k 9", 2, "--top-k 9: expected a number of values in [1, 4]"),
+        ("sample {run} --top-k 9", 2, "--top-k 9: expected an integer in [1, 4]"),
         ("sample {run} --top-p 2", 2, "--top-p 2: expected a probability in (0, 1]"),
         ("complete {run} --temperature 0", 2, "--temperature 0: expected a positive number"),
         ("sample {bundle} --temperature 0", 2, "--temperature 0: expected a positive number"),
