@@ -18,7 +18,7 @@ from tfprior.export.description import (
     describe_priors,
     functions_of,
 )
-from tfprior.export.manifest import MODELS, Manifest, ModelDescription
+from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
 
@@ -63,8 +63,11 @@ def save(
 
 
 def _check_model(model: Any) -> None:
-    if type(model).__name__ not in MODELS:
-        raise ValueError(f"{type(model).__name__} cannot be exported; expected one of {', '.join(MODELS)}.")
+    if not isinstance(model, ImageModel):
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported; expected a prior, or a Generator of a tokenizer and "
+            "the priors of its codes."
+        )
     for prior in model.chain():
         if prior.num_levels > 2**24:
             raise ValueError(

@@ -9,6 +9,7 @@ from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.onnx_sampler import OnnxSampler
 from tfprior.export.rollout import Arrays, check_integers, check_log_prob, condition_from
+from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.inputs import (
     as_array,
     check_completion,
@@ -16,7 +17,6 @@ from tfprior.inputs import (
     check_uniforms,
     check_values,
 )
-from tfprior.sampling.completion import coarsened, mean_filled
 
 DECODED_AT_ONCE = 32
 
@@ -73,11 +73,10 @@ class OnnxGenerator:
         num_samples: int,
         condition: Any = None,
         seed: int | None = None,
-        temperature: Any = 1.0,
-        method: str | None = None,
+        **options: Any,
     ) -> Any:
         """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
-        return self._draw(num_samples, condition, seed, temperature=temperature, method=method)
+        return self._draw(num_samples, condition, seed, **options)
 
     def complete(
         self, images: Any, mask: Any, condition: Any = None, seed: int | None = None, **options: Any

@@ -66,6 +66,8 @@ class OnnxSampler:
         uniforms: Any = None,
         seed: int | None = None,
         temperature: Any = 1.0,
+        top_k: None = None,
+        top_p: None = None,
         observed: Any = None,
         mask: Any = None,
         method: str | None = None,
@@ -73,8 +75,13 @@ class OnnxSampler:
         """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`, methods of its own.
 
         Raises:
-            ValueError: for arguments of the wrong shape or range, and unknown methods.
+            ValueError: for arguments of the wrong shape or range, unknown methods, top_k and top_p.
         """
+        for name, option in (("top_k", top_k), ("top_p", top_p)):
+            if option is not None:
+                raise ValueError(
+                    f"{name}={option!r}; a bundle draws by temperature alone: sample the model that it is of."
+                )
         per_pixel = self.prior.noise.per_step
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
         return self.rollout(noise, condition, temperature, method, observed, mask).values

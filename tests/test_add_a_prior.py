@@ -147,6 +147,11 @@ def test_it_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
     with np.load(tmp_path / "s.npz") as drawn:
         assert np.mean(drawn["values"] >= 2) > 0.95
         assert np.mean(drawn["values"][:, 1:] == drawn["values"][:, :-1]) > 0.8
+    run("export", out, tmp_path / "bundle", "--format", "onnx")
+    again = ["--class", 1, "--num", 20, "--out", tmp_path / "s.png", "--npz", tmp_path / "again.npz"]
+    run("sample", tmp_path / "bundle", *again)
+    with np.load(tmp_path / "s.npz") as drawn, np.load(tmp_path / "again.npz") as exported:
+        np.testing.assert_array_equal(exported["values"], drawn["values"])
     for words, said in (
         (["above", "--units", 0], "--units 0: expected a positive number"),
         (["pixel_cnn", "--units", 3], "--units belongs to above; pixel_cnn has no such option"),

@@ -12,10 +12,10 @@ from keras import ops
 
 from tfprior import sampling
 from tfprior.distributions.base import Tensor
+from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_completion, check_condition
 from tfprior.priors.autoregressive import AutoregressivePrior
-from tfprior.sampling.completion import coarsened, mean_filled
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
 

@@ -131,8 +131,8 @@ from tfprior.cli.opening import whole_path
         ("sample {run} --top-p 2", 2, "--top-p 2: expected a probability in (0, 1]"),
         ("complete {run} --temperature 0", 2, "--temperature 0: expected a positive number"),
         ("sample {bundle} --temperature 0", 2, "--temperature 0: expected a positive number"),
-        ("sample {bundle} --top-k 2", 2, "--top-k: a bundle samples by temperature alone"),
-        ("sample {bundle} --top-k 0", 2, "--top-k: a bundle samples by temperature alone"),
+        ("sample {bundle} --top-k 2", 2, "--top-k 2: a bundle draws by temperature alone"),
+        ("sample {bundle} --top-k 0", 2, "--top-k 0: a bundle draws by temperature alone"),
         (
             "sample {run} --npz {tmp}/out.txt --out {tmp}/s.png",
             2,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from tfprior.cli.app import import_keras
+from tfprior.cli.app import import_keras, plain_console
+from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import MANIFEST, open_model
 from tfprior.cli.options import TokenizerOption
 from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table
@@ -41,12 +41,12 @@ def export(
     from tfprior.export import save
 
     if out.exists() and not overwrite:
-        raise typer.BadParameter(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
+        raise WrongUsage(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
     model = open_model(run, tokenizer)
     save(
         model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
     )
-    Console().print(bundle_table(out))
+    plain_console().print(bundle_table(out))
 
 
 def verify(
@@ -69,7 +69,7 @@ def verify(
     from tfprior.export import verify as check
 
     report = check(bundle, onnx_only)
-    Console().print(facts_table(f"{bundle}: verified", report))
+    plain_console().print(facts_table(f"{bundle}: verified", report))
 
 
 def info(
@@ -83,7 +83,7 @@ def info(
     tfprior info runs/digits
     ```
     """
-    console = Console()
+    console = plain_console()
     if (source / MANIFEST).exists():
         console.print(bundle_table(source))
         return

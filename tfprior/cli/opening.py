@@ -3,10 +3,11 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from tfprior.cli.app import import_keras
 from tfprior.cli.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tfprior.data import CodesOrigin, Images
     from tfprior.generator import Generator
     from tfprior.grid_model import GridModel
-    from tfprior.image_model import ImageModel
+    from tfprior.image_model import ImageModel, ImageSampler
     from tfprior.runs import RunFolder
 
 MANIFEST = "manifest.json"
@@ -151,6 +152,32 @@ def open_model(path: Path, tokenizer: Path | None) -> "ImageModel":
     if tokenizer is not None or (path.is_dir() and load_run(path).of_codes):
         return load_generator(path, tokenizer)
     return load_prior(path)
+
+
+class Drawing(NamedTuple):
+    """What draws images: a model, or a bundle, which needs neither Keras nor TensorFlow.
+
+    Attributes:
+        sampler: of the images.
+        class_names: of their labels; none where only numbers are known.
+        shows: options by which it shows how far it is.
+    """
+
+    sampler: "ImageSampler"
+    class_names: tuple[str, ...]
+    shows: dict[str, bool]
+
+
+def drawing_at(path: Path, tokenizer: Path | None) -> Drawing:
+    """What draws the images of a run, a .keras file or a bundle."""
+    if not (path / MANIFEST).exists():
+        import_keras()
+        return Drawing(open_model(path, tokenizer), source_at(path).class_names(), {"progress": True})
+    if tokenizer is not None:
+        raise WrongUsage("--tokenizer: a bundle has its tokenizer inside; leave it out.")
+    from tfprior.export.client import open_bundle
+
+    return Drawing(open_bundle(path), (), {})
 
 
 def generator_of(source: Source, tokenizer: Path | None) -> "Generator | None":

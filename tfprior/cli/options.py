@@ -71,7 +71,10 @@ TemperatureOption = Annotated[float, typer.Option(help="Below 1 draws more proba
 TopKOption = Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")]
 TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")]
 MethodOption = Annotated[
-    Method, typer.Option(help="All draw the same; full is slow, and the definition of the others.")
+    Method | None,
+    typer.Option(
+        help="cached by default; all draw the same: full is slow, and defines what the others draw."
+    ),
 ]
 
 

@@ -1,14 +1,13 @@
 """`tfprior sample` and `tfprior complete`: pictures drawn."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tfprior.cli.app import import_keras
 from tfprior.cli.classes import amount, labels_of
-from tfprior.cli.errors import WrongUsage
-from tfprior.cli.opening import MANIFEST, images_of, open_model, source_at
+from tfprior.cli.opening import drawing_at, images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -42,7 +41,7 @@ def sample(
     top_k: TopKOption = None,
     top_p: TopPOption = None,
     seed: SeedOption = 0,
-    method: MethodOption = Method.cached,
+    method: MethodOption = None,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
         Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
@@ -67,55 +66,19 @@ def sample(
 
     if npz is not None:
         check_suffix("--npz", npz, ".npz")
-    if tokenizer is not None and (source / MANIFEST).exists():
-        raise WrongUsage("--tokenizer: a bundle has its tokenizer inside; leave it out.")
-    codes = None
-
-    if (source / MANIFEST).exists():
-        refused = [
-            name
-            for name, given in (
-                ("--top-k", top_k is not None),
-                ("--top-p", top_p is not None),
-                ("--method", method != Method.cached),
-            )
-            if given
-        ]
-        if refused:
-            raise WrongUsage(f"{', '.join(refused)}: a bundle samples by temperature alone; use the run.")
-        from tfprior.export import load_manifest
-        from tfprior.export.client import OnnxGenerator, OnnxSampler
-
-        manifest = load_manifest(source)
-        sampler = OnnxSampler(source) if manifest.images is None else OnnxGenerator(source)
-        num_levels = sampler.num_levels
-        condition = manifest.priors[0].condition
-        labels = labels_of(num, classes, condition and condition.num_classes)
-        values = sampler.sample(amount(num, labels), labels, seed=seed, temperature=temperature)
-    else:
-        import_keras()
-        model = open_model(source, tokenizer)
-        num_levels = model.num_levels
-        names = source_at(source).class_names() if classes else ()
-        labels = labels_of(num, classes, model.num_classes, names)
-        drawn = model.sample_parts(
-            amount(num, labels),
-            labels,
-            seed=seed,
-            method=method.value,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            progress=True,
-        )
-        values, codes = drawn["values"], drawn.get("codes")
-    save_grid(values, num_levels, out, columns)
+    sampler, names, shows = drawing_at(source, tokenizer)
+    labels = labels_of(num, classes, sampler.num_classes, names)
+    wanted = {"top_k": top_k, "top_p": top_p, "method": method and method.value}
+    options = {name: option for name, option in wanted.items() if option is not None}
+    arrays = sampler.sample_parts(
+        amount(num, labels), labels, seed=seed, temperature=temperature, **options, **shows
+    )
+    save_grid(arrays["values"], sampler.num_levels, out, columns)
     if npz is not None:
         with atomic_path(npz) as temporary:
-            arrays: dict[str, Any] = {"values": values, "codes": codes, "labels": labels}
-            present = {name: array for name, array in arrays.items() if array is not None}
-            np.savez_compressed(temporary, allow_pickle=False, **present)
-    typer.echo(f"{out}: {len(values)} samples")
+            named = arrays if labels is None else {**arrays, "labels": labels}
+            np.savez_compressed(temporary, allow_pickle=False, **named)
+    typer.echo(f"{out}: {len(arrays['values'])} samples")
 
 
 def complete(
@@ -137,7 +100,7 @@ def complete(
     top_k: TopKOption = None,
     top_p: TopPOption = None,
     seed: SeedOption = 0,
-    method: MethodOption = Method.cached,
+    method: MethodOption = None,
     tokenizer: TokenizerOption = None,
 ) -> None:
     """Complete test images of which a part is hidden.
@@ -165,7 +128,7 @@ def complete(
         num,
         completions,
         seed=seed,
-        method=method.value,
+        method=(method or Method.cached).value,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
