@@ -64,7 +64,7 @@ from tfprior.cli.opening import whole_path
         (
             "train vq_vae --out {tmp}/new --entropy-weight -1",
             2,
-            "--entropy-weight -1, --entropy-temperature 1: ",
+            "--entropy-weight -1: expected a finite number of 0 or more",
         ),
         (
             "train --out {tmp}/new --codes 6",

@@ -73,7 +73,7 @@ TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hol
 MethodOption = Annotated[
     Method | None,
     typer.Option(
-        help="cached by default; all draw the same: full is slow, and defines what the others draw."
+        help="cached by default. All draw the same; full is slow, and defines the others."
     ),
 ]
 
