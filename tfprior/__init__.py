@@ -1,11 +1,13 @@
 """Discrete generative priors with exact likelihoods in Keras.
 
 Submodules load on first use, so `import tfprior` stays light and `tfprior.export.client` runs where
-neither Keras nor TensorFlow is installed.
+neither Keras nor TensorFlow is installed. Saved models are found all the same: see `tfprior.registration`.
 """
 
 import importlib
 from typing import Any
+
+from tfprior.registration import register_with_keras
 
 __version__ = "0.1.0"
 
@@ -38,3 +40,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_keras()

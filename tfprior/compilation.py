@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import concrete
+
 _COMPILED: weakref.WeakKeyDictionary[keras.Model, dict[Hashable, Callable[..., Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -51,6 +53,15 @@ def in_batches(
         made = keras.tree.map_structure(ops.convert_to_numpy, run(*(_rows(part, rows) for part in arrays)))
         results.append(keras.tree.map_structure(lambda part, last=count - first: part[:last], made))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *results)
+
+
+def check_outside_graph(name: str) -> None:
+    """Raises ValueError while `tf.function` or `jax.jit` traces a graph: `name` compiles its own."""
+    if concrete(ops.zeros(())) is None:
+        raise ValueError(
+            f"{name} was called while a graph is traced (tf.function, jax.jit); it is compiled already and "
+            "gives arrays: call it outside."
+        )
 
 
 def num_replicas() -> int:

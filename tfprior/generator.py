@@ -14,7 +14,7 @@ from tfprior import sampling
 from tfprior.distributions.base import Tensor
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_completion, check_condition
+from tfprior.inputs import as_array, check_completion, check_condition, entropy_of
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
@@ -166,7 +166,7 @@ class Generator(ImageModel):
         **options: Any,
     ) -> Any:
         """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
-        seeds = np.random.SeedSequence(seed).generate_state(len(self.priors))
+        seeds = np.random.SeedSequence(entropy_of(seed)).generate_state(len(self.priors))
         codes: list[np.ndarray] = []
         for index, prior in enumerate(self.priors):
             its_condition = self.condition_of(codes, condition)

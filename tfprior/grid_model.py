@@ -1,32 +1,47 @@
-"""What every model of integer grids shares: how it is fed, and what is checked before any work is done."""
+"""What every model of integer grids shares: what it takes, and how Keras feeds it.
+
+What goes in is checked once on every route: arrays before any work is done, the first batch of a dataset
+too, type and shape of every call, and the range of every batch inside the step (`tfprior.range_checks`).
+"""
 
 import abc
 import hashlib
 import math
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 from keras import ops
 
-from tfprior.inputs import GridShape, as_array
+from tfprior.feeding import Batch, batch_of
+from tfprior.fitting import FittedModel
+from tfprior.inputs import GridShape, as_array, check_sample_weight
+from tfprior.range_checks import REFUSED, RefusedExamples, has_refused
 
 Tensor = Any
 
 
-class GridModel(keras.Model, abc.ABC):
+class GridModel(FittedModel, abc.ABC):
     """A Keras model that learns integer grids (H, W, C) by `fit(values)`, without targets and without a loss.
 
     Attributes:
         grid_shape: (H, W, C).
+        distribution: of a pixel; its `num_levels` bounds the values.
         num_classes: of the labels that are its condition; None without such.
+        condition_shape: of another condition, without its batch axis; None without such.
         noun: what errors call the model.
+        better: score → "min" or "max", for Keras's callbacks with mode="auto".
     """
 
     grid_shape: GridShape
+    distribution: Any
     num_classes: int | None = None
+    condition_shape: tuple[int, ...] | None = None
     noun: ClassVar[str] = "model"
+    better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._refused = RefusedExamples()
 
     @property
     def num_levels(self) -> int:
@@ -37,6 +52,10 @@ class GridModel(keras.Model, abc.ABC):
     def num_dims(self) -> int:
         return math.prod(self.grid_shape)
 
+    @property
+    def is_conditional(self) -> bool:
+        return self.num_classes is not None or self.condition_shape is not None
+
     def weights_digest(self) -> str:
         """SHA-256 of the weights: the same for the same weights, wherever they are."""
         sha = hashlib.sha256()
@@ -46,7 +65,10 @@ class GridModel(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
-        """Raises ValueError for values or a condition of the wrong shape, type or range."""
+        """Raises ValueError for values or a condition of the wrong shape, type or range.
+
+        The range is that of arrays and of tensors outside a graph: inside one it is not known yet.
+        """
 
     @property
     def needs_initialization(self) -> bool:
@@ -58,13 +80,26 @@ class GridModel(keras.Model, abc.ABC):
 
     @staticmethod
     def unpack(inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """(values, condition) of a batch: the values alone, or a dict of both."""
-        if not isinstance(inputs, dict):
-            return inputs, None
-        unknown = sorted(set(inputs) - {"values", "condition"})
-        if "values" not in inputs or unknown:
-            raise ValueError(f"Got a batch with keys {sorted(inputs)}; expected 'values' and 'condition'.")
-        return inputs["values"], inputs.get("condition")
+        """(values, condition) of what a model is called with: the values alone, or a dict of both."""
+        batch = batch_of(inputs)
+        return batch.values, batch.condition
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """What `call` makes of values (B, H, W, C), or of a dict of values and condition.
+
+        Raises:
+            ValueError: for inputs of the wrong shape or type, and outside a graph of the wrong range.
+        """
+        if isinstance(inputs, tuple):
+            raise ValueError(
+                f"Got a tuple to call a {self.noun} with; expected values, or a dict of 'values' and "
+                "'condition'."
+            )
+        batch = Batch(*map(as_array, batch_of(inputs)))
+        self.check_inputs(batch.values, batch.condition)
+        if batch.values.shape[0] == 0:
+            raise ValueError("Got an empty batch; expected at least one example.")
+        return super().__call__(batch.inputs, *args, **kwargs)
 
     def checked_batch(self, inputs: Any) -> Any:
         """A batch as tensors, values or a dict of values and condition, for `initialize`.
@@ -72,100 +107,27 @@ class GridModel(keras.Model, abc.ABC):
         Raises:
             ValueError: for no batch, an empty one, or one of the wrong shape, type or range.
         """
-        parts = dict(zip(("values", "condition"), self.unpack(inputs), strict=True))
-        parts = {name: as_array(part) for name, part in parts.items() if part is not None}
-        if not getattr(parts["values"], "shape", ()):  # NumPy makes an array without axes of anything
+        batch = Batch(*map(as_array, batch_of(inputs)))
+        if not getattr(batch.values, "shape", ()):  # NumPy makes an array without axes of anything
             raise ValueError(
                 f"Got {type(inputs).__name__} as a batch; expected values (B, H, W, C), or a dict "
                 "of 'values' and 'condition': of a dataset, pass next(iter(dataset))."
             )
-        if not len(parts["values"]):
+        if not len(batch.values):
             raise ValueError("Got an empty batch; expected at least one example.")
-        self.check_inputs(**parts)
-        return parts if "condition" in parts else parts["values"]
+        self.check_inputs(batch.values, batch.condition)
+        return batch.inputs
 
-    def fit(self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any) -> Any:
-        """Keras `fit` on values, a dict of values and condition, or a dataset of either.
+    @staticmethod
+    def params_of(outputs: Any) -> Tensor:
+        """The parameters (B, H, W, P) among what `call` gives."""
+        return outputs
 
-        A dataset is read from its start more than once: first for its first batch, then to train.
-
-        Raises:
-            ValueError: for inputs of the wrong shape, type or range, before any training.
-        """
-        x, first = self._checked_data(x, y)
-        if isinstance(validation_data, tuple | list):
-            given, targets, weights = (*validation_data, None, None)[:3]
-            # Keras drops sample weights that come without targets: they stand in for them.
-            validation_data = (self._checked_data(given, targets)[0], weights, weights)
-        elif validation_data is not None:
-            validation_data, _ = self._checked_data(validation_data, None)
-        if hasattr(x, "element_spec"):
-            kwargs.setdefault("shuffle", False)  # a dataset brings its own order; Keras warns otherwise
-        if self.compiled and self.needs_initialization:
-            self.initialize(self._first_batch(x, kwargs.get("batch_size") or 32) if first is None else first)
-        if self.compiled:
-            self._build_optimizer()
-        return super().fit(x, kwargs.get("sample_weight"), validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        """Keras `evaluate` over all examples, on what `fit` takes.
-
-        Raises:
-            ValueError: for inputs of the wrong shape, type or range.
-        """
-        x, _ = self._checked_data(x, y)
-        return super().evaluate(x, kwargs.get("sample_weight"), **kwargs)
-
-    def _build_optimizer(self) -> None:
-        """Makes the optimizer's variables: made in the first step, they would have it traced twice."""
-        if self.optimizer is None:
-            raise ValueError('Compiled with optimizer=None; fit needs one: compile(optimizer="adam").')
-        if self.optimizer.built:
-            return
-        strategy = getattr(self, "distribute_strategy", None)
-        with strategy.scope() if strategy else nullcontext():
-            self.optimizer.build(self.trainable_variables)
-
-    def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """The data as Keras takes them, and the first batch of a dataset; or ValueError."""
-        first = None
-        if y is not None:
-            raise ValueError(
-                f"Got targets y; a {self.noun} learns the values themselves: pass fit(values), or "
-                'fit({"values": values, "condition": condition}).'
-            )
-        if hasattr(x, "element_spec"):  # tf.data
-            self._check_specification(x.element_spec)
-            first = next(iter(x), None)  # most mistakes are in every batch
-            if first is None:
-                raise ValueError("Got an empty dataset; expected at least one example.")
-            first = first[0] if isinstance(first, tuple) else first
-            self.check_inputs(*self.unpack(first))
-        elif isinstance(x, dict) or hasattr(x, "shape"):
-            if isinstance(x, dict):
-                x = {name: as_array(part) for name, part in x.items() if part is not None}
-            values, condition = self.unpack(x)
-            if len(values) == 0:
-                raise ValueError("Got an empty dataset; expected at least one example.")
-            self.check_inputs(values, condition)
-        elif x is None or isinstance(x, list | tuple):
-            raise ValueError(
-                f"Got {type(x).__name__} as training data; expected an integer array, a dict of 'values' and "
-                "'condition', or a dataset of either: pass np.asarray(values)."
-            )
-        return x, first
-
-    def _check_specification(self, specification: Any) -> None:
-        if isinstance(specification, tuple):
-            if len(specification) != 1:
-                raise ValueError(
-                    f"Got a dataset of {len(specification)}-tuples; expected values, or a dict of 'values' "
-                    "and 'condition'."
-                )
-            (specification,) = specification
-        values, condition = self.unpack(specification)
-        if values.shape.rank is not None:
-            self.check_inputs(values, condition)
+    def guarded(self, loss: Tensor, inputs: Any) -> Tensor:
+        """The loss of a batch, or −∞ for one with values or a condition out of range, which is counted."""
+        values, conditions = self.refusals(inputs)
+        self._refused.update_state(values, conditions)
+        return ops.where(ops.any(values) | ops.any(conditions), ops.full_like(loss, REFUSED), loss)
 
     @staticmethod
     def mean_of(nats: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -174,16 +136,16 @@ class GridModel(keras.Model, abc.ABC):
             nats = nats * ops.cast(sample_weight, nats.dtype)
         return ops.mean(nats)
 
-    def _first_batch(self, x: Any, batch_size: int) -> Any:
-        """As many examples, evenly spread over arrays; of an indexed data set its first batch."""
-        if isinstance(x, keras.utils.PyDataset):
-            first = x[0]
-            return first[0] if isinstance(first, tuple) else first
-        if isinstance(x, dict) or hasattr(x, "shape"):
-            count = len(self.unpack(x)[0])
-            chosen = np.arange(min(batch_size, count)) * count // min(batch_size, count)
-            return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[chosen], x)
-        raise ValueError(
-            f"Got {type(x).__name__} as training data, and the first weights of {type(self).__name__} depend "
-            "on data; call initialize(batch) before fit."
+    def refusals(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        """Which examples have values, and which a condition, out of range: (B,) bool each."""
+        values, condition = self.unpack(inputs)
+        refused = has_refused(values, self.distribution.num_levels)
+        return refused, ops.zeros_like(refused) if condition is None else has_refused(
+            condition, self.num_classes
         )
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raises ValueError for parts of the wrong shape, type or range."""
+        self.check_inputs(batch.values, batch.condition)
+        if batch.sample_weight is not None:
+            check_sample_weight(batch.sample_weight, batch.values.shape[0])

@@ -7,10 +7,15 @@ import numpy as np
 GridShape = tuple[int, int, int]
 
 
+def is_integer(value: Any) -> bool:
+    """Whether it is a Python or NumPy integer; a bool is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_grid_shape(grid_shape: Any) -> GridShape:
     """The grid as three positive ints, or ValueError."""
     shape = tuple(grid_shape) if isinstance(grid_shape, tuple | list) else ()
-    if len(shape) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
+    if len(shape) != 3 or not all(is_integer(size) and size > 0 for size in shape):
         raise ValueError(
             f"grid_shape={grid_shape!r} is not a grid; expected three positive integers (height, width, "
             "channels), for example (28, 28, 1)."
@@ -21,19 +26,44 @@ def check_grid_shape(grid_shape: Any) -> GridShape:
 def check_sizes(name: str, **sizes: int) -> None:
     """Raises ValueError unless every size is a positive integer."""
     for size, value in sizes.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        if not is_integer(value) or value < 1:
             raise ValueError(f"{name} got {size}={value!r}; expected a positive integer.")
+
+
+def odd_kernel_size(name: str, kernel_size: Any) -> int:
+    """The kernel's height and width as one number; a square such as (3, 3) stands for it.
+
+    Raises:
+        ValueError: for a kernel that is not square, or whose size is no odd number of at least 3.
+    """
+    size = kernel_size
+    if isinstance(size, tuple | list) and len(size) == 2 and size[0] == size[1]:
+        size = size[0]
+    if not is_integer(size) or size % 2 == 0 or size < 3:
+        hint = " (for 1×1 use MaskedDense)" if size == 1 else ""
+        raise ValueError(f"{name} got kernel_size={kernel_size!r}; expected an odd number, 3 or more{hint}.")
+    return int(size)
 
 
 def check_values(values: Any, grid_shape: GridShape, num_levels: int, name: str = "values") -> None:
     """Raises ValueError unless `values` are integers (B, H, W, C) in [0, num_levels)."""
-    check_shape_and_type(tuple(values.shape), values.dtype, grid_shape, name)
+    check_shape_and_type(shape_of(values, name), values.dtype, grid_shape, name)
     known = concrete(values)
     if known is not None and known.size and (known.min() < 0 or known.max() >= num_levels):
-        raise ValueError(
-            f"{name} lie in [{known.min()}, {known.max()}]; expected integers in [0, {num_levels - 1}]: "
-            "rescale them, or build the distribution with more levels."
-        )
+        raise ValueError(f"{name} lie in [{known.min()}, {known.max()}]; {expected_levels(num_levels)}.")
+
+
+def expected_levels(num_levels: int) -> str:
+    """What values are to be, and what to do when they are not."""
+    return (
+        f"expected integers in [0, {num_levels - 1}]: rescale them, or build the distribution with more "
+        "levels"
+    )
+
+
+def expected_labels(num_classes: int) -> str:
+    """What labels are to be."""
+    return f"expected [0, {num_classes - 1}]: the prior was built with num_classes={num_classes}"
 
 
 def check_shape_and_type(shape: tuple[int | None, ...], dtype: Any, grid_shape: GridShape, name: str) -> None:
@@ -42,16 +72,50 @@ def check_shape_and_type(shape: tuple[int | None, ...], dtype: Any, grid_shape: 
     if not kind.startswith(("int", "uint", "bool")):
         raise ValueError(
             f"{name} have dtype {kind}; expected integers: a prior models discrete values, so pass the "
-            "levels themselves (uint8 or int32), not scaled floats."
+            "levels themselves (uint8 or int32), not scaled floats: values.astype('uint8') where they are "
+            "0.0, 1.0, …, in a dataset tf.cast(images, 'uint8')."
         )
     fits = len(shape) == 4 and all(
         size is None or size == grid for size, grid in zip(shape[1:], grid_shape, strict=True)
     )
     if not fits:
-        hint = ": add a channel axis with values[..., None]" if len(shape) == 3 else ""
+        hint = ""
+        if tuple(shape) == tuple(grid_shape):
+            hint = ": add a batch axis with values[None], of a dataset with dataset.batch(64)"
+        elif len(shape) == 3:
+            hint = ": add a channel axis with values[..., None]"
         raise ValueError(
             f"{name} have shape {shape}; expected (batch, {', '.join(map(str, grid_shape))}){hint}."
         )
+
+
+def shape_of(values: Any, name: str) -> tuple[int | None, ...]:
+    """The static shape, None where it is open.
+
+    Raises:
+        ValueError: where not even the number of axes is known.
+    """
+    if getattr(values.shape, "rank", 0) is None:  # TensorFlow's
+        raise ValueError(
+            f"{name} have an unknown number of axes; expected a batch axis and those of the grid: in a "
+            "dataset, set them by tf.ensure_shape(images, (None, height, width, channels))."
+        )
+    return tuple(values.shape)
+
+
+def check_sample_weight(weights: Any, batch_size: int | None) -> None:
+    """Raises ValueError unless there is one finite number for each example: (B,)."""
+    shape, kind = shape_of(weights, "Sample weights"), getattr(weights.dtype, "name", str(weights.dtype))
+    if len(shape) != 1 or not kind.startswith(("int", "uint", "float", "bfloat", "bool")):
+        raise ValueError(
+            f"Sample weights have shape {shape} and dtype {kind}; expected one number for each example: "
+            "(batch,)."
+        )
+    if batch_size is not None and shape[0] is not None and shape[0] != batch_size:
+        raise ValueError(f"Got {shape[0]} sample weights for {batch_size} examples; expected one each.")
+    known = concrete(weights)
+    if known is not None and not np.isfinite(known).all():
+        raise ValueError("Sample weights hold NaN or infinity; expected finite numbers.")
 
 
 def check_condition(
@@ -71,7 +135,7 @@ def check_condition(
             "The prior is unconditional and got a condition; leave it out, or build the prior with "
             "num_classes= or condition_shape=."
         )
-    shape, kind = tuple(condition.shape), getattr(condition.dtype, "name", str(condition.dtype))
+    shape, kind = shape_of(condition, "Conditions"), getattr(condition.dtype, "name", str(condition.dtype))
     inner: tuple[int, ...] = () if num_classes is not None else (condition_shape or ())
     is_batch = len(shape) == 1 + len(inner) and all(
         size is None or size == want for size, want in zip(shape[1:], inner, strict=False)
@@ -86,12 +150,26 @@ def check_condition(
     if known is None or not known.size:
         return
     if num_classes is not None and (known.min() < 0 or known.max() >= num_classes):
-        raise ValueError(
-            f"Labels lie in [{known.min()}, {known.max()}]; expected [0, {num_classes - 1}]: the prior was "
-            f"built with num_classes={num_classes}."
-        )
+        raise ValueError(f"Labels lie in [{known.min()}, {known.max()}]; {expected_labels(num_classes)}.")
     if num_classes is None and not np.isfinite(known).all():
         raise ValueError("The condition holds NaN or infinity; expected finite numbers.")
+
+
+def entropy_of(seed: Any) -> int:
+    """What a generator of NumPy starts from: the seed itself.
+
+    Without one it is drawn from NumPy's global generator, so that `keras.utils.set_random_seed` decides it.
+
+    Raises:
+        ValueError: for a seed that is no integer from 0 up.
+    """
+    if seed is None:
+        return int.from_bytes(np.random.bytes(16), "little")  # noqa: NPY002
+    if not is_integer(seed) or seed < 0:
+        raise ValueError(
+            f"seed={seed!r}; expected an integer, 0 or more, or None for other samples each time."
+        )
+    return int(seed)
 
 
 def check_uniforms(
@@ -100,13 +178,14 @@ def check_uniforms(
     """The noise (B, H, W, K) in float32, drawn from `seed` when not given.
 
     Raises:
-        ValueError: for a number of samples below one, or uniforms of the wrong shape or range.
+        ValueError: for a number of samples below one, a seed that is none, or uniforms of the wrong shape
+            or range.
     """
-    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
+    if not is_integer(num_samples) or num_samples < 1:
         raise ValueError(f"num_samples={num_samples!r}; expected a positive integer.")
     shape = (num_samples, *grid_shape[:2], per_pixel)
     if uniforms is None:
-        return np.random.default_rng(seed).random(shape, "float32")
+        return np.random.default_rng(entropy_of(seed)).random(shape, "float32")
     if seed is not None:
         raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
     uniforms = np.asarray(uniforms)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import odd_kernel_size
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
 from tfprior.layers.streaming import StateSpec, convolve_pixel, convolve_row, push_pixel, push_row
 
@@ -49,8 +50,7 @@ class CausalConv2D(keras.layers.Layer):
             raise ValueError(f"{name} got axis={axis!r}; expected 'rows' or 'columns'.")
         if axis == "rows" and groups != 1:
             raise ValueError(f"{name} got groups={groups} along rows; rows above are known whole: groups=1.")
-        if kernel_size % 2 == 0 or kernel_size < 3:
-            raise ValueError(f"{name} got kernel_size={kernel_size}; expected an odd number, 3 or more.")
+        kernel_size = odd_kernel_size(name, kernel_size)
         self.filters = filters
         self.kernel_size = kernel_size
         self.axis = axis

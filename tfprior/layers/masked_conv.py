@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import odd_kernel_size
 from tfprior.layers.masks import MaskType, channel_mask, check_groups, check_mask_options
 from tfprior.layers.streaming import StateSpec, convolve_pixel, convolve_row, push_pixel, push_row
 
@@ -37,11 +38,7 @@ class MaskedConv2D(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         check_mask_options(mask_type, filters, groups, type(self).__name__)
-        if kernel_size % 2 == 0 or kernel_size < 3:
-            raise ValueError(
-                f"{type(self).__name__} got kernel_size={kernel_size}; expected an odd number, 3 or more "
-                "(for 1×1 use MaskedDense)."
-            )
+        kernel_size = odd_kernel_size(type(self).__name__, kernel_size)
         self.filters = filters
         self.kernel_size = kernel_size
         self.mask_type = mask_type

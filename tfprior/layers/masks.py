@@ -4,6 +4,8 @@ from typing import Literal
 
 import numpy as np
 
+from tfprior.inputs import is_integer
+
 MaskType = Literal["A", "B"]
 
 
@@ -16,10 +18,12 @@ def check_mask_options(mask_type: str, filters: int, groups: int, layer: str) ->
 
 def check_groups(name: str, size: int, groups: int, layer: str) -> None:
     """Raises ValueError unless `size` channels split evenly into `groups`."""
-    if groups < 1 or size < 1 or size % groups:
+    if not (is_integer(size) and is_integer(groups)) or groups < 1 or size < 1 or size % groups:
+        known = max(groups, 1) if is_integer(groups) else 1
+        multiple = known * max(1, -(-size // known)) if is_integer(size) else known
         raise ValueError(
-            f"{layer} got {name}={size} for groups={groups}; expected a positive multiple of the number "
-            f"of channel groups, for example {name}={max(1, -(-size // max(groups, 1))) * max(groups, 1)}."
+            f"{layer} got {name}={size!r} for groups={groups!r}; expected a positive multiple of the number "
+            f"of channel groups, for example {name}={multiple}."
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfprior.inputs import check_sizes
 from tfprior.layers.streaming import project
 
 
@@ -28,8 +29,7 @@ class WeightNormalized(keras.layers.Layer, abc.ABC):
         self, filters: int, weight_norm: bool = True, init_scale: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if filters < 1:
-            raise ValueError(f"{type(self).__name__} got filters={filters}; expected a positive number.")
+        check_sizes(type(self).__name__, filters=filters)
         if not init_scale > 0:
             raise ValueError(f"{type(self).__name__} got init_scale={init_scale}; expected more than 0.")
         self.filters = filters

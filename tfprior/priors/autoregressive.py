@@ -197,8 +197,12 @@ class AutoregressivePrior(Prior, ImageModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Mean negative log-likelihood in nats per dimension, plus the layers' own losses."""
+        """Mean negative log-likelihood in nats per dimension, plus the layers' own losses.
+
+        y is the batch as it came, where x has what is out of range replaced; it makes the loss −∞.
+        """
         values, _ = self.unpack(x)
         nats = -ops.sum(self.distribution.log_prob(y_pred, values), axis=(1, 2)) / self.num_dims
         self._bits_per_dim.update_state(nats / math.log(2), sample_weight)
-        return self.mean_of(nats, sample_weight) + sum(self.losses)
+        loss = self.mean_of(nats, sample_weight) + sum(self.losses)
+        return self.guarded(loss, x if y is None else y)

@@ -7,7 +7,7 @@ import keras
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.grid_model import GridModel
-from tfprior.inputs import check_condition, check_grid_shape, check_values
+from tfprior.inputs import check_condition, check_grid_shape, check_values, is_integer
 
 
 class Prior(GridModel):
@@ -39,8 +39,8 @@ class Prior(GridModel):
             raise ValueError(f"distribution={distribution!r}; expected one of tfprior.distributions.")
         if num_classes is not None and condition_shape is not None:
             raise ValueError("Got num_classes and condition_shape; expected one kind of condition.")
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes={num_classes}; expected a positive number of classes.")
+        if num_classes is not None and (not is_integer(num_classes) or num_classes < 1):
+            raise ValueError(f"num_classes={num_classes!r}; expected a positive number of classes.")
         height, width, channels = self.grid_shape
         shape = tuple(condition_shape) if isinstance(condition_shape, tuple | list) else ()
         fits = len(shape) == 1 or (len(shape) == 3 and shape[:2] == (height, width))

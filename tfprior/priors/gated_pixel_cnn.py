@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import check_sizes
 from tfprior.layers.gated import GatedBlock, concatenate_groups
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.streaming import Apply, State, Stream, over_image, present
@@ -66,8 +67,7 @@ class GatedPixelCNN(RasterPrior):
             class_embedding_dim,
             **kwargs,
         )
-        if num_layers < 1:
-            raise ValueError(f"GatedPixelCNN got num_layers={num_layers}; expected at least 1.")
+        check_sizes("GatedPixelCNN", num_layers=num_layers)
         self.filters = filters
         self.num_layers = num_layers
         self.kernel_size = kernel_size

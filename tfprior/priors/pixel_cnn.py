@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import is_integer
 from tfprior.layers.masked_conv import MaskedConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.residual import ResidualBlock
@@ -66,8 +67,8 @@ class PixelCNN(RasterPrior):
             class_embedding_dim,
             **kwargs,
         )
-        if num_layers < 0:
-            raise ValueError(f"PixelCNN got num_layers={num_layers}; expected 0 or more.")
+        if not is_integer(num_layers) or num_layers < 0:
+            raise ValueError(f"PixelCNN got num_layers={num_layers!r}; expected an integer, 0 or more.")
         self.filters = filters
         self.num_layers = num_layers
         self.kernel_size = kernel_size

@@ -50,6 +50,8 @@ class RasterPrior(AutoregressivePrior):
         )
 
     def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
         self.encode.build((None, *self.grid_shape))
         if self.class_embedding is not None:
             self.class_embedding.build((None,))

@@ -40,7 +40,8 @@ def sample(
         num_samples: how many grids, B.
         condition: one row for each sample, for a conditional prior.
         uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out.
-        seed: of the noise, for samples that repeat.
+        seed: of the noise, for samples that repeat. Without one, `keras.utils.set_random_seed` makes a
+            program's samples repeat.
         method: "cached" streams in one compiled graph and costs a few forward passes in all. "parallel" draws
             all pixels at once, again and again until nothing changes (`sample_parallel`), "parallel_rows"
             row by row. "full" runs the network anew for every pixel: the definition that all are tested

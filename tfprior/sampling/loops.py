@@ -136,7 +136,8 @@ class Full(Loop):
             image = set_pixel(image, previous, position - 1)
 
             def predict(current: Tensor | None) -> tuple[Tensor, Any]:
-                grid = image if current is None else set_pixel(image, current, position)
+                # A channel to come is OUTSIDE, which is no value of an image.
+                grid = image if current is None else set_pixel(image, ops.maximum(current, 0), position)
                 params = prior(inputs(grid, request.condition))
                 return ops.take(ops.reshape(params, shape), position, axis=1), image
 

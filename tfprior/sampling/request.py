@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from keras import ops
 
+from tfprior.compilation import check_outside_graph
 from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
@@ -68,6 +69,7 @@ class Request(NamedTuple):
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
         """
+        check_outside_graph("sample")
         grid, distribution = prior.grid_shape, prior.distribution
         uniforms = check_uniforms(uniforms, num_samples, grid, distribution.num_uniforms(grid[-1]), seed)
         condition = as_array(condition)

@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -59,6 +59,13 @@ class Tokenizer(GridModel):
     """
 
     noun = "tokenizer"
+    better: ClassVar[dict[str, str]] = {
+        **GridModel.better,
+        "reconstruction_bits_per_dim": "min",
+        "perplexity": "max",
+        "usage": "max",
+        "dead_codes": "min",
+    }
 
     def __init__(
         self,
@@ -155,7 +162,12 @@ class Tokenizer(GridModel):
                 )
             for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
                 quantizer.update(statistics)
-        return self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
+        loss = self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
+        return self.guarded(loss, x if y is None else y)
+
+    @staticmethod
+    def params_of(outputs: Tokenized) -> Tensor:
+        return outputs.params
 
     @property
     def code_nats(self) -> float:

@@ -65,6 +65,8 @@ class VQVAE(Tokenizer):
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
         vectors = (None, *self.code_shape[:2], self.quantizer.code_dim)
         build_chain(self.encoder, (None, *self.image_shape))
         self.quantizer.build(vectors)

@@ -82,6 +82,8 @@ class VQVAE2(Tokenizer):
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
         (height, width, _), (h, w, _) = self.code_shapes
         top, bottom = self.top_quantizer.code_dim, self.bottom_quantizer.code_dim
         build_chain(self.bottom_encoder, (None, *self.image_shape))

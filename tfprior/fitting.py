@@ -1,0 +1,246 @@
+"""Keras's loops and steps over checked data: `fit`, `evaluate` and `predict` of integer grids.
+
+checked: arrays in full, ─── Keras's loop ─── step: out of range replaced ─── compute_loss: then −∞
+sources by first batch            └───────── StopRefused sees −∞ ◀───────────────────┘
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import GeneratorType
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.feeding import Batch, HeldBatches, are_arrays, batch_of, checked, spread
+from tfprior.range_checks import Refused, RefusedExamples, StopRefused, bounded, explain
+
+
+class FittedModel(keras.Model):
+    """The half of a `GridModel` that Keras's loops run."""
+
+    distribution: Any
+    num_classes: int | None
+    noun: ClassVar[str]
+    better: ClassVar[dict[str, str]]
+    built: bool
+    _refused: RefusedExamples
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+        """Keras `compile`, without a loss or metrics: the model has its own.
+
+        Raises:
+            ValueError: for a loss or metrics.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            given = loss if name == "loss" else kwargs.get(name)
+            if given:
+                raise ValueError(
+                    f"compile got {name}={given!r}; a {self.noun} has its own loss, the negative "
+                    "log-likelihood, and reports bits_per_dim: leave it out, compile(optimizer=…)."
+                )
+        super().compile(optimizer, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the model was when saved; Keras wants this where `compile` is a model's own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | None = None,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras `fit` on values, with labels in y or in a dict, or on a dataset (see `tfprior.feeding`).
+
+        A dataset is read from its start more than once: first for its first batch, then to train.
+
+        Raises:
+            ValueError: for inputs of the wrong shape or type before any training, and of the wrong range as
+                soon as they come.
+        """
+        x, y, first = checked(self, x, y, sample_weight, class_weight)
+        if validation_data is not None:
+            parts = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
+            val_x, val_y, val_weight = (*parts, None, None)[:3]
+            validation_data = checked(self, val_x, val_y, val_weight)[0]
+            if isinstance(validation_data, GeneratorType) and kwargs.get("validation_steps") is None:
+                validation_data = HeldBatches(validation_data)  # every epoch reads all of them
+        if shuffle is None:  # a dataset or a generator brings its own order; Keras warns otherwise
+            shuffle = are_arrays(x) or isinstance(x, keras.utils.PyDataset)
+        if self.compiled:
+            if self.needs_initialization:
+                self._initialize_from(x, first, batch_size or 32)
+            self._build_optimizer()
+        with self._explained():
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=self._with_ours(callbacks),
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                **kwargs,
+            )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras `evaluate` over all examples, on what `fit` takes.
+
+        Raises:
+            ValueError: for inputs of the wrong shape, type or range.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # `fit` evaluates what it has checked
+            x, y, _ = checked(self, x, y, sample_weight)
+        with self._explained():
+            return super().evaluate(
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                steps=steps,
+                callbacks=self._with_ours(callbacks),
+                **kwargs,
+            )
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The parameters of every pixel's distribution, in NumPy: (N, H, W, P), of what `fit` takes.
+
+        Raises:
+            ValueError: for inputs of the wrong shape, type or range.
+        """
+        x, _, _ = checked(self, x)
+        return self._without_refused(super().predict(x, *args, **kwargs))
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras `train_on_batch`, on what `fit` takes as arrays; ValueError as in `fit`."""
+        x, y, _ = checked(self, x, y, sample_weight, class_weight, arrays_only=True)
+        return super().train_on_batch(x, y, class_weight=class_weight, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """Keras `test_on_batch`, on what `fit` takes as arrays; ValueError as in `fit`."""
+        x, y, _ = checked(self, x, y, sample_weight, arrays_only=True)
+        return super().test_on_batch(x, y, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """What `predict` gives for one batch; ValueError as in `fit`."""
+        return super().predict_on_batch(checked(self, x, arrays_only=True)[0])
+
+    # Keras's steps: the data come last, on JAX after the state
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        return super().train_step(*state, self._step_data(data))
+
+    def test_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        return super().test_step(*state, self._step_data(data))
+
+    def predict_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        inputs, given, _ = self._step_data(data)
+        result = super().predict_step(*state, inputs)
+        outputs, *more = result if state else (result,)
+        params = self.params_of(outputs)
+        refused = ops.logical_or(*self.refusals(given))
+        params = ops.where(ops.reshape(refused, (-1, 1, 1, 1)), np.inf, params)
+        return (params, *more) if state else params
+
+    def _step_data(self, data: Any) -> tuple[Any, Any, Any]:
+        """What Keras's step takes: inputs without what is out of range, the inputs themselves, weights."""
+        batch = batch_of(*keras.utils.unpack_x_y_sample_weight(data))
+        self.check_batch(batch)
+        values = bounded(batch.values, self.distribution.num_levels)
+        condition = None if batch.condition is None else bounded(batch.condition, self.num_classes)
+        return Batch(values, condition).inputs, batch.inputs, batch.sample_weight
+
+    def _initialize_from(self, x: Any, first: Batch | None, batch_size: int) -> None:
+        if first is None:
+            raise ValueError(
+                f"Got {type(x).__name__} as training data, and the first weights of {type(self).__name__} "
+                "depend on data; call initialize(batch) before fit."
+            )
+        self.initialize((spread(first, batch_size) if are_arrays(x) else first).inputs)
+
+    def _build_optimizer(self) -> None:
+        """Makes the optimizer's variables: made in the first step, they would have it traced twice."""
+        if self.optimizer is None:
+            raise ValueError('Compiled with optimizer=None; fit needs one: compile(optimizer="adam").')
+        if self.optimizer.built:
+            return
+        strategy = getattr(self, "distribute_strategy", None)
+        with strategy.scope() if strategy else nullcontext():
+            self.optimizer.build(self.trainable_variables)
+
+    def _symbolic_build(self, *batches: Any, **named: Any) -> None:
+        """Builds the optimizer alone: on JAX Keras would call the built model, without its labels."""
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # What is said when a step refused a batch
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Refused:
+            if hasattr(self, "jax_state_sync"):
+                self.jax_state_sync()  # the weights were with the loop
+            counts = ops.convert_to_numpy(ops.convert_to_tensor(self._refused.counts))
+            raise ValueError(explain(counts, self.distribution.num_levels, self.num_classes)) from None
+
+    def _without_refused(self, params: np.ndarray) -> np.ndarray:
+        count = int(np.isposinf(params).all((1, 2, 3)).sum())
+        if count:
+            raise ValueError(
+                f"{count} examples hold values outside [0, {self.distribution.num_levels - 1}], or a "
+                "condition out of range; nothing is predicted from them."
+            )
+        return params
+
+    def _with_ours(self, callbacks: Any) -> Any:
+        """Keras's callbacks, those that monitor a score told its direction, and `StopRefused`."""
+        # `fit` hands a list of its own, which has ours, to `evaluate`.
+        own = callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else None
+        given = keras.tree.flatten(callbacks or []) if own is None else own.callbacks
+        for callback in given:
+            score = str(getattr(callback, "monitor", None)).removeprefix("val_")
+            if getattr(callback, "mode", None) == "auto" and score in self.better:
+                callback.mode = self.better[score]  # Keras asks no metric but those of `compile`
+        if own is None:
+            return [StopRefused(), *given]
+        if not any(isinstance(callback, StopRefused) for callback in given):
+            own.append(StopRefused())
+        return own
