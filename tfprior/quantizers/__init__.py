@@ -1,20 +1,15 @@
-"""Quantizers: vectors to codes and back.
+"""Quantizers: vectors to codes and back."""
 
-One import registers all of them with Keras, so that a file with quantizers in it can be loaded.
-"""
+import lazy_loader
 
-from tfprior.quantizers.base import Quantizer
-from tfprior.quantizers.finite_scalar import FiniteScalarQuantizer
-from tfprior.quantizers.lookup_free import LookupFreeQuantizer
-from tfprior.quantizers.product import ProductQuantizer
-from tfprior.quantizers.residual import ResidualVectorQuantizer
-from tfprior.quantizers.vector import VectorQuantizer
-
-__all__ = [
-    "FiniteScalarQuantizer",
-    "LookupFreeQuantizer",
-    "ProductQuantizer",
-    "Quantizer",
-    "ResidualVectorQuantizer",
-    "VectorQuantizer",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Quantizer"],
+        "finite_scalar": ["FiniteScalarQuantizer"],
+        "lookup_free": ["LookupFreeQuantizer"],
+        "product": ["ProductQuantizer"],
+        "residual": ["ResidualVectorQuantizer"],
+        "vector": ["VectorQuantizer"],
+    },
+)

@@ -1,10 +1,8 @@
-"""Tokenizers: images into grids of codes, and back.
+"""Tokenizers: images into grids of codes, and back."""
 
-One import registers all of them with Keras, so that a file of one can be loaded.
-"""
+import lazy_loader
 
-from tfprior.tokenizers.base import Tokenizer
-from tfprior.tokenizers.vq_vae import VQVAE
-from tfprior.tokenizers.vq_vae_2 import VQVAE2
-
-__all__ = ["VQVAE", "VQVAE2", "Tokenizer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"base": ["Tokenizer"], "vq_vae": ["VQVAE"], "vq_vae_2": ["VQVAE2"]},
+)
