@@ -47,7 +47,12 @@ class Deferred:
 def names() -> dict[str, str]:
     """Public name → module, of all that may stand in files."""
     rooms = {room: importlib.import_module(f"{PACKAGE}.{room}").__all__ for room in ROOMS}
-    found = {name: room for room, public in rooms.items() for name in public if name[0].isupper()}
+    found = {
+        name: room
+        for room, public in rooms.items()
+        for name in public
+        if name[0].isupper() and not name.isupper()
+    }
     return {name: f"{PACKAGE}.{module}" for name, module in {**found, **SINGLE}.items()}
 
 

@@ -72,9 +72,7 @@ TopKOption = Annotated[int | None, typer.Option(help="Only the K most probable l
 TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")]
 MethodOption = Annotated[
     Method | None,
-    typer.Option(
-        help="cached by default. All draw the same; full is slow, and defines the others."
-    ),
+    typer.Option(help="cached by default. All draw the same; full is slow, and defines the others."),
 ]
 
 
