@@ -8,7 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codes": ["ShardedCodes", "encode_dataset"],
         "encoding": ["encode_images"],
         "images": ["CodesOrigin", "Images"],
+        "image_size": ["parse_image_size"],
         "loading": ["load"],
-        "npz": ["save_npz"],
+        "numpy_files": ["save_npz"],
     },
 )

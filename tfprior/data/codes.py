@@ -1,9 +1,4 @@
-"""A tokenizer's codes of a data set that need not fit into memory, in shards.
-
-codes.json            shape and kinds of the codes, examples in a shard, digest of the tokenizer's weights
-codes-00000.npz       codes (N, h, w, G) of the first shard, and condition (N,) where the data have one
-…
-"""
+"""A tokenizer's codes of a data set that need not fit into memory, in shards."""
 
 import hashlib
 import json
@@ -16,13 +11,11 @@ import numpy as np
 
 from tfprior.atomic import atomic_path, remove_unfinished, write_text
 
+from .code_shards import DESCRIPTION, FORMAT, VERSION, read_description, read_shard, shard_file
 from .levels import smallest
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-DESCRIPTION = "codes.json"
-FORMAT, VERSION = "tfprior.codes", 1
 
 
 class Encoder(Protocol):
@@ -49,28 +42,27 @@ class ShardedCodes:
 
     Raises:
         FileNotFoundError: for a folder without codes.
-        ValueError: for a damaged, unfinished or newer one.
+        ValueError: for a damaged, unfinished or newer one; when read, for shards that are not as described.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        description = _description(self.path)
+        description = read_description(self.path)
         if description is None:
             raise FileNotFoundError(f"{path} holds no {DESCRIPTION}; expected a folder of encode_dataset.")
-        if description.get("num_examples") is None:
+        if description["num_examples"] is None:
             raise ValueError(f"{path} is unfinished; call encode_dataset again, which goes on.")
-        self.grid_shape = tuple(description["grid_shape"])
-        self.num_levels = description["num_levels"]
-        self.num_examples = description["num_examples"]
-        self._num_shards = -(-self.num_examples // description["shard_size"])
+        self.grid_shape: tuple[int, int, int] = tuple(description["grid_shape"])
+        self.num_levels: int = description["num_levels"]
+        self.num_examples: int = description["num_examples"]
+        self._shard_size: int = description["shard_size"]
 
     def __len__(self) -> int:
         return self.num_examples
 
     def shards(self) -> Iterator[dict[str, np.ndarray]]:
         """Each shard as {"values": (N, h, w, G)}, with "condition" (N,) where the data have one."""
-        for index in range(self._num_shards):
-            yield _read_shard(_shard(self.path, index))
+        return (self._read(index) for index in range(self._num_shards))
 
     def arrays(self) -> Any:
         """All codes at once as `fit` takes them: values, or a dict of values and condition."""
@@ -87,10 +79,30 @@ class ShardedCodes:
         """
         from .pipeline import sharded_batches
 
-        files = [str(_shard(self.path, index)) for index in range(self._num_shards)]
         return sharded_batches(
-            files, _read_shard, self.num_examples, batch_size, shuffle, seed, drop_remainder
+            self._num_shards, self._read, self.num_examples, batch_size, shuffle, seed, drop_remainder
         )
+
+    @property
+    def _num_shards(self) -> int:
+        return -(-self.num_examples // self._shard_size)
+
+    def _read(self, index: int) -> dict[str, np.ndarray]:
+        """A shard without what tells its source, checked to be as described."""
+        file = shard_file(self.path, index)
+        count = min(self._shard_size, self.num_examples - index * self._shard_size)
+        shard = read_shard(file)
+        shard.pop("source", None)
+        values = shard.get("values", np.zeros(0))
+        shapes_fit = values.shape == (count, *self.grid_shape) and all(
+            len(a) == count for a in shard.values()
+        )
+        if not shapes_fit or values.dtype.kind != "u" or values.max() >= self.num_levels:
+            raise ValueError(
+                f"{file} holds {values.dtype} codes of shape {values.shape}; expected {count} grids of "
+                f"{self.grid_shape} below {self.num_levels}: delete it and call encode_dataset again."
+            )
+        return shard
 
 
 def encode_dataset(
@@ -127,7 +139,7 @@ def encode_dataset(
         "shard_size": shard_size,
         "tokenizer": tokenizer.weights_digest(),
     }
-    found = _description(path)
+    found = read_description(path)
     if found is None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path} exists and holds no codes; choose another path.")
@@ -141,13 +153,13 @@ def encode_dataset(
     remove_unfinished(path)
     count = 0
     for index, shard in enumerate(_gathered(_batches(dataset, shard_size), shard_size, progress)):
-        file, source = _shard(path, index), _source(shard)
+        file, source = shard_file(path, index), _source(shard)
         count += len(shard["values"])
         if not file.exists():
             codes = {**shard, "values": smallest(tokenizer.encode(shard["values"]), tokenizer.codebook_size)}
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, allow_pickle=False, **codes, source=np.asarray(source))
-        elif _read_archive(file).get("source") != source:
+        elif read_shard(file).get("source") != source:
             raise ValueError(f"{file} holds codes of other data; choose another path, or delete {path}.")
     if not count:
         raise ValueError("Got an empty dataset; expected at least one image.")
@@ -224,42 +236,3 @@ def _source(shard: dict[str, np.ndarray]) -> str:
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _shard(path: Path, index: int) -> Path:
-    return path / f"codes-{index:05}.npz"
-
-
-def _read_shard(file: str | Path) -> dict[str, np.ndarray]:
-    """The values of a shard, with the condition where there is one."""
-    return {name: part for name, part in _read_archive(file).items() if name != "source"}
-
-
-def _read_archive(file: str | Path) -> dict[str, np.ndarray]:
-    try:
-        with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # a damaged archive may raise almost anything
-        raise ValueError(
-            f"{file} could not be read ({error}); delete it and call encode_dataset again."
-        ) from error
-
-
-def _description(path: Path) -> dict[str, Any] | None:
-    """What codes.json says; None where there is none."""
-    file = path / DESCRIPTION
-    if not file.is_file():
-        return None
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        known = description["format"] == FORMAT and isinstance(description["version"], int)
-        for name in ("grid_shape", "num_levels", "shard_size", "num_examples"):
-            description[name]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is damaged ({error}); delete the folder and encode again.") from error
-    if not known or description["version"] > VERSION:
-        raise ValueError(
-            f"{file} has format {description['format']!r} and version {description['version']!r}; this "
-            f"tfprior reads {FORMAT!r} up to {VERSION}: upgrade it."
-        )
-    return description

@@ -13,7 +13,7 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def downloaded(name: str, num_levels: int | None = None) -> Images:
+def downloaded(name: str) -> Images:
     """`mnist`, `fashion_mnist` or `cifar10` with 256 levels and labels.
 
     Raises:
@@ -29,4 +29,4 @@ def downloaded(name: str, num_levels: int | None = None) -> Images:
             f"{name} could not be downloaded ({reason}); expected a network or a cached copy: pass the path "
             "of an .npz file with x_train, y_train, x_test and y_test instead."
         ) from error
-    return Images(name, x_train, y_train, x_test, y_test, num_levels or 256, CLASS_NAMES[name])
+    return Images(name, x_train, y_train, x_test, y_test, 256, CLASS_NAMES[name])

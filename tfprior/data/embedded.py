@@ -8,7 +8,7 @@ PATCH = 32
 STRIDE = 8
 
 
-def digits(num_levels: int | None = None) -> Images:
+def digits() -> Images:
     """1797 handwritten digits (8, 8, 1) with 17 levels and labels; one fifth, stratified, is held out."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -18,10 +18,10 @@ def digits(num_levels: int | None = None) -> Images:
         source.images.astype(np.uint8), source.target, test_size=0.2, stratify=source.target, random_state=0
     )
     names = tuple(str(digit) for digit in range(10))
-    return Images("digits", x_train, y_train, x_test, y_test, num_levels or 17, names)
+    return Images("digits", x_train, y_train, x_test, y_test, 17, names)
 
 
-def photos(num_levels: int | None = None) -> Images:
+def photos() -> Images:
     """Patches (32, 32, 3) of two photographs with 256 levels; the label tells which photograph.
 
     The right-hand quarter of each photograph gives the test patches, which do not overlap; the rest gives the
@@ -37,9 +37,7 @@ def photos(num_levels: int | None = None) -> Images:
         train.append(_patches(photo[:, :border], STRIDE))
         test.append(_patches(photo[:, border:], PATCH))
     y_train, y_test = (np.repeat([0, 1], [len(patches) for patches in split]) for split in (train, test))
-    return Images(
-        "photos", np.concatenate(train), y_train, np.concatenate(test), y_test, num_levels or 256, names
-    )
+    return Images("photos", np.concatenate(train), y_train, np.concatenate(test), y_test, 256, names)
 
 
 def _patches(photo: np.ndarray, stride: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .levels import as_labels, as_values, check_num_levels, fit_levels
+from .levels import as_labels, as_values, check_channels_last, check_num_levels, fit_levels, quantized
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -36,7 +36,7 @@ class Images:
 
     Raises:
         ValueError: for values that are not integers in [0, num_levels), an empty split, splits of different
-            grids, and labels that do not number the images' classes.
+            grids, images with channels first, and labels that do not number the images' classes.
     """
 
     name: str
@@ -55,6 +55,8 @@ class Images:
         for split in ("train", "test"):
             x, y = f"x_{split}", f"y_{split}"
             values = as_values(getattr(self, x), f"{x} of {self.name}")
+            if not self.are_codes:
+                check_channels_last(values, f"{x} of {self.name}")
             checked[x] = fit_levels(values, num_levels, f"{x} of {self.name}")
             checked[y] = as_labels(getattr(self, y), len(values), f"{y} of {self.name}")
         for field, value in checked.items():
@@ -75,6 +77,31 @@ class Images:
             return len(self.class_names)
         tops = [int(labels.max()) for labels in (self.y_train, self.y_test) if labels is not None]
         return max(tops) + 1 if tops else None
+
+    def with_levels(self, num_levels: int) -> "Images":
+        """The same images with another number of levels.
+
+        Fewer levels L than the S there are quantize: v becomes floor(v · L / S). More leave the values as
+        they are, with levels that none of them has.
+
+        Raises:
+            ValueError: for codes, which have no order, and for what is no number of levels.
+        """
+        num_levels = check_num_levels(num_levels, self.name)
+        if num_levels == self.num_levels:
+            return self
+        if self.are_codes:
+            raise ValueError(
+                f"{self.name} holds codes of {self.num_levels} kinds; leave num_levels={num_levels} out."
+            )
+        if num_levels > self.num_levels:
+            return dataclasses.replace(self, num_levels=num_levels)
+        return dataclasses.replace(
+            self,
+            x_train=quantized(self.x_train, self.num_levels, num_levels),
+            x_test=quantized(self.x_test, self.num_levels, num_levels),
+            num_levels=num_levels,
+        )
 
     def pipeline(
         self,

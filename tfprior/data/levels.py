@@ -1,17 +1,24 @@
-"""What counts as image values and labels: checks that name the source and the remedy."""
+"""What counts as image values and labels: checks that name the source and the remedy.
+
+Legend: N images, H height, W width, C channels.
+"""
 
 from typing import Any
 
 import numpy as np
 
+MAX_LEVELS = 2**18  # of an image or a codebook; each may cost a row of weights
+MAX_CLASSES = 2**16
+MOST_CHANNELS = 4
+
 
 def check_num_levels(num_levels: Any, source: str) -> int:
-    """The number of levels as an int of at least 2, or ValueError."""
+    """The number of levels as an int from 2 to 2¹⁸, or ValueError."""
     whole = isinstance(num_levels, int | np.integer) and not isinstance(num_levels, bool)
-    if not whole or not 2 <= num_levels <= 2**31:
+    if not whole or not 2 <= num_levels <= MAX_LEVELS:
         raise ValueError(
-            f"num_levels={num_levels!r} of {source} is not a number of levels; expected an integer of at "
-            "least 2: 8-bit images have 256."
+            f"num_levels={num_levels!r} of {source} is not a number of levels; expected an integer "
+            f"from 2 to {MAX_LEVELS}: 8-bit images have 256."
         )
     return int(num_levels)
 
@@ -28,8 +35,7 @@ def as_values(array: Any, source: str) -> np.ndarray:
         )
     if values.dtype.kind not in "iu":
         raise ValueError(
-            f"{source} has dtype {values.dtype}; expected integers: store the levels themselves (uint8 or "
-            "int32), not scaled values."
+            f"{source} has dtype {values.dtype}; expected integers: {_remedy_of_scaled(values)}."
         )
     if values.ndim not in (3, 4):
         raise ValueError(
@@ -45,15 +51,50 @@ def as_values(array: Any, source: str) -> np.ndarray:
     return values[..., None] if values.ndim == 3 else values
 
 
+def _remedy_of_scaled(values: np.ndarray) -> str:
+    """How values that are no integers become levels."""
+    if values.dtype.kind != "f" or values.size == 0:
+        return "store the levels themselves (uint8 or int32), not scaled values"
+    low, high = float(values.min()), float(values.max())
+    range_ = f"these lie in [{low:.4g}, {high:.4g}], so store"
+    if (values == np.rint(values)).all():
+        return f'{range_} x.astype("int32"), if they are levels'
+    if low >= 0 and high <= 1:
+        return f'{range_} np.round(x * 255).astype("uint8")'
+    if low >= -1 and high <= 1:
+        return f'{range_} np.round((x + 1) * 127.5).astype("uint8")'
+    return f"{range_} levels (uint8 or int32), not scaled values"
+
+
+def check_channels_last(values: np.ndarray, source: str) -> None:
+    """Raises ValueError for images that are plainly (N, C, H, W)."""
+    channels, height, width = values.shape[1:]
+    if channels in (1, 3, 4) and min(height, width) > MOST_CHANNELS:
+        raise ValueError(
+            f"{source} has shape {values.shape}, channels first; expected (N, H, W, C): pass "
+            "np.moveaxis(x, 1, -1)."
+        )
+
+
 def fit_levels(values: np.ndarray, num_levels: int, source: str) -> np.ndarray:
     """The values as uint8, or as int32 beyond 256 levels; ValueError for a value beyond the levels."""
     top = int(values.max())
+    if top >= MAX_LEVELS:
+        raise ValueError(
+            f"{source} reaches up to {top}; expected levels below {MAX_LEVELS}: quantize the values."
+        )
     if top >= num_levels:
         raise ValueError(
             f"{source} reaches up to {top}; expected levels in [0, {num_levels - 1}]: quantize the images or "
             f"pass num_levels={top + 1} or more."
         )
     return np.ascontiguousarray(values, dtype=np.uint8 if num_levels <= 256 else np.int32)
+
+
+def quantized(values: np.ndarray, num_levels: int, fewer: int) -> np.ndarray:
+    """Level v of `num_levels` → floor(v · fewer / num_levels): as many neighbours as can be share a level."""
+    table = np.arange(num_levels) * fewer // num_levels
+    return table.astype(np.min_scalar_type(fewer - 1))[values]
 
 
 def smallest(values: np.ndarray, num_levels: int) -> np.ndarray:
@@ -78,9 +119,9 @@ def as_labels(array: Any, num_images: int, source: str) -> np.ndarray | None:
             f"{source} has {len(labels)} labels; expected {num_images}, one for each image: store images and "
             "labels of the same examples."
         )
-    if labels.min() < 0 or labels.max() >= 2**31:
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
         raise ValueError(
-            f"{source} lies in [{labels.min()}, {labels.max()}]; expected class indices that start at 0: "
-            "number the classes 0, 1, 2, …"
+            f"{source} lies in [{labels.min()}, {labels.max()}]; expected class indices from 0 to at most "
+            f"{MAX_CLASSES - 1}: number the classes 0, 1, 2, and so on."
         )
     return labels.astype(np.int32)

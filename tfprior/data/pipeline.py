@@ -49,24 +49,24 @@ def batches(
 
 
 def sharded_batches(
-    files: list[str],
-    read: Callable[[str], dict[str, np.ndarray]],
+    num_shards: int,
+    read: Callable[[int], dict[str, np.ndarray]],
     num_examples: int,
     batch_size: int,
     shuffle: bool,
     seed: int,
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches from files that each hold a dict of arrays; see `ShardedCodes.pipeline`."""
-    first = read(files[0])
+    """Batches from shards that each are a dict of arrays; see `ShardedCodes.pipeline`."""
+    first = read(0)
     kinds = {name: "float32" if part.dtype.kind == "f" else "int32" for name, part in first.items()}
     shapes = {name: part.shape[1:] for name, part in first.items()}
     signature = {name: tf.TensorSpec((None, *shapes[name]), kind) for name, kind in kinds.items()}
     orders = np.random.default_rng(seed)
 
     def examples() -> Iterator[dict[str, np.ndarray]]:
-        for file in orders.permutation(files) if shuffle else files:
-            shard = read(str(file))
+        for index in orders.permutation(num_shards) if shuffle else range(num_shards):
+            shard = read(int(index))
             count = len(shard["values"])
             order = orders.permutation(count) if shuffle else np.arange(count)
             yield {name: part[order].astype(kinds[name]) for name, part in shard.items()}

@@ -1,0 +1,84 @@
+"""Images.pipeline: what batches hold, in which order."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from data_files import images
+
+
+def epoch(dataset: Any) -> list[Any]:
+    return list(dataset.as_numpy_iterator())
+
+
+def order(dataset: Any) -> list[int]:
+    """Which train images of `images()` came, by the value that fills each of them."""
+    return [int(image[0, 0, 0]) for batch in epoch(dataset) for image in batch]
+
+
+def test_evaluation_pipeline_keeps_order_and_the_ragged_batch() -> None:
+    made = images()
+    dataset = made.pipeline("test", 3)
+    batches = epoch(dataset)
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    assert len(dataset) == 3
+    assert dataset.element_spec.shape.as_list() == [None, 2, 3, 1]
+    assert batches[0].dtype == np.uint8
+    np.testing.assert_array_equal(np.concatenate(batches), made.x_test)
+    assert order(made.pipeline("train", 4, shuffle=False)) == list(range(10))
+
+
+def test_training_pipeline_holds_every_example_once_an_epoch() -> None:
+    dataset = images().pipeline("train", 4)
+    one, two = order(dataset), order(dataset)
+    assert sorted(one) == sorted(two) == list(range(10))
+    assert one != two  # another order each epoch
+    assert one != list(range(10))
+    again = images().pipeline("train", 4)
+    assert [order(again), order(again)] == [one, two]
+    assert order(images().pipeline("train", 4, seed=1)) != one
+
+
+def test_repeat_mixes_no_epochs() -> None:
+    dataset = images().pipeline("train", 4, repeat=True)
+    batches = epoch(dataset.take(6))
+    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
+    one, two = ([int(x[0, 0, 0]) for batch in half for x in batch] for half in (batches[:3], batches[3:]))
+    assert sorted(one) == sorted(two) == list(range(10))
+    assert one != two
+    dropped = images().pipeline("train", 4, repeat=True, drop_remainder=True)
+    assert dropped.element_spec.shape.as_list() == [4, 2, 3, 1]
+
+
+def test_conditional_pipeline_keeps_labels_with_their_images() -> None:
+    batches = epoch(images().pipeline("train", 4, conditional=True))
+    assert all(set(batch) == {"values", "condition"} for batch in batches)
+    condition = np.concatenate([batch["condition"] for batch in batches])
+    values = np.concatenate([batch["values"] for batch in batches])
+    assert condition.dtype == np.int32
+    assert condition.tolist() != sorted(condition)
+    np.testing.assert_array_equal(values[:, 1, 2, 0], condition)
+
+
+def test_flip_mirrors_about_half_of_the_images_anew_each_epoch() -> None:
+    x = np.broadcast_to(np.arange(3, dtype=np.uint8)[:, None], (400, 2, 3, 1))
+    dataset = images(x_train=x, y_train=None).pipeline("train", 64, flip=True)
+    epochs = [np.concatenate(epoch(dataset)) for _ in range(2)]
+    flipped = [values[:, 0, 0, 0] == 2 for values in epochs]
+    for values, mask in zip(epochs, flipped, strict=True):
+        np.testing.assert_array_equal(values[mask], x[mask][:, :, ::-1])
+        np.testing.assert_array_equal(values[~mask], x[~mask])
+        assert 150 < mask.sum() < 250
+    assert (flipped[0] != flipped[1]).any()
+    again = images(x_train=x, y_train=None).pipeline("train", 64, flip=True)
+    np.testing.assert_array_equal(np.concatenate(epoch(again)), epochs[0])
+
+
+def test_pipeline_faults() -> None:
+    with pytest.raises(ValueError, match="split='valid' is unknown; expected one of 'train', 'test'"):
+        images().pipeline("valid", 4)
+    with pytest.raises(ValueError, match="has no labels for its test split"):
+        images(y_test=None).pipeline("test", 4, conditional=True)
+    for batch_size in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match=f"batch_size={batch_size!r} is not a size"):
+            images().pipeline("train", batch_size)
