@@ -20,6 +20,8 @@ from typing import Any
 PACKAGE = "tfprior"
 ROOMS = ("layers", "quantizers", "distributions", "priors", "tokenizers")
 """Packages whose public names stand in files; each loads its modules on first use."""
+CONSTANTS = {"OUTSIDE"}
+"""Public names of theirs that are no classes."""
 SINGLE = {"Generator": "generator"}
 """Classes that stand in files, in modules of their own."""
 
