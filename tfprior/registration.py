@@ -53,7 +53,7 @@ def names() -> dict[str, str]:
         name: room
         for room, public in rooms.items()
         for name in public
-        if name[0].isupper() and not name.isupper()
+        if name[0].isupper() and name not in CONSTANTS
     }
     return {name: f"{PACKAGE}.{module}" for name, module in {**found, **SINGLE}.items()}
 
