@@ -49,8 +49,9 @@ def main(
     from tfprior import data, export, sampling
     from tfprior.measuring import baseline_bits, bits_per_dim
     from tfprior.pictures.sheets import save_completions
+    from tfprior.sampling.completion import complete_images
+    from tfprior.sampling.masks import hidden_part
     from tfprior.training import TrainingOptions, train
-    from tfprior.training.completion import complete_images, hidden_part
 
     out, console = Path(out), Console(highlight=False, soft_wrap=True)
     console.print("[bold]1 · Training[/] a class-conditional Gated PixelCNN on 8 × 8 digits of 17 levels")
@@ -76,7 +77,7 @@ def main(
     console.print(table_of(scores, f"digits, {len(images.x_test)} test images"))
 
     console.print("\n[bold]3 · Sampling[/] ten classes × 8, and completing test images from their upper half")
-    mask = hidden_part("top", prior.grid_shape)
+    mask = hidden_part("bottom", prior.grid_shape)
     originals, completions = complete_images(prior, images, mask, num=10, completions=6, seed=0)
     save_completions(originals, mask, completions, images.num_levels, out / "completion.png")
     console.print(f"{out / 'samples.png'}\n{out / 'completion.png'}")

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 
 from tfprior import data, sampling
+from tfprior.data import hold_out_validation
 from tfprior.distributions import DiscretizedLogisticMixture
 from tfprior.measuring import baseline_bits, bits_per_dim
-from tfprior.measuring.likelihood import hold_out_validation
 from tfprior.pictures.sheets import save_grid
 from tfprior.priors import PixelCNNPP
 

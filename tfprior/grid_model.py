@@ -28,8 +28,11 @@ class GridModel(FittedModel, abc.ABC):
         distribution: of a pixel; its `num_levels` bounds the values.
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
-        noun: what errors call the model.
+        noun: what errors call the model, and runs its kind.
         better: score → "min" or "max", for Keras's callbacks with mode="auto".
+        main_score: name of the metric that tells how good it is; the lower, the better.
+        score_unit: what that is in.
+        loss_unit: what the loss is in.
     """
 
     grid_shape: GridShape
@@ -38,6 +41,9 @@ class GridModel(FittedModel, abc.ABC):
     condition_shape: tuple[int, ...] | None = None
     noun: ClassVar[str] = "model"
     better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
+    main_score: ClassVar[str] = "bits_per_dim"
+    score_unit: ClassVar[str] = "bits/dim"
+    loss_unit: ClassVar[str] = "nats/dim"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

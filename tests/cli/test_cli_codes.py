@@ -9,11 +9,10 @@ from command_line import rgb, run
 from typer.testing import CliRunner
 
 from tfprior.cli import app
-from tfprior.data import CodesOrigin, load
-from tfprior.measuring import split_of
+from tfprior.data import CodesOrigin, load, split_of, spread
 from tfprior.pictures import save_reconstructions
 from tfprior.runs import load_run, load_tokenizer
-from tfprior.training.completion import spread
+from tfprior.runs.checkpoint import written_together
 
 
 def test_encode_writes_codes_that_know_where_they_come_from(
@@ -70,7 +69,8 @@ def test_a_tokenizer_that_moved_or_changed(of_codes: Path, tokenizer: Path, tmp_
     shutil.copytree(tokenizer, other)
     model = load_tokenizer(other)
     model.quantizer._codebook.assign(2 * model.quantizer._codebook)
-    model.save(other / "best.keras")
+    with written_together(other, ["best.keras"], epoch=1) as files:
+        model.save(files["best.keras"])
     for command in ("sample", "evaluate", "complete"):
         printed = run(command, of_codes, "--tokenizer", other, code=1)
         assert f"{other} is not the tokenizer of {of_codes}: its weights are not those" in printed

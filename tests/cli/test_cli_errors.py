@@ -38,7 +38,7 @@ from tfprior.cli.opening import whole_path
             2,
             "--components 5: a categorical output has none: leave it",
         ),
-        ("train --out {tmp}/new --layers 0", 2, "--layers 0: expected at least 1"),
+        ("train --out {tmp}/new --layers 0", 2, "--layers 0: expected a positive integer"),
         ("train --out {tmp}/new --kernel-size 4", 2, "--kernel-size 4: expected an odd number, 3 or more"),
         ("train --out {tmp}/new --value-embedding-dim many", 2, "'--value-embedding-dim'"),
         ("train --out {tmp}/new --output normal", 2, "--output"),
@@ -182,8 +182,9 @@ def test_a_damaged_run_is_told(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     assert "config.json is damaged" in run("info", tmp_path, code=1)
     (tmp_path / "config.json").write_bytes((trained / "config.json").read_bytes())
+    (tmp_path / "checkpoint.json").write_bytes((trained / "checkpoint.json").read_bytes())
     (tmp_path / "best.keras").write_bytes((trained / "best.keras").read_bytes()[:1000])
-    assert "best.keras is no readable .keras file" in run("evaluate", tmp_path, code=1)
+    assert "best.keras is damaged: it is not what was written" in run("evaluate", tmp_path, code=1)
 
 
 @pytest.mark.parametrize(

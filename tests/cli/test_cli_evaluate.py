@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from command_line import epochs_in, rgb, run
 
-from tfprior.data import load
-from tfprior.measuring import baseline_bits, scores_of, split_of
+from tfprior.data import load, split_of, spread
+from tfprior.measuring import baseline_bits, scores_of
 from tfprior.measuring.outliers import OutlierScores, auroc, outlier_scores
 from tfprior.pictures import save_heat_maps
 from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
 from tfprior.runs.run_folder import RunFolder
-from tfprior.training.completion import spread
 
 
 @pytest.mark.parametrize("split", ["test", "train", "validation"])

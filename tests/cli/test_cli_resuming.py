@@ -36,7 +36,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch(data: Path, tmp_path: Path) ->
     assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert rows[:done] == killed[:done]
     assert load_run(out).result is not None
-    assert not [path.name for path in out.iterdir() if path.name.startswith((".", "resume"))]
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 def wait_for_epochs(process: subprocess.Popen[bytes], file: Path, count: int) -> None:

@@ -102,8 +102,8 @@ class Reached(Exception):
 def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, name: str) -> None:
     reached: dict[str, Any] = {}
 
-    def begin(images: Any, model: Any, out: Any, options: Any, *others: Any) -> None:
-        reached.update(model=model, options=options, built=build_model(images, model))
+    def begin(images: Any, model: Any, out: Any, options: Any, *others: Any, initial: Any) -> None:
+        reached.update(model=model, options=options, built=build_model(images, model), initial=initial)
         raise Reached
 
     monkeypatch.setattr("tfprior.training.train", begin)
@@ -113,10 +113,11 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         words += [option, *written]
     training = ["--weight-decay", "0.1", "--clip-norm", "2", "--validation-fraction", "0.2"]
     training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--no-xla"]
-    training += ["--minutes", "0.5"]
+    training += ["--minutes", "0.5", "--from", "elsewhere"]
     command = ["train", name, "--data", str(pictures), "--out", "nowhere", *words, *training]
     result = CliRunner().invoke(app, ["--debug", *command])
     assert isinstance(result.exception, Reached)
+    assert reached["initial"] == Path("elsewhere")
     model = MODELS[name]
     spelled = {one: option.name for option in model.options.values() for one in spellings(option)}
     expected = {spelled[option]: value for option, value in OPTIONS[name].items()}

@@ -75,9 +75,9 @@ def reconstruct(
     ```
     """
     import_keras()
+    from tfprior.data import spread
     from tfprior.pictures import save_reconstructions
     from tfprior.runs import load_tokenizer
-    from tfprior.training.completion import spread
 
     source, model = source_at(run), load_tokenizer(run)
     images = images_of(source, model, data, image_size, levels)

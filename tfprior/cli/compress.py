@@ -51,9 +51,9 @@ def compress(
     from tfprior import compression
     from tfprior.atomic import atomic_path
     from tfprior.cli.tables import size_table
+    from tfprior.data import spread
     from tfprior.image_files import fits_files
     from tfprior.measuring.baselines import smallest_files
-    from tfprior.training.completion import spread
 
     source = source_at(run)
     model = open_model(run, tokenizer)

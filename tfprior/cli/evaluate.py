@@ -102,8 +102,8 @@ def draw_maps(
 
     import numpy as np
 
+    from tfprior.data import spread
     from tfprior.pictures import save_heat_maps
-    from tfprior.training.completion import spread
 
     values, labels = source.part_of(images, split.value)
     index = spread(labels, len(values))[:num]

@@ -79,7 +79,7 @@ class Source:
         Raises:
             WrongUsage: for a part of the training images, of which a file does not tell.
         """
-        from tfprior.measuring import split_of
+        from tfprior.data import split_of
 
         if self.run is not None:
             return split_of(images, split, self.run.config["options"])

@@ -115,8 +115,8 @@ def complete(
     """
     import_keras()
     from tfprior.pictures.sheets import save_completions
+    from tfprior.sampling.completion import complete_images
     from tfprior.sampling.masks import hidden_part
-    from tfprior.training.completion import complete_images
 
     model = open_model(run, tokenizer)
     images = images_of(source_at(run), model, data, image_size, levels)

@@ -64,8 +64,8 @@ def score(
     import_keras()
     import numpy as np
 
+    from tfprior.data import spread
     from tfprior.measuring.outliers import outlier_scores
-    from tfprior.training.completion import spread
 
     source = source_at(run)
     model = open_model(run, tokenizer)

@@ -84,6 +84,18 @@ RUN = (
     shared("image_size", ImageSizeOption, None),
     shared("levels", LevelsOption, None),
     shared(
+        "initial",
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--from",
+                metavar="RUN",
+                help="Start from the weights of this run or .keras file, of the same architecture.",
+            ),
+        ],
+        None,
+    ),
+    shared(
         "overwrite",
         Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")],
         False,
@@ -110,10 +122,19 @@ def train_model(
     images = load(**source)
     description = described(images, {"name": model.name, **chosen})
     console = plain_console()
-    run = run_training(images, description, given["out"], options, source, given["overwrite"], console)
+    run = run_training(
+        images,
+        description,
+        given["out"],
+        options,
+        source,
+        given["overwrite"],
+        console,
+        initial=given.get("initial"),
+    )
     result = run.result or {}
     scores = {
-        f"this {model.kind} (epoch {result['best_epoch']})": result["best_bits_per_dim"],
+        f"this {model.kind} (epoch {result['best_epoch']})": run.best_score,
         **result["baselines"],
     }
     console.print(score_table("held-out part of the training images", scores, unit_of(images)))

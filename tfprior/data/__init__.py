@@ -7,9 +7,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "codes": ["ShardedCodes", "encode_dataset"],
         "encoding": ["encode_images"],
+        "holdout": ["hold_out_validation", "split_of"],
         "images": ["CodesOrigin", "Images"],
         "image_size": ["parse_image_size"],
         "loading": ["load"],
         "numpy_files": ["save_npz"],
+        "turns": ["spread"],
     },
 )

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baselines": ["baseline_bits"],
-        "likelihood": ["bits_per_dim", "bound_scores", "scores_of", "split_of"],
+        "likelihood": ["bits_per_dim", "bound_scores", "scores_of"],
         "outliers": ["OutlierScores", "auroc", "log_likelihood", "outlier_scores"],
     },
 )

@@ -1,66 +1,12 @@
 """Likelihood of a part of the data: exact for a prior, a bound for a tokenizer."""
 
-import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 
-from tfprior.data import Images
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
-
-SPLITS = ("train", "validation", "test")
-
-
-def hold_out_validation(
-    images: Images, fraction: float, limit: int, batch_size: int, seed: int
-) -> tuple[Images, Images]:
-    """Splits the training part into (what is trained on, what is validated on); both keep the test part away.
-
-    `fraction` of the training images are held out, `limit` at most, in whole batches where there are several,
-    so that one compiled evaluation serves all. The same seed holds out the same images.
-
-    Raises:
-        ValueError: for a fraction outside (0, 1), or too few images to split.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction={fraction}; expected a number between 0 and 1.")
-    count = len(images.x_train)
-    held = min(limit, max(1, round(fraction * count)))
-    if held > batch_size:
-        held -= held % batch_size
-    if held >= count:
-        raise ValueError(f"Got {count} training images; expected at least 2, to validate on some of them.")
-    order = np.random.default_rng(seed).permutation(count)
-    train, validation = np.sort(order[held:]), np.sort(order[:held])
-    return select_train(images, train), select_train(images, validation)
-
-
-def select_train(images: Images, index: np.ndarray) -> Images:
-    """The data set with only these training images."""
-    labels = None if images.y_train is None else images.y_train[index]
-    return dataclasses.replace(images, x_train=images.x_train[index], y_train=labels)
-
-
-def split_of(images: Images, split: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    """(values, labels) of "test", or of what a run with these options trained or validated on.
-
-    Raises:
-        ValueError: for another split, or an empty one.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"Unknown split {split!r}; expected one of {', '.join(SPLITS)}.")
-    if split == "test":
-        values, labels = images.x_test, images.y_test
-    else:
-        names = ("validation_fraction", "validation_limit", "batch_size", "seed")
-        parts = hold_out_validation(images, *(options[name] for name in names))
-        part = parts[split == "validation"]
-        values, labels = part.x_train, part.y_train
-    if not len(values):
-        raise ValueError(f"The {split} part of {images.name} holds no images; choose another split.")
-    return values, labels
 
 
 def inputs_of(model: GridModel, values: np.ndarray, labels: np.ndarray | None) -> Any:
@@ -82,7 +28,7 @@ def inputs_of(model: GridModel, values: np.ndarray, labels: np.ndarray | None) -
 def scores_of(
     model: GridModel, values: np.ndarray, labels: np.ndarray | None = None, batch_size: int = 256
 ) -> dict[str, float]:
-    """All that the model reports of the images, its `bits_per_dim` first.
+    """All that the model reports of the images but the loss, its main score first.
 
     Raises:
         ValueError: for images or labels that the model was not built for.
@@ -91,7 +37,8 @@ def scores_of(
         model.compile(jit_compile=False)
     inputs = inputs_of(model, values, labels)
     scores = model.evaluate(inputs, batch_size=batch_size, return_dict=True, verbose=0)
-    names = ["bits_per_dim", *(name for name in scores if name not in ("bits_per_dim", "loss"))]
+    main = model.main_score
+    names = [main, *(name for name in scores if name not in (main, "loss"))]
     return {name: float(scores[name]) for name in names}
 
 

@@ -15,21 +15,20 @@ ALT = {
 def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
-    noun = "tokenizer, uniform codes" if run.is_tokenizer else "prior"
-    scores = {f"this {noun}": result["best_bits_per_dim"], **result["baselines"]}
-    table = "\n".join(f"| {name} | {bits:.4f} |" for name, bits in scores.items())
+    noun = f"{run.config['kind']}{', uniform codes' if run.is_tokenizer else ''}"
+    scores = {f"this {noun}": result[f"best_{run.score}"], **result["baselines"]}
+    table = "\n".join(f"| {name} | {score:.4f} |" for name, score in scores.items())
     pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)
     settings = "\n".join(
         f"| {name} | {value} |" for name, value in {**model, **options}.items() if value is not None
     )
-    unit = "code" if run.of_codes else "dimension"
     return f"""# {model["name"]} of {data["name_or_path"]}
 
 {subject(run)} with
 {model["parameters"]:,} parameters, trained on {data["images"]:,} images (one part of them held out) for
 {result["epochs"]} epochs in {result["seconds"] / 60:.1f} minutes.
 
-| bits per {unit}, held-out part of the training images | |
+| {in_words(run)}, held-out part of the training images | |
 |---|---|
 {table}
 {codebook(result) if run.is_tokenizer else ""}
@@ -49,8 +48,13 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
 
 ## Limits
 
-{LIMITS_OF_TOKENIZERS if run.is_tokenizer else LIMITS_OF_PRIORS}
+{LIMITS[run.config["kind"]]}
 """
+
+
+def in_words(run: RunFolder) -> str:
+    """What the score is in, as charts and cards say it."""
+    return {"bits/dim": "bits per dimension", "bits/code": "bits per code"}.get(run.unit, run.unit)
 
 
 def subject(run: RunFolder) -> str:
@@ -58,6 +62,8 @@ def subject(run: RunFolder) -> str:
     grid = " × ".join(map(str, data["grid_shape"]))
     if run.is_tokenizer:
         return f"A tokenizer of {grid} images of {data['levels']} levels"
+    if run.config["kind"] == "model":
+        return f"A model of {grid} images of {data['levels']} levels"
     kind = "A class-conditional" if model.get("conditional") else "An unconditional"
     return f"{kind} prior over {grid} grids of {data['levels']} {'codes' if run.of_codes else 'levels'}"
 
@@ -81,17 +87,21 @@ tokenizer = load_tokenizer("{run.path.name}")  # {BEST}
 images = load({source}).x_test
 codes = tokenizer.encode(images)
 reconstructed = tokenizer.reconstruct(images)"""
+    if run.config["kind"] == "model":
+        return f"""from tfprior.runs import load_run
+
+model = load_run("{run.path.name}").load()  # {BEST}"""
     name = "generator" if run.of_codes else "prior"
     condition = f"condition=np.arange(16) % {name}.num_classes, "
     numpy, condition = (
         ("import numpy as np\n", condition) if run.config["model"].get("conditional") else ("", "")
     )
     if run.of_codes:
-        return f"""{numpy}from tfprior.training import load_generator
+        return f"""{numpy}from tfprior.runs import load_generator
 
 generator = load_generator("{run.path.name}")  # {BEST} and the tokenizer of its codes
 images = generator.sample(16, {condition}seed=0)"""
-    return f"""{numpy}from tfprior.training import load_run
+    return f"""{numpy}from tfprior.runs import load_run
 from tfprior.sampling import sample
 
 prior = load_run("{run.path.name}").load()  # {BEST}
@@ -108,3 +118,9 @@ LIMITS_OF_TOKENIZERS = """\
 The tokenizer knows the images it was trained on and no others: what its codes leave out of an image, and of
 images of another kind it is much, no prior of the codes brings back. Bits per dimension are a bound in which
 every code is as probable as any other; a prior of the codes lowers it."""
+
+LIMITS = {
+    "prior": LIMITS_OF_PRIORS,
+    "tokenizer": LIMITS_OF_TOKENIZERS,
+    "model": "The model knows the images it was trained on and no others.",
+}

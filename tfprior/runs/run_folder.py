@@ -1,10 +1,13 @@
 """The folder of a training run.
 
-config.json         data, model, options and versions; once finished, the result too
+config.json         its kind, data, model, score, options and versions; once finished, the result too
 metrics.csv         one line an epoch
-best.keras          the prior or tokenizer with the lowest validation bits/dim
+best.keras          the prior or tokenizer with the lowest validation score
 last.keras          the same after the last epoch
-resume.weights.h5   weights and optimizer of an unfinished run
+resume.weights.h5   weights and optimizer, to go on: three times best.keras, four times with averaged weights;
+                    of a finished run needed only to train it for more epochs
+checkpoint.json     the SHA-256 of these four
+run.lock            while a process trains
 curve.png · model_card.md · tensorboard/
 samples.png, of a tokenizer reconstructions.png · codebook_usage.png
 """
@@ -19,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfprior.atomic import remove_unfinished, write_text
+from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
 from tfprior.data import CodesOrigin
 from tfprior.grid_model import GridModel
-from tfprior.registry import MODELS
+from tfprior.runs.checkpoint import CHECKPOINT, REMEDY, Checkpoint
+from tfprior.runs.config import read_config
+from tfprior.runs.lock import LOCK
 from tfprior.runs.model_file import load_model
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
@@ -34,8 +39,8 @@ CONFIG, METRICS, BEST, LAST, RESUME = (
 )
 SAMPLES, CURVE, CARD, TENSORBOARD = "samples.png", "curve.png", "model_card.md", "tensorboard"
 RECONSTRUCTIONS, USAGE = "reconstructions.png", "codebook_usage.png"
+PICTURES = {"prior": (SAMPLES,), "tokenizer": (RECONSTRUCTIONS, USAGE), "model": ()}
 COLUMNS = ("epoch", "learning_rate", "train", "validation", "seconds")
-SECTIONS = ("data", "model", "options", "versions")
 
 
 @dataclass(frozen=True)
@@ -47,23 +52,32 @@ class RunFolder:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """Epochs, best validation bits/dim and seconds of a finished run; None before."""
+        """Epochs, best validation score and seconds of a finished run; None before."""
         return self.config.get("result")
 
     @property
+    def score(self) -> str:
+        """What tells which epoch is the best; the lower, the better."""
+        return str(self.config["score"]["name"])
+
+    @property
+    def unit(self) -> str:
+        """What the score is in."""
+        return str(self.config["score"]["unit"])
+
+    @property
+    def best_score(self) -> float:
+        """Of a finished run, on the held-out part."""
+        return float((self.result or {})[f"best_{self.score}"])
+
+    @property
     def is_tokenizer(self) -> bool:
-        model = MODELS.get(self.config["model"].get("name"))
-        return model is not None and model.kind == "tokenizer"
+        return self.config["kind"] == "tokenizer"
 
     @property
     def of_codes(self) -> bool:
         """Whether it is a prior of a tokenizer's codes."""
         return "codes_of" in self.config["data"]
-
-    @property
-    def unit(self) -> str:
-        """What its scores are in."""
-        return "bits/code" if self.of_codes else "bits/dim"
 
     @property
     def codes_origin(self) -> CodesOrigin | None:
@@ -74,7 +88,7 @@ class RunFolder:
     @property
     def pictures(self) -> tuple[str, ...]:
         """Names of the pictures of a finished run."""
-        return (CURVE, RECONSTRUCTIONS, USAGE) if self.is_tokenizer else (CURVE, SAMPLES)
+        return (CURVE, *PICTURES[self.config["kind"]])
 
     def file(self, name: str) -> Path:
         return self.path / name
@@ -86,14 +100,17 @@ class RunFolder:
         return run
 
     def history(self) -> list[dict[str, float]]:
-        """The lines of metrics.csv: epoch (from 1), learning rate, bits/dim of both parts, seconds so far.
+        """The lines of metrics.csv: epoch (from 1), learning rate, score of both parts, seconds so far.
 
-        A tokenizer's lines go on with what else was measured on the held-out part.
+        They go on with what else was measured on the held-out part, as of a tokenizer.
 
         Raises:
+            FileNotFoundError: for a file that is missing.
             ValueError: for a file that holds anything else.
         """
-        file = self.file(METRICS)
+        file, checkpoint = self.file(METRICS), Checkpoint.read(self.path)
+        if checkpoint is not None and checkpoint.files:
+            checkpoint.version_of(file)
         if not file.exists():
             return []
         try:
@@ -105,28 +122,47 @@ class RunFolder:
                 "--overwrite."
             ) from error
 
-    def write_history(self, rows: Sequence[dict[str, float]]) -> None:
+    def write_history(self, rows: Sequence[dict[str, float]], path: Path | None = None) -> None:
+        """Writes metrics.csv, or to `path` what it is to be."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         names = (*COLUMNS[1:], *further(rows[0] if rows else {}))
         writer.writerow(["epoch", *names])
         writer.writerows([int(row["epoch"]), *(f"{row[name]:.8g}" for name in names)] for row in rows)
-        write_text(self.file(METRICS), text.getvalue())
+        write_text(path or self.file(METRICS), text.getvalue())
 
     def load(self, which: str = BEST) -> GridModel:
         """The prior or tokenizer of the run, the best one unless `which` says last.keras.
 
         Raises:
             FileNotFoundError: before the first epoch ended.
-            ValueError: for a file that is neither.
+            ValueError: for a file that is neither, and one that training did not write.
         """
-        if not self.file(which).exists():
+        file = self.file(which)
+        if not file.exists() and not self.file(CHECKPOINT).exists():
             raise FileNotFoundError(f"{self.path} holds no {which}: its first epoch has not ended yet.")
-        return load_model(self.file(which))
+        self.checkpoint().version_of(file)
+        return load_model(file)
+
+    def checkpoint(self) -> Checkpoint:
+        """What the run's files are known by.
+
+        Raises:
+            FileNotFoundError: where it is missing.
+            ValueError: where it is damaged.
+        """
+        found = Checkpoint.read(self.path)
+        if found is None:
+            raise FileNotFoundError(
+                f"{self.file(CHECKPOINT)} is missing, by which the run's files are checked; {REMEDY}."
+            )
+        return found
 
     def clear(self) -> None:
         """Deletes what a run writes and nothing else."""
-        for name in (METRICS, BEST, LAST, RESUME, SAMPLES, CURVE, RECONSTRUCTIONS, USAGE, CARD, CONFIG):
+        written = (RESUME, BEST, LAST, METRICS, SAMPLES, CURVE, RECONSTRUCTIONS, USAGE, CARD)
+        # Without its checkpoint, a half-deleted run cannot go on by mistake.
+        for name in (CHECKPOINT, *written, CONFIG):
             self.file(name).unlink(missing_ok=True)
         shutil.rmtree(self.file(TENSORBOARD), ignore_errors=True)
         remove_unfinished(self.path)
@@ -152,13 +188,20 @@ def load_run(path: str | os.PathLike[str]) -> RunFolder:
         raise FileNotFoundError(
             f"{path} holds no {CONFIG}, so it is no run; expected the --out of `tfprior train`."
         )
+    return RunFolder(path, read_config(file))
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a folder holds a run, perhaps a damaged one: others have a config.json too."""
+    if any((path / name).exists() for name in (CHECKPOINT, METRICS)):
+        return (path / CONFIG).exists()
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); restore it, or train again.") from error
-    missing = [
-        name for name in SECTIONS if not isinstance(config, dict) or not isinstance(config.get(name), dict)
-    ]
-    if missing:
-        raise ValueError(f"{file} lacks {', '.join(missing)}; restore it, or train again.")
-    return RunFolder(path, config)
+        load_run(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but what a start that was killed left."""
+    return all(entry.name.startswith(TEMPORARY) or entry.name == LOCK for entry in path.iterdir())

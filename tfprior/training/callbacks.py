@@ -10,43 +10,59 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tfprior.atomic import atomic_path
-from tfprior.runs.model_file import save_model
-from tfprior.runs.run_folder import BEST, LAST, RESUME, TENSORBOARD, RunFolder
+from tfprior.runs.checkpoint import written_together
+from tfprior.runs.run_folder import BEST, LAST, METRICS, RESUME, TENSORBOARD, RunFolder
 
 
 class Clock:
-    """Seconds of training, those before an interruption included."""
+    """Seconds of training, those before an interruption included.
 
-    def __init__(self, spent: float, limit: float | None) -> None:
+    Args:
+        spent: seconds so far.
+        limit: seconds at which training is to end; None for no such end.
+        begin: seconds at which the training that is under way began.
+    """
+
+    def __init__(self, spent: float, limit: float | None, begin: float = 0.0) -> None:
         self.spent = spent
         self.limit = limit
+        self.begin = begin
         self.start = time.monotonic()
 
     def seconds(self) -> float:
         return self.spent + time.monotonic() - self.start
 
     def share(self) -> float:
-        """How much of the limit is used up; 0 without one."""
-        return 0.0 if self.limit is None else self.seconds() / self.limit
+        """How much of the time up to the limit is used up; 0 without one."""
+        if self.limit is None:
+            return 0.0
+        return 1.0 if self.limit <= self.begin else (self.seconds() - self.begin) / (self.limit - self.begin)
 
 
 class Schedule(keras.callbacks.Callback):
     """Warms the learning rate up, lets it fall as a cosine, and stops at the end of the clock.
 
     The cosine reaches zero with the last step or with the clock, whichever comes first, which a schedule of
-    steps alone cannot do.
+    steps alone cannot do. A finished run that is trained for more epochs begins a schedule of its own: the
+    rate rises to its height again, and reaches zero at the new end.
+
+    Args:
+        learning_rate: at its highest.
+        warmup_steps: over which it rises.
+        total_steps: from the beginning of the schedule to its end.
+        clock: of the training.
+        step: that comes first; those before were done before an interruption.
     """
 
-    def __init__(self, learning_rate: float, warmup_steps: int, total_steps: int, clock: Clock) -> None:
+    def __init__(
+        self, learning_rate: float, warmup_steps: int, total_steps: int, clock: Clock, step: int = 0
+    ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
         self.clock = clock
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.step = int(self.model.optimizer.iterations)
+        self.step = step
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         done = min(1.0, max(self.step / self.total_steps, self.clock.share()))
@@ -62,8 +78,9 @@ class Schedule(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Writes metrics, best and last model, and what a resumed run needs, after every epoch.
 
-    The file to resume from comes last: whoever is killed before it does that epoch again, and best.keras may
-    then hold what no row tells of, so `train` measures it once more at the end.
+    They are written beside those of the epoch before and then moved into place, the file to resume from last:
+    whoever is killed in between does that epoch again, and best.keras may then hold what no row tells of, so
+    `train` measures it once more at the end.
 
     Args:
         run: the folder.
@@ -72,7 +89,8 @@ class Checkpoints(keras.callbacks.Callback):
         average: swaps the averaged weights in for evaluation; None without averaging.
 
     Raises:
-        ArithmeticError: when the loss is no longer a number.
+        ArithmeticError: when the score is no longer a number.
+        OSError: when the files cannot be written; those of the epoch before stay.
     """
 
     def __init__(
@@ -100,25 +118,33 @@ class Checkpoints(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "train": float(logs["bits_per_dim"]),
-            "validation": float(logs["val_bits_per_dim"]),
+            "train": float(logs[self.run.score]),
+            "validation": float(logs[f"val_{self.run.score}"]),
             "seconds": self.clock.seconds(),
-            **further_scores(logs),
+            **other_scores(logs, self.run.score),
         }
         if not math.isfinite(row["train"]) or not math.isfinite(row["validation"]):
             raise ArithmeticError(
                 f"Training diverged in epoch {epoch + 1} ({self.run.unit} {row['train']} in training, "
                 f"{row['validation']} in validation); train anew (--overwrite) at a lower --learning-rate."
             )
-        improved = row["validation"] < self.best
-        self.rows.append(row)
-        self.run.write_history(self.rows)
         self._copy_weights()
-        if improved:
-            save_model(self.plain, self.run.file(BEST))
-        save_model(self.plain, self.run.file(LAST))
-        with atomic_path(self.run.file(RESUME)) as temporary:
-            self.model.save_weights(temporary)
+        try:
+            self._write(epoch + 1, [*self.rows, row], [BEST] if row["validation"] < self.best else [])
+        except (OSError, RuntimeError) as error:  # HDF5 has either of a full disk
+            reason = " ".join(str(error).split()).rstrip(".")[:300]
+            raise OSError(
+                f"{self.run.path}: the checkpoint of epoch {epoch + 1} could not be written ({reason}); what "
+                "was there is as it was: make room, and give the same command to go on."
+            ) from error
+        self.rows.append(row)
+
+    def _write(self, epoch: int, rows: list[dict[str, float]], best: list[str]) -> None:
+        with written_together(self.run.path, [METRICS, *best, LAST, RESUME], epoch) as paths:
+            self.run.write_history(rows, paths[METRICS])
+            for name in (*best, LAST):
+                self.plain.save(paths[name])
+            self.model.save_weights(paths[RESUME])
 
     def _copy_weights(self) -> None:
         if self.average is not None:
@@ -132,11 +158,11 @@ class Report(keras.callbacks.Callback):
     """A bar for the epoch under way, and a line for each one that ended; lines alone where no terminal is."""
 
     def __init__(
-        self, console: Console, epochs: int, steps: int, clock: Clock, best: float, unit: str
+        self, console: Console, run: RunFolder, epochs: int, steps: int, clock: Clock, best: float
     ) -> None:
         super().__init__()
         self.console = console
-        self.unit = unit
+        self.run = run
         self.epochs = epochs
         self.steps = steps
         self.clock = clock
@@ -174,23 +200,29 @@ class Report(keras.callbacks.Callback):
         self.steps_done += 1
         loss = ""
         if self.console.is_terminal and batch % 10 == 0:
-            loss = f"{float(logs['bits_per_dim']):.3f} {self.unit} · {aside(logs)}"
+            loss = f"{float(logs[self.run.score]):.3f} {self.run.unit} · {self._aside(logs)}"
             self.progress.update(self.task, completed=batch + 1, loss=loss)
         else:
             self.progress.update(self.task, completed=batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        validation = float(logs["val_bits_per_dim"])
+        train, validation = float(logs[self.run.score]), float(logs[f"val_{self.run.score}"])
         speed = self.steps / max(1e-9, time.monotonic() - self.epoch_started)
         mark = " *" if validation < self.best else ""
         self.best = min(self.best, validation)
         self.console.print(
-            f"epoch {epoch + 1}{self.of_epochs} · train {float(logs['bits_per_dim']):.4f} · validation "
-            f"{validation:.4f} {self.unit}{mark} · {aside(logs)} · {speed:.1f} it/s · ETA "
+            f"epoch {epoch + 1}{self.of_epochs} · train {train:.4f} · validation "
+            f"{validation:.4f} {self.run.unit}{mark} · {self._aside(logs)} · {speed:.1f} it/s · ETA "
             f"{clock_face(self._remaining(epoch))}",
             highlight=False,
             soft_wrap=True,
         )
+
+    def _aside(self, logs: dict[str, Any]) -> str:
+        """What else is worth knowing: the loss, or of a tokenizer how its codebook is used."""
+        if "perplexity" in logs:
+            return f"perplexity {float(logs['perplexity']):.1f}, {float(logs['dead_codes']):.0f} dead codes"
+        return f"{float(logs['loss']):.4f} {self.model.loss_unit}"
 
     def _remaining(self, epoch: int) -> float:
         here = self.clock.seconds() - self.started
@@ -212,17 +244,10 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:5.1f} it/s" if task.speed else "          ")
 
 
-def further_scores(logs: dict[str, Any]) -> dict[str, float]:
-    """What was measured on the validation part beside its bits per dimension; for priors nothing."""
+def other_scores(logs: dict[str, Any], score: str) -> dict[str, float]:
+    """What was measured on the validation part beside `score`; of priors nothing."""
     names = [name.removeprefix("val_") for name in logs if name.startswith("val_")]
-    return {name: float(logs[f"val_{name}"]) for name in names if name not in ("loss", "bits_per_dim")}
-
-
-def aside(logs: dict[str, Any]) -> str:
-    """What else is worth knowing: of a prior its loss, of a tokenizer how its codebook is used."""
-    if "perplexity" in logs:
-        return f"perplexity {float(logs['perplexity']):.1f}, {float(logs['dead_codes']):.0f} dead codes"
-    return f"{float(logs['loss']):.4f} nats/dim"
+    return {name: float(logs[f"val_{name}"]) for name in names if name not in ("loss", score)}
 
 
 def clock_face(seconds: float) -> str:

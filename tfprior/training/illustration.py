@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tfprior.data import Images
+from tfprior.data import Images, spread
 from tfprior.generator import Generator
 from tfprior.pictures.codebook_usage import save_codebook_usage
 from tfprior.pictures.curve import save_curve
 from tfprior.pictures.sheets import save_grid, save_reconstructions
+from tfprior.runs.model_card import in_words
 from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
 from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
-from tfprior.training.completion import spread
 
 NUM_RECONSTRUCTIONS = 32
 
@@ -29,17 +29,16 @@ def illustrate(
 
     `held_out` has the validation part as its training part.
     """
-    unit = "bits per code" if held_out.are_codes else "bits per dimension"
     save_curve(
         [row["train"] for row in rows],
         [row["validation"] for row in rows],
         run.file(CURVE),
         result["baselines"],
-        f"{held_out.name}: {unit}",
+        f"{held_out.name}: {in_words(run)}",
     )
-    if run.is_tokenizer:
+    if RECONSTRUCTIONS in run.pictures:
         draw_tokenizer(run, held_out)
-    else:
+    if SAMPLES in run.pictures:
         draw_samples(run, seed, console)
 
 

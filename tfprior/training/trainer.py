@@ -1,26 +1,22 @@
 """One training run, from a data set to a folder of results."""
 
 import dataclasses
-import importlib
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
-from tfprior import __version__
-from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
-from tfprior.data import Images
+from tfprior.atomic import write_text
+from tfprior.data import Images, hold_out_validation
 from tfprior.grid_model import GridModel
 from tfprior.measuring.baselines import baseline_bits
-from tfprior.measuring.likelihood import hold_out_validation, inputs_of, scores_of
+from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
-from tfprior.runs.run_folder import CARD, CONFIG, RESUME, RunFolder, load_run
+from tfprior.runs.run_folder import CARD, RunFolder
 from tfprior.training.callbacks import (
     Checkpoints,
     Clock,
@@ -29,8 +25,11 @@ from tfprior.training.callbacks import (
     show_on_tensorboard,
     tensorboard,
 )
+from tfprior.training.description import describe
+from tfprior.training.fine_tuning import take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
+from tfprior.training.resuming import opened, resume
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
@@ -79,6 +78,9 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value}; expected a positive number.")
+        for name in ("warmup_steps", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)}; expected a number from 0.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema}; expected a momentum between 0 and 1, for example 0.995.")
 
@@ -95,8 +97,12 @@ def train(
     source: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     console: Console | None = None,
+    initial: str | os.PathLike[str] | None = None,
 ) -> RunFolder:
     """Trains a prior or a tokenizer into the folder `out`; called again, it goes on where it was stopped.
+
+    A finished run goes on where more epochs, or more minutes, are asked for: its optimizer's state is kept,
+    and the learning rate rises again over the warm-up and reaches zero at the new end.
 
     Validation looks at a held-out part of the training images; the test part stays unseen. Keras's global
     random seed is set.
@@ -109,10 +115,14 @@ def train(
         source: arguments of `tfprior.data.load` that give these images or codes again, for `evaluate` later.
         overwrite: starts anew where a run exists.
         console: where progress goes; the terminal when left out.
+        initial: a run, or a .keras file, of the same architecture, whose weights are the first ones.
 
     Raises:
-        ValueError: for options that do not fit, and a folder that holds a finished or another run.
+        ValueError: for options that do not fit, a folder that holds a finished or another run, damaged files,
+            and an `initial` of another architecture.
         FileExistsError: for a folder that holds anything else.
+        BlockingIOError: while another process trains into the folder.
+        OSError: where a checkpoint cannot be written; the one before stays.
         ArithmeticError: when training diverges.
     """
     options = options or TrainingOptions()
@@ -126,27 +136,44 @@ def train(
     untrained = build_model(images, model)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
+    first = None if initial is None else take_weights(untrained, initial, Path(out))
+    config = describe(images, model, dataclasses.asdict(options), source, untrained, first)
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
-    run = open_folder(Path(out), describe(images, model, options, source, untrained), overwrite)
-    seconds, rows = fit(untrained, run, seen, held_out, options, console)
+    with opened(Path(out), config, overwrite, options.total_epochs) as run:
+        seconds, rows = fit(untrained, run, seen, held_out, options, console)
+        return finish(run, seen, held_out, seconds, rows, options, console)
+
+
+def finish(
+    run: RunFolder,
+    seen: Images,
+    held_out: Images,
+    seconds: float,
+    rows: list[dict[str, float]],
+    options: TrainingOptions,
+    console: Console,
+) -> RunFolder:
+    """Measures the best model and writes the pictures, the card and the result."""
     # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
     # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
+    in_bits = run.score == "bits_per_dim"
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
         "best_epoch": int(min(rows, key=lambda row: row["validation"])["epoch"]),
-        "best_bits_per_dim": scores.pop("bits_per_dim"),
+        f"best_{run.score}": scores.pop(run.score),
         **scores,
-        "baselines": baseline_bits(seen.x_train, held_out.x_train, images.num_levels, images.are_codes),
+        "baselines": baseline_bits(seen.x_train, held_out.x_train, seen.num_levels, seen.are_codes)
+        if in_bits
+        else {},
     }
     illustrate(run, held_out, rows, result, options.seed, console)
     show_on_tensorboard(run, len(rows))
     write_text(run.file(CARD), model_card(run, result))
+    run.checkpoint().settled(run.path).write(run.path)
     # The result marks the run as finished, so it is written after everything else.
-    run = run.write_config(result=result)
-    run.file(RESUME).unlink(missing_ok=True)
-    return run
+    return run.write_config(result=result)
 
 
 def fit(
@@ -162,16 +189,18 @@ def fit(
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
     compile_model(model, options)
-    first, rows = resume(model, run, steps)
-    clock = Clock(rows[-1]["seconds"] if rows else 0.0, options.minutes and 60 * options.minutes)
-    epochs = options.total_epochs
+    start, rows = resume(model, run)
+    first, epochs = len(rows), options.total_epochs
+    limit = options.minutes and 60 * options.minutes
+    clock = Clock(rows[-1]["seconds"] if rows else 0.0, limit, start.seconds)
     if first >= epochs or (rows and clock.share() >= 1):
         return clock.spent, rows
     if first:
         console.print(f"{run.path}: going on after epoch {first}", highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, epochs, steps, clock, checkpoints.best, run.unit)
+    report = Report(console, run, epochs, steps, clock, checkpoints.best)
+    total_steps = (epochs - start.epochs) * steps
     try:
         model.fit(
             # Another order after an interruption than at the beginning.
@@ -192,9 +221,10 @@ def fit(
             callbacks=[
                 Schedule(
                     options.learning_rate,
-                    min(options.warmup_steps, epochs * steps // 10),
-                    epochs * steps,
+                    min(options.warmup_steps, total_steps // 10),
+                    total_steps,
                     clock,
+                    (first - start.epochs) * steps,
                 ),
                 *([average] if average else []),
                 report,
@@ -216,100 +246,3 @@ def compile_model(model: GridModel, options: TrainingOptions) -> None:
         **averaging,
     )
     model.compile(optimizer=optimizer, jit_compile=options.xla)
-
-
-def resume(model: GridModel, run: RunFolder, steps: int) -> tuple[int, list[dict[str, float]]]:
-    """Restores weights and optimizer of an interrupted run: (epochs done, their metrics).
-
-    The count of epochs is the optimizer's own count of steps, so that it can never disagree with the weights.
-
-    Raises:
-        ValueError: for a damaged file.
-    """
-    file = run.file(RESUME)
-    if not file.exists():
-        return 0, []
-    model.optimizer.build(model.trainable_variables)
-    try:
-        model.load_weights(file)
-    except Exception as error:
-        raise ValueError(
-            f"{file} is damaged ({type(error).__name__}) and the run cannot go on; start it anew with "
-            "--overwrite."
-        ) from error
-    rows = run.history()
-    done = min(len(rows), -(-int(model.optimizer.iterations) // steps))
-    return done, rows[:done]
-
-
-def open_folder(path: Path, config: dict[str, Any], overwrite: bool) -> RunFolder:
-    """A new run, or the unfinished one that `path` holds."""
-    if path.exists() and not path.is_dir():
-        raise FileExistsError(f"{path} is a file; expected a folder for --out.")
-    if not path.exists() or all(entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
-        remove_unfinished(path)
-        return RunFolder(path, config).write_config()
-    if not (path / CONFIG).exists():
-        raise FileExistsError(f"{path} holds files and no run; choose another --out.")
-    if overwrite:
-        RunFolder(path, {}).clear()
-        return RunFolder(path, config).write_config()
-    run = load_run(path)
-    if run.result:
-        raise ValueError(
-            f"{path} holds a finished run ({run.result['epochs']} epochs, "
-            f"{run.result['best_bits_per_dim']:.4f} {run.unit}); pass --overwrite to train anew."
-        )
-    changed = differences(run.config, config)
-    if changed:
-        raise ValueError(
-            f"{path} holds an unfinished run with another {', '.join(changed)}; give the same command to go "
-            "on, or --overwrite to train anew."
-        )
-    remove_unfinished(path)
-    return run
-
-
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of what differs in data, model and options, as "name (before, now after)"."""
-    return [
-        f"{name} ({before[section].get(name)}, now {now[section].get(name)})"
-        for section in ("data", "model", "options")
-        for name in sorted({*before[section], *now[section]})
-        if before[section].get(name) != now[section].get(name)
-    ]
-
-
-def describe(
-    images: Images,
-    model: Mapping[str, Any],
-    options: TrainingOptions,
-    source: Mapping[str, Any] | None,
-    untrained: GridModel,
-) -> dict[str, Any]:
-    """The configuration of a run, in JSON's types."""
-    origin = images.origin
-    return {
-        "data": {
-            **(source or {"name_or_path": images.name}),
-            "grid_shape": list(images.grid_shape),
-            "levels": images.num_levels,
-            "images": len(images.x_train),
-            **({"class_names": list(images.class_names)} if images.class_names else {}),
-            **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
-        },
-        "model": {**model, "parameters": untrained.count_params()},
-        "options": dataclasses.asdict(options),
-        "versions": {
-            "tfprior": __version__,
-            "keras": keras.__version__,
-            keras.backend.backend(): backend_version(),
-            "numpy": np.__version__,
-            "python": sys.version.split()[0],
-        },
-    }
-
-
-def backend_version() -> str:
-    """As the module tells it: its package may have another name, as tensorflow-cpu has."""
-    return str(importlib.import_module(keras.backend.backend()).__version__)

@@ -1,0 +1,244 @@
+"""Runs that were interrupted, and finished ones that go on."""
+
+import dataclasses
+import errno
+import io
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from small_runs import MODEL, QUIET, TOKENIZER, made, options
+
+from tfprior.priors import PixelCNN
+from tfprior.runs import load_run
+from tfprior.runs.checkpoint import Checkpoint, Version, digest_of
+from tfprior.runs.run_folder import RunFolder
+from tfprior.tokenizers import VQVAE
+from tfprior.training import train
+from tfprior.training.callbacks import Schedule
+from tfprior.training.description import differences
+from tfprior.training.optimizer import AveragedAdamW
+
+
+@pytest.mark.parametrize(("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, 0.9)])
+def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], kind: Any, ema: float | None
+) -> None:
+    images, out, saved = made(), tmp_path / "run", []
+    settings = options(ema=ema)
+    save_weights = kind.save_weights
+
+    def save_twice(self: Any, path: Path) -> None:
+        if len(saved) == 2:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "disk is gone")
+        saved.append(int(self.optimizer.iterations))
+        save_weights(self, path)
+
+    monkeypatch.setattr(kind, "save_weights", save_twice)
+    words = r"run: the checkpoint of epoch 3 could not be written \(\[Errno 28\] disk is gone\); what was"
+    with pytest.raises(OSError, match=words):
+        train(images, model, out, settings, console=QUIET)
+    assert [row["epoch"] for row in load_run(out).history()] == [1, 2]
+    assert isinstance(load_run(out).load("last.keras"), kind)
+    assert load_run(out).result is None
+    monkeypatch.undo()
+    before = load_run(out).history()
+    (out / ".writing-1-best.keras").write_bytes(b"half")
+
+    with pytest.raises(ValueError, match=r"another batch_size \(8, now 4\)"):
+        train(images, model, out, options(ema=ema, batch_size=4), console=QUIET)
+    log = io.StringIO()
+    run = train(images, model, out, settings, console=Console(file=log, width=200))
+    assert "going on after epoch 2" in log.getvalue()
+    assert "epoch 3/3" in log.getvalue()
+    assert "epoch 2/3" not in log.getvalue()
+    assert [row["epoch"] for row in run.history()] == [1, 2, 3]
+    assert run.history()[:2] == before[:2]
+    assert run.history()[2]["seconds"] > before[1]["seconds"]
+    whole = train(images, model, tmp_path / "whole", settings, console=QUIET)
+    assert {path.name for path in out.iterdir()} == {path.name for path in whole.path.iterdir()}
+    assert list(run.history()[2]) == list(whole.history()[2])
+    # Another order of the images after the interruption, from the same weights.
+    assert run.history()[2]["validation"] == pytest.approx(whole.history()[2]["validation"], rel=0.1)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of four steps each."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return train(made(36), MODEL, out, options(epochs=2), console=QUIET).path
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def unfinished(copied: Path) -> Path:
+    """As a run that was killed before it wrote its result."""
+    config = load_run(copied).config
+    RunFolder(copied, {name: config[name] for name in config if name != "result"}).write_config()
+    return copied
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["resume.weights.h5", "best.keras", "last.keras", "metrics.csv"])
+def test_a_flipped_bit_is_noticed_before_training(unfinished: Path, name: str) -> None:
+    damage(unfinished / name)
+    words = rf"{name} is damaged: it is not what was written in training; restore it from a copy, or .*--over"
+    with pytest.raises(ValueError, match=words):
+        train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
+    (unfinished / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{name} is missing; restore it from a copy"):
+        train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
+
+
+def test_a_shortened_history_is_noticed(unfinished: Path) -> None:
+    file = unfinished / "metrics.csv"
+    text = file.read_text()
+    for kept in (text[:-3], "".join(text.splitlines(keepends=True)[:2])):
+        file.write_text(kept)
+        with pytest.raises(ValueError, match=r"metrics\.csv is damaged: it is not what was written"):
+            train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
+    # Even where it is the history of the epoch before, which is known while a run trains.
+    checkpoint = Checkpoint.read(unfinished)
+    assert checkpoint is not None
+    early = Version(digest_of(file), 1)
+    files = {**checkpoint.files, "metrics.csv": [early, *checkpoint.files["metrics.csv"]]}
+    dataclasses.replace(checkpoint, files=files).write(unfinished)
+    with pytest.raises(ValueError, match=r"metrics\.csv holds 1 lines after 2 epochs; restore it from a"):
+        train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
+
+
+def test_what_files_are_checked_by_is_checked_itself(copied: Path) -> None:
+    file = copied / "checkpoint.json"
+    told = file.read_text()
+    file.write_text(told.replace('"epoch": 2', '"epoch": 1'))
+    with pytest.raises(ValueError, match=r"checkpoint\.json is damaged; restore it"):
+        load_run(copied).load()
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"checkpoint\.json is missing, by which the run's files are"):
+        load_run(copied).load()
+    file.write_text(told)
+    damage(copied / "best.keras")
+    with pytest.raises(ValueError, match=r"best\.keras is damaged: it is not what was written in training"):
+        load_run(copied).load()
+
+
+def test_ctrl_c_leaves_what_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Schedule.on_train_batch_begin
+
+    def press(self: Schedule, batch: int, logs: Any = None) -> None:
+        if self.step == 6:  # in the second epoch
+            raise KeyboardInterrupt
+        begin(self, batch, logs)
+
+    monkeypatch.setattr(Schedule, "on_train_batch_begin", press)
+    with pytest.raises(KeyboardInterrupt):
+        train(made(36), MODEL, tmp_path, options(epochs=2), console=QUIET)
+    monkeypatch.undo()
+    assert not (tmp_path / "run.lock").exists()
+    first = load_run(tmp_path).history()
+    assert [row["epoch"] for row in first] == [1]
+    run = train(made(36), MODEL, tmp_path, options(epochs=2), console=QUIET)
+    assert run.history()[0] == first[0]
+    assert len(run.history()) == 2
+
+
+def test_a_finished_run_goes_on_for_more_epochs(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, before = made(36), load_run(copied).history()
+    for epochs in (1, 2):
+        words = r"finished run \(2 epochs, \d.*bits/dim\); pass more --epochs to go on, or --overwrite"
+        with pytest.raises(ValueError, match=words):
+            train(images, MODEL, copied, options(epochs=epochs), console=QUIET)
+    with pytest.raises(ValueError, match=r"bits/dim\) with another batch_size \(8, now 4\); change"):
+        train(images, MODEL, copied, options(epochs=4, batch_size=4), console=QUIET)
+    rates, begin, log = [], Schedule.on_train_batch_begin, io.StringIO()
+    interrupted = False
+
+    def watch(self: Schedule, batch: int, logs: Any = None) -> None:
+        nonlocal interrupted
+        if len(rates) == 5 and not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+        begin(self, batch, logs)
+        rates.append(float(self.model.optimizer.learning_rate))
+
+    monkeypatch.setattr(Schedule, "on_train_batch_begin", watch)
+    with pytest.raises(KeyboardInterrupt):  # a run that goes on can be interrupted like any other
+        train(images, MODEL, copied, options(epochs=4), console=QUIET)
+    assert load_run(copied).result is None
+    run = train(images, MODEL, copied, options(epochs=4), console=Console(file=log, width=200))
+    assert "going on after epoch 3" in log.getvalue()
+    rows = run.history()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[:2] == before
+    assert rows[2]["seconds"] > rows[1]["seconds"]
+    assert run.result is not None
+    assert run.result["epochs"] == 4
+    # From its height down to zero again, over eight steps; the fifth step was taken twice.
+    falling = [1e-3 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
+    assert rates[:5] == pytest.approx(falling[:5], rel=1e-5)
+    assert rates[5:] == pytest.approx(falling[4:], rel=1e-5)
+    model = run.load()
+    model.compile(AveragedAdamW(1e-3))
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(run.file("resume.weights.h5"))
+    assert int(model.optimizer.iterations) == 16
+    with pytest.raises(ValueError, match=r"finished run \(4 epochs"):
+        train(images, MODEL, copied, options(epochs=4), console=QUIET)
+
+
+def test_a_finished_run_without_what_it_goes_on_from(copied: Path) -> None:
+    (copied / "resume.weights.h5").unlink()
+    with pytest.raises(FileNotFoundError, match=r"resume\.weights\.h5 is missing"):
+        train(made(36), MODEL, copied, options(epochs=4), console=QUIET)
+    assert load_run(copied).result is not None
+    load_run(copied).load()
+
+
+def test_fine_tuning_begins_with_the_weights_of_another_run(finished: Path, tmp_path: Path) -> None:
+    images, out = made(36), tmp_path / "tuned"
+    still = options(epochs=1, learning_rate=1e-30)
+    expected = load_run(finished).load().weights_digest()
+    for initial in (finished, finished / "best.keras"):
+        run = train(images, MODEL, out, still, console=QUIET, initial=initial, overwrite=True)
+        assert run.load().weights_digest() == expected
+        assert load_run(out).config["initial"] == {"path": str(initial.resolve()), "digest": expected}
+    with pytest.raises(ValueError, match="another initial"):
+        train(images, MODEL, out, options(epochs=2, learning_rate=1e-30), console=QUIET, initial=finished)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({**MODEL, "filters": 6}, r"has another filters \(4, now 6\) than what is to be trained"),
+        ({**MODEL, "conditional": True}, r"has another .*num_classes \(None, now 3\) than"),
+        ({**MODEL, "output": "logistic"}, r"another distribution \(Categorical, now DiscretizedLogistic\)"),
+        (TOKENIZER, "is a PixelCNN, and VQVAE is to be trained; expected the same architecture"),
+    ],
+)
+def test_what_cannot_be_fine_tuned(finished: Path, tmp_path: Path, model: dict[str, Any], words: str) -> None:
+    (tmp_path / "config.json").write_text("old")
+    with pytest.raises(ValueError, match=words):
+        train(made(36), model, tmp_path, options(), console=QUIET, initial=finished, overwrite=True)
+    assert (tmp_path / "config.json").read_text() == "old"
+    with pytest.raises(ValueError, match=r"is in .*run, where the new run goes; choose another --out"):
+        train(made(36), MODEL, finished, options(), console=QUIET, initial=finished / "best.keras")
+
+
+def test_differences_are_named() -> None:
+    before = {"data": {"a": 1}, "model": {"filters": 4}, "options": {}}
+    now = {"data": {"a": 1}, "model": {"filters": 8}, "options": {"seed": 1}}
+    assert differences(before, now) == ["filters (4, now 8)", "seed (None, now 1)"]

@@ -1,0 +1,95 @@
+"""A model names its scores: one that is no likelihood trains into a run folder like any other."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from rich.console import Console
+from small_runs import MODEL, QUIET, made, options
+
+from tfprior.data import split_of
+from tfprior.distributions import Categorical
+from tfprior.grid_model import GridModel
+from tfprior.measuring import scores_of
+from tfprior.runs import load_prior, load_run
+from tfprior.training import train
+
+
+@keras.saving.register_keras_serializable("tests")
+class MeanImage(GridModel):
+    """Learns the mean image by its mean absolute error; never worth more than a test."""
+
+    main_score = "error"
+    score_unit = "levels"
+    loss_unit = "levels"
+
+    def __init__(self, grid_shape: tuple[int, int, int], num_levels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grid_shape = tuple(grid_shape)
+        self.distribution = Categorical(num_levels)
+        self.mean = self.add_weight(shape=self.grid_shape, name="mean")
+        self._error = keras.metrics.Mean(name="error")
+        self.built = True
+
+    def check_inputs(self, values: Any, condition: Any = None) -> None:
+        if tuple(values.shape[1:]) != self.grid_shape:
+            raise ValueError(f"Got {values.shape}.")
+
+    def call(self, inputs: Any) -> Any:
+        return ops.zeros_like(ops.cast(inputs, "float32")) + self.mean
+
+    def compute_loss(self, x: Any = None, *_: Any, sample_weight: Any = None, **__: Any) -> Any:
+        error = ops.mean(ops.abs(ops.cast(x, "float32") - self.mean), axis=(1, 2, 3))
+        self._error.update_state(error, sample_weight)
+        return self.mean_of(error, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        num_levels = self.distribution.num_levels
+        return {**super().get_config(), "grid_shape": self.grid_shape, "num_levels": num_levels}
+
+
+def test_a_model_with_a_score_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, log = made(), io.StringIO()
+
+    def build(*_: Any) -> MeanImage:
+        return MeanImage((4, 5, 1), 4)
+
+    monkeypatch.setattr("tfprior.training.trainer.build_model", build)
+    console = Console(file=log, width=200)
+    settings = options(epochs=2, learning_rate=0.1, warmup_steps=0)
+    run = train(images, {"name": "mean"}, tmp_path / "run", settings, console=console)
+    assert run == load_run(tmp_path / "run")
+    assert (run.config["kind"], run.score, run.unit) == ("model", "error", "levels")
+    model = run.load()
+    assert isinstance(model, MeanImage)
+    values, _ = split_of(images, "validation", run.config["options"])
+    error = float(np.mean(np.abs(values - np.asarray(model.mean))))
+    assert list(scores_of(model, values)) == ["error"]
+    assert run.best_score == run.result["best_error"] == pytest.approx(error, abs=1e-6)
+    rows = run.history()
+    assert list(rows[0]) == ["epoch", "learning_rate", "train", "validation", "seconds"]
+    assert rows[-1]["validation"] == pytest.approx(error, abs=1e-6)
+    assert rows[1]["train"] < rows[0]["train"]
+    assert run.result["baselines"] == {}
+    assert f"validation {error:.4f} levels * · {rows[1]['train']:.4f} levels · " in log.getvalue()
+    assert run.pictures == ("curve.png",)
+    assert run.file("curve.png").exists()
+    card = run.file("model_card.md").read_text()
+    assert "| levels, held-out part of the training images | |" in card
+    assert f"| this model | {error:.4f} |" in card
+    assert "A model of 4 × 5 × 1 images of 4 levels" in card
+    with pytest.raises(ValueError, match=rf"finished run \(2 epochs, {error:.4f} levels\)"):
+        train(images, {"name": "mean"}, tmp_path / "run", settings, console=QUIET)
+
+
+def test_a_prior_says_bits(tmp_path: Path) -> None:
+    run = train(made(), MODEL, tmp_path / "run", options(epochs=1), console=QUIET)
+    assert run.config["score"] == {"name": "bits_per_dim", "unit": "bits/dim"}
+    assert run.config["kind"] == "prior"
+    assert run.best_score == run.result["best_bits_per_dim"]
+    assert f"| this prior | {run.best_score:.4f} |" in run.file("model_card.md").read_text()
+    assert load_prior(run.path).main_score == "bits_per_dim"
