@@ -1,12 +1,12 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := $(wildcard tfprior export tests examples)
+SOURCES := $(wildcard tfprior export tests examples docs)
 
 # Modules are compiled when they are first imported, not in every process that a test starts.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ bench: $(READY) ## run every benchmark, one after the other
 	@set -e; for script in $(filter-out %/__init__.py,$(wildcard tests/benchmarks/*.py)); do \
 		echo "== $$script"; $(BIN)/python $$script; \
 	done
+
+docs: $(READY) ## write the API reference to build/api
+	$(BIN)/python docs/api.py build/api
 
 clean: ## remove .venv, caches and build outputs
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
