@@ -279,6 +279,21 @@ def test_missing_rows_are_not_taken_for_black(tmp_path: Path) -> None:
         load_one(tmp_path / "a.png")
 
 
+def test_missing_strips_are_not_taken_for_black(tmp_path: Path) -> None:
+    content = bytearray(save_image(tmp_path / "a.tiff", integers(9, 7)).read_bytes())
+    height = content.index(struct.pack("<HHII", 257, 4, 1, 9)) + 8
+    content[height : height + 4] = struct.pack("<I", 90)
+    (tmp_path / "a.tiff").write_bytes(content)
+    with pytest.raises(ValueError, match=r"could not be read \(rows of its pixels are missing\)"):
+        load_one(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("options", [{"compression": "tiff_lzw"}, {"strip_size": 21}, {"strip_size": 63}])
+def test_strips_of_tiff(options: dict[str, Any], tmp_path: Path) -> None:
+    colour = integers(9, 7, 3)
+    np.testing.assert_array_equal(load_one(save_image(tmp_path / "a.tiff", colour, **options)), colour)
+
+
 @pytest.mark.parametrize("width", [1022, 1023, 1024, 3071])  # around 1 MiB, which is inflated at a time
 def test_larger_png(width: int, tmp_path: Path) -> None:
     values = np.zeros((1024, width), np.uint8)

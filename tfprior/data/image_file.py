@@ -61,7 +61,7 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> Picture
 
 
 def _read(stream: IO[bytes], image_size: tuple[int, int] | None) -> Picture:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     with _open(stream) as source:
         _check_size(source)
@@ -70,11 +70,13 @@ def _read(stream: IO[bytes], image_size: tuple[int, int] | None) -> Picture:
     with _open(stream) as source:
         source.load()
         image = _levels(ImageOps.exif_transpose(source), bits)
-    if image_size is not None:
-        image = _crop_and_resize(image, *image_size)
     if bits <= 8:
+        image = image if image_size is None else _crop_and_resize(image, *image_size)
         return Picture(np.asarray(image, np.uint8), 256)
-    return Picture(np.clip(np.rint(np.asarray(image)), 0, 65535).astype(np.uint16), 65536)
+    if image_size is None:
+        return Picture(np.asarray(image).astype(np.uint16), 65536)
+    resized = _crop_and_resize(Image.fromarray(np.asarray(image).astype(np.float32)), *image_size)
+    return Picture(np.clip(np.rint(np.asarray(resized)), 0, 65535).astype(np.uint16), 65536)
 
 
 def _open(stream: IO[bytes]) -> "Image.Image":
@@ -107,6 +109,12 @@ def _bits(image: "Image.Image") -> int:
     """Bits of a channel in the file, which Pillow may have cut to 8."""
     if image.format != "TIFF":
         return 8
+    strips = {extents for _, extents, *_ in image.tile}  # type: ignore[attr-defined]
+    if (
+        sum((right - left) * (bottom - top) for left, top, right, bottom in strips)
+        < image.width * image.height
+    ):
+        raise ValueError("rows of its pixels are missing")  # Pillow takes them for black
     tags = image.tag_v2  # type: ignore[attr-defined]
     bits = max(tags.get(BITS_PER_SAMPLE, (1,)))
     signed = any(kind != UNSIGNED for kind in tags.get(SAMPLE_FORMAT, (UNSIGNED,)))
@@ -116,12 +124,12 @@ def _bits(image: "Image.Image") -> int:
 
 
 def _levels(image: "Image.Image", bits: int) -> "Image.Image":
-    """The image as L or RGB, or of floats up to 65 535 where it has 16 bits."""
+    """The image as L or RGB, or as it is where it has 16 bits."""
     from PIL import Image
 
     mode = image.mode
     if bits == 16 and mode in DEEP_GREY and not image.has_transparency_data:
-        return Image.fromarray(np.asarray(image).astype(np.float32))
+        return image
     if bits > 8 or mode not in (*GREY, *PALETTE, *COLOUR):
         raise Refused(_other_pixels(f"{bits} bits a channel in mode {mode}"))
     if image.has_transparency_data:
