@@ -694,6 +694,8 @@ def test_a_conditional_prior_never_runs_without_its_condition(kind: Any, conditi
         ({"num_layers": -1}, r"num_layers=-1.*; expected"),
         ({"dropout": 1.5}, r"rate.*1.5"),
         ({"filters": 0}, r"filters=0"),
+        ({"filters": 10**8}, r"filters=100000000; expected 1,048,576 at most"),
+        ({"num_layers": 10**8}, r"num_layers=100000000; expected 1,000 at most"),
         ({"value_embedding_dim": 0}, r"embedding_dim=0; expected"),
         (
             {"class_embedding_dim": 0, "num_classes": 3},

@@ -470,3 +470,17 @@ def test_bad_options_are_refused_in_one_sentence(options: dict[str, Any], messag
 def test_bad_conditions_are_refused_in_one_sentence(condition: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sample(prior_like(PixelCNN, COLOUR, "labels"), 2, condition)
+
+
+@each_masked_kind
+def test_a_diverged_prior_draws_nothing(kind: Any) -> None:
+    prior = catalogue.prior(kind, (2, 3, 1))
+    prior.head.bias.assign(np.full(prior.head.bias.shape, np.nan))
+    diverged = "The prior gives NaN, so its training diverged"
+    for method in ("cached", "parallel", "parallel_rows", "full"):
+        with pytest.raises(ValueError, match=diverged):
+            sample(prior, 2, seed=0, method=method)
+    with pytest.raises(ValueError, match=diverged):
+        list(sample_rows(prior, 2, seed=0))
+    with pytest.raises(ValueError, match=diverged):
+        prior.complete(values_of(prior, 2), np.eye(2, 3, dtype=bool), seed=0)

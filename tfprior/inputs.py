@@ -23,11 +23,19 @@ def check_grid_shape(grid_shape: Any) -> GridShape:
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
-def check_sizes(name: str, **sizes: int) -> None:
-    """Raises ValueError unless every size is a positive integer."""
+MOST_LAYERS, MOST_FEATURES = 1000, 2**20
+"""Far more than any network has: what lies beyond is a slip, and would be built for hours."""
+
+
+def check_sizes(name: str, least: int = 1, **sizes: int) -> None:
+    """Raises ValueError unless every size is an integer of at least `least`, and not absurdly large."""
     for size, value in sizes.items():
-        if not is_integer(value) or value < 1:
-            raise ValueError(f"{name} got {size}={value!r}; expected a positive integer.")
+        most = MOST_LAYERS if size.startswith("num_") else MOST_FEATURES
+        if not is_integer(value) or value < least:
+            expected = "a positive integer" if least == 1 else f"an integer, {least} or more"
+            raise ValueError(f"{name} got {size}={value!r}; expected {expected}.")
+        if value > most:
+            raise ValueError(f"{name} got {size}={value!r}; expected {most:,} at most.")
 
 
 def odd_kernel_size(name: str, kernel_size: Any) -> int:

@@ -67,7 +67,7 @@ class GatedPixelCNN(RasterPrior):
             class_embedding_dim,
             **kwargs,
         )
-        check_sizes("GatedPixelCNN", num_layers=num_layers)
+        check_sizes("GatedPixelCNN", filters=filters, num_layers=num_layers)
         self.filters = filters
         self.num_layers = num_layers
         self.kernel_size = kernel_size

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import is_integer
+from tfprior.inputs import check_sizes
 from tfprior.layers.masked_conv import MaskedConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.residual import ResidualBlock
@@ -67,8 +67,8 @@ class PixelCNN(RasterPrior):
             class_embedding_dim,
             **kwargs,
         )
-        if not is_integer(num_layers) or num_layers < 0:
-            raise ValueError(f"PixelCNN got num_layers={num_layers!r}; expected an integer, 0 or more.")
+        check_sizes("PixelCNN", filters=filters)
+        check_sizes("PixelCNN", least=0, num_layers=num_layers)
         self.filters = filters
         self.num_layers = num_layers
         self.kernel_size = kernel_size

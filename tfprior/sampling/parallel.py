@@ -47,7 +47,9 @@ def iterate(prior: AutoregressivePrior, request: Request, progress: bool = False
             for index in range(prior.num_steps * prior.channel_groups):
                 # A power of two examples, some of them twice: few sizes to compile for.
                 rows = np.resize(moving, min(size, 1 << (len(moving) - 1).bit_length()))
-                drawn = ops.convert_to_numpy(run(values[rows], request.examples(rows)))[: len(moving)]
+                drawn, nats = run(values[rows], request.examples(rows))
+                check_drawn(nats)
+                drawn = ops.convert_to_numpy(drawn)[: len(moving)]
                 moved = (drawn != values[moving]).any((1, 2, 3))
                 values[moving] = drawn
                 runs[moving] += 1
@@ -58,8 +60,14 @@ def iterate(prior: AutoregressivePrior, request: Request, progress: bool = False
     return ParallelSamples(values, runs)
 
 
-def refine(prior: AutoregressivePrior, values: Tensor, request: Request) -> Tensor:
-    """f(x, u): every pixel drawn given those before it in `values` (B, H, W, C)."""
+def refine(prior: AutoregressivePrior, values: Tensor, request: Request) -> tuple[Tensor, Tensor]:
+    """f(x, u), every pixel drawn given those before it in `values` (B, H, W, C), and its nats (B, H, W)."""
     params = prior(inputs(values, request.condition))
     drawn, nats = prior.distribution.sample(params, request.uniforms, request.options.spread(2))
-    return request.complete(drawn, nats)[0]
+    return request.complete(drawn, nats)
+
+
+def check_drawn(nats: Tensor) -> None:
+    """Raises ValueError for nats that are none: a model that gives NaN draws one level everywhere."""
+    if np.isnan(ops.convert_to_numpy(nats)).any():
+        raise ValueError("The prior gives NaN, so its training diverged; load a prior from before.")

@@ -17,7 +17,7 @@ from tfprior.compilation import compiled
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
 from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
-from tfprior.sampling.parallel import iterate
+from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
 from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, rounded, run_in_shards, shards
 
@@ -54,7 +54,9 @@ def draw_grids(prior: AutoregressivePrior, loop: Loop, request: Request) -> Draw
         drawn = run(request.examples(index))
         return tuple(ops.convert_to_numpy(part) for part in drawn if part is not None)
 
-    return Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), loop)))
+    drawn = Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), loop)))
+    check_drawn(drawn.log_prob)
+    return drawn
 
 
 def draw_rows(prior: AutoregressivePrior, loop: Loop, request: Request) -> Iterator[np.ndarray]:
@@ -69,7 +71,8 @@ def draw_rows(prior: AutoregressivePrior, loop: Loop, request: Request) -> Itera
         )
         carried = loop.begin(model, len(index), asked.condition)
         for y in range(height):
-            row, _, carried = run(carried, np.asarray(y, "int32"), asked)
+            row, nats, carried = run(carried, np.asarray(y, "int32"), asked)
+            check_drawn(nats)
             yield ops.convert_to_numpy(row)
 
     parts = [rows(index) for index in parts_of(count, loop)]

@@ -10,7 +10,7 @@ from keras import ops
 from keras.layers import Conv2D, Conv2DTranspose, ReLU
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import check_grid_shape, check_sizes
+from tfprior.inputs import check_grid_shape, check_sizes, is_integer
 from tfprior.quantizers.base import Quantizer, serialize_part
 from tfprior.tokenizers.base import Tokenized, Tokenizer
 
@@ -114,15 +114,10 @@ def check_network(
     name: str, downsampling: int, filters: int, num_residual_blocks: int, residual_filters: int
 ) -> None:
     """Raises ValueError for options out of range."""
-    if not _is_integer(downsampling) or downsampling not in (2**power for power in range(16)):
+    if not is_integer(downsampling) or downsampling not in (2**power for power in range(16)):
         raise ValueError(f"{name} got downsampling={downsampling!r}; expected a power of 2: 1, 2, 4, ….")
     check_sizes(name, filters=filters, residual_filters=residual_filters)
-    if not _is_integer(num_residual_blocks) or num_residual_blocks < 0:
-        raise ValueError(f"{name} got num_residual_blocks={num_residual_blocks!r}; expected 0, 1, 2, ….")
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    check_sizes(name, least=0, num_residual_blocks=num_residual_blocks)
 
 
 def coarse_grid(name: str, image_shape: tuple[int, int, int], downsampling: int) -> tuple[int, int]:
