@@ -248,7 +248,7 @@ def test_extreme_parameters_draw_levels(mean: float, log_scale: float, jit_compi
     uniforms = np.array([[0] * 4, [0.3] * 4, [JUST_BELOW_ONE] * 4], "float32")
     sample = tf.function(DiscretizedLogisticMixture(2, 256).sample, jit_compile=jit_compile, autograph=False)
     for temperature in (1e-38, 1.0, 1e6):
-        values, nats = sample(np.tile(params, (3, 1)), uniforms, np.float32(temperature))
+        values, nats = sample(np.tile(params, (3, 1)), uniforms, SamplingOptions(np.float32(temperature)))
         assert 0 <= np.min(values) <= np.max(values) <= 255
         assert np.isfinite(nats).all()
 

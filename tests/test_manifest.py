@@ -167,7 +167,7 @@ FIELDS: dict[str, tuple[Callable[[dict], object], str]] = {
         lambda m: m["functions"].update(jump=m["functions"]["step"]),
         "it has the unknown functions jump",
     ),
-    "an unknown model": (set_at("model", "class_name", to="os.system"), "expected one of GatedPixelCNN, "),
+    "an unknown model": (set_at("model", "class_name", to="os.system"), "expected the name of a class"),
     "a generator without images": (
         set_at("model", "class_name", to="Generator"),
         "a Generator has 1 priors and no images",

@@ -69,7 +69,7 @@ def register() -> None:
 
 def register_with_keras() -> None:
     """Registers now where Keras is imported, and else as soon as it is."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         register()
     elif not any(isinstance(finder, KerasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, KerasFinder())
