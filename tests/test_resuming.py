@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import importlib
 import io
 import math
 import shutil
@@ -218,6 +219,47 @@ def test_fine_tuning_begins_with_the_weights_of_another_run(finished: Path, tmp_
         assert load_run(out).config["initial"] == {"path": str(initial.resolve()), "digest": expected}
     with pytest.raises(ValueError, match="another initial"):
         train(images, MODEL, out, options(epochs=2, learning_rate=1e-30), console=QUIET, initial=finished)
+
+
+def test_fine_tuning_goes_on_without_the_weights_that_it_began_with(finished: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "source.keras", tmp_path / "tuned"
+    shutil.copy(finished / "best.keras", source)
+    still = options(epochs=1, learning_rate=1e-30)
+    run = train(made(36), MODEL, out, still, console=QUIET, initial=source)
+    began, expected = run.config["initial"], run.load().weights_digest()
+    RunFolder(out, {**run.config, "result": None}).write_config()
+    source.unlink()
+    assert train(made(36), MODEL, out, still, console=QUIET, initial=source).config["initial"] == began
+    more = options(epochs=2, learning_rate=1e-30)
+    longer = train(made(36), MODEL, out, more, console=QUIET, initial=source)
+    assert (longer.config["initial"], len(longer.history())) == (began, 2)
+    assert longer.load().weights_digest() == expected
+    with pytest.raises(FileNotFoundError, match=r"source\.keras is no file"):
+        train(made(36), MODEL, out, still, console=QUIET, initial=source, overwrite=True)
+    assert load_run(out) == longer
+
+
+@pytest.mark.parametrize("place", ["write_config", "illustrate"])
+def test_a_full_disk_at_the_beginning_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = RunFolder if place == "write_config" else importlib.import_module("tfprior.training.trainer")
+    out = tmp_path / "brackets [red] stay"
+    monkeypatch.setattr(owner, place, fail)
+    words = (
+        r"stay: a file could not be written \(No space left on device\); what was there is as it was: make"
+    )
+    with pytest.raises(OSError, match=words):
+        train(made(36), MODEL, out, options(epochs=1), console=QUIET)
+    monkeypatch.undo()
+    log = io.StringIO()
+    run = train(made(36), MODEL, out, options(epochs=1), console=Console(file=log, width=200))
+    assert run.result is not None
+    train(made(36), MODEL, out, options(epochs=2), console=Console(file=log, width=300))
+    assert f"{out}: going on after epoch 1" in log.getvalue()
 
 
 @pytest.mark.parametrize(

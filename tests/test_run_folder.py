@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from small_runs import MODEL, QUIET, TOKENIZER, coded, made, options
 
@@ -106,6 +108,38 @@ def test_configurations_that_are_none(tmp_path: Path, text: str, words: str) -> 
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=words):
         load_run(tmp_path)
+
+
+def test_numbers_that_no_run_has(tmp_path: Path) -> None:
+    result = {"epochs": 1, "seconds": 1, "best_epoch": 1, "baselines": {}, "best_bits_per_dim": 10**400}
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "result": result}))
+    with pytest.raises(ValueError, match="has no number as best_bits_per_dim of result: restore it"):
+        load_run(tmp_path)
+    score = {**CONFIG["score"], "better": "up"}
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "score": score}))
+    with pytest.raises(ValueError, match="has better 'up' of score; expected min or max"):
+        load_run(tmp_path)
+    file = tmp_path / "metrics.csv"
+    file.write_text("epoch,learning_rate,train,validation,seconds\n1,0.001,2,2," + "3" * 200_000 + "\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv is damaged; expected the columns epoch, learning"):
+        RunFolder(tmp_path, CONFIG).history()
+
+
+def test_a_bit_that_flipped_in_a_model_file_is_noticed(tmp_path: Path) -> None:
+    prior, file = build_prior(made(), MODEL), tmp_path / "prior.keras"
+    prior.save(file)
+    whole = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        weights = archive.getinfo("model.weights.h5")
+    start = weights.header_offset + 30 + len(weights.filename)
+    for place in np.random.default_rng(0).integers(start, start + weights.compress_size, 12):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(place) % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.weights\.h5 in it is damaged\); copy it again"):
+            load_prior(file)
+    file.write_bytes(whole)
+    assert load_prior(file).weights_digest() == prior.weights_digest()
 
 
 def test_kinds_and_scores_come_from_the_configuration(tmp_path: Path) -> None:

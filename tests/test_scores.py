@@ -1,8 +1,9 @@
 """A model names its scores: one that is no likelihood trains into a run folder like any other."""
 
 import io
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -86,9 +87,36 @@ def test_a_model_with_a_score_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
         train(images, {"name": "mean"}, tmp_path / "run", settings, console=QUIET)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Worst(MeanImage):
+    """The same, as if being far off were good."""
+
+    better: ClassVar[dict[str, str]] = {"error": "max"}
+
+
+def test_a_score_may_be_the_better_the_higher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr("tfprior.training.trainer.build_model", lambda *_: Worst((4, 5, 1), 4))
+    settings = options(epochs=3, learning_rate=0.1, warmup_steps=0)
+    console = Console(file=log, width=200)
+    run = train(made(), {"name": "worst"}, tmp_path / "run", settings, console=console)
+    found = [row["validation"] for row in run.history()]
+    assert found[0] > found[1] > found[2]  # it learns to be close: the first epoch was the best one
+    assert run.result is not None
+    assert run.result["best_epoch"] == 1
+    assert run.best_score == pytest.approx(found[0], abs=1e-6)
+    assert [line.count(" *") for line in log.getvalue().splitlines() if "epoch" in line] == [1, 0, 0]
+    values, _ = split_of(made(), "validation", run.config["options"])
+    means = [np.asarray(run.load(name).mean) for name in ("best.keras", "last.keras")]
+    errors = [float(np.mean(np.abs(values - mean))) for mean in means]
+    assert errors == pytest.approx([found[0], found[2]], abs=1e-6)
+    assert run.config["score"] == {"name": "error", "unit": "levels", "better": "max"}
+    assert (run.best_of([]), run.improves(0.0, -1.0), run.improves(0.0, 1.0)) == (-math.inf, True, False)
+
+
 def test_a_prior_says_bits(tmp_path: Path) -> None:
     run = train(made(), MODEL, tmp_path / "run", options(epochs=1), console=QUIET)
-    assert run.config["score"] == {"name": "bits_per_dim", "unit": "bits/dim"}
+    assert run.config["score"] == {"name": "bits_per_dim", "unit": "bits/dim", "better": "min"}
     assert run.config["kind"] == "prior"
     assert run.best_score == run.result["best_bits_per_dim"]
     assert f"| this prior | {run.best_score:.4f} |" in run.file("model_card.md").read_text()

@@ -29,8 +29,8 @@ class GridModel(FittedModel, abc.ABC):
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
         noun: what errors call the model, and runs its kind.
-        better: score → "min" or "max", for Keras's callbacks with mode="auto".
-        main_score: name of the metric that tells how good it is; the lower, the better.
+        better: score → "min" or "max", for runs and for Keras's callbacks with mode="auto".
+        main_score: name of the metric that tells how good it is, in the direction that `better` has for it.
         score_unit: what that is in.
         loss_unit: what the loss is in.
     """

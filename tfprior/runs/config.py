@@ -12,7 +12,7 @@ KINDS = ("prior", "tokenizer", "model")
 
 
 def whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def number(value: Any) -> bool:
@@ -57,6 +57,10 @@ def not_negative(value: Any) -> bool:
     return whole(value) and value >= 0
 
 
+def direction(value: Any) -> bool:
+    return value in ("min", "max")
+
+
 def share(value: Any) -> bool:
     return number(value) and 0 < value < 1
 
@@ -91,6 +95,7 @@ NEEDED: dict[str, dict[str, tuple[Check, str]]] = {
     "initial": {"path": (text, "text"), "digest": (text, "text")},
 }
 OPTIONAL: dict[str, dict[str, tuple[Check, str]]] = {
+    "score": {"better": (direction, "min or max")},
     "data": {
         "image_size": (size, "a size"),
         "num_levels": (size, "an integer"),
@@ -108,7 +113,7 @@ class RunConfig:
         kind: "prior", "tokenizer", or "model" of what is neither.
         data: `name_or_path` and other arguments of `load`, grid_shape, levels, images; of codes `codes_of`.
         model: its name, its options and its number of parameters.
-        score: the name and the unit of what says which epoch is the best: the lower, the better.
+        score: name and unit of what says which epoch is the best, and whether its "min" or "max" is better.
         options: of the training.
         versions: of the libraries.
         initial: path and digest of the model whose weights were the first ones; None for random ones.

@@ -2,7 +2,7 @@
 
 config.json         its kind, data, model, score, options and versions; once finished, the result too
 metrics.csv         one line an epoch
-best.keras          the prior or tokenizer with the lowest validation score
+best.keras          the prior or tokenizer with the best validation score
 last.keras          the same after the last epoch
 resume.weights.h5   weights and optimizer, to go on: three times best.keras, four times with averaged weights;
                     of a finished run needed only to train it for more epochs
@@ -15,9 +15,10 @@ samples.png, of a tokenizer reconstructions.png · codebook_usage.png
 import csv
 import io
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,27 @@ class RunFolder:
 
     @property
     def score(self) -> str:
-        """What tells which epoch is the best; the lower, the better."""
+        """What tells which epoch is the best."""
         return str(self.config["score"]["name"])
 
     @property
     def unit(self) -> str:
         """What the score is in."""
         return str(self.config["score"]["unit"])
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.config["score"].get("better", "min") == "min"
+
+    def best_of(self, scores: Iterable[float]) -> float:
+        """The best of the scores; of none, what every score is better than."""
+        if self.lower_is_better:
+            return min(scores, default=math.inf)
+        return max(scores, default=-math.inf)
+
+    def improves(self, score: float, best: float) -> bool:
+        """Whether a score is better than the best one so far."""
+        return score < best if self.lower_is_better else score > best
 
     @property
     def best_score(self) -> float:
@@ -116,7 +131,7 @@ class RunFolder:
         try:
             rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
             return [{name: float(row[name]) for name in (*COLUMNS, *further(row))} for row in rows]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{file} is damaged; expected the columns {', '.join(COLUMNS)} in numbers: train again with "
                 "--overwrite."

@@ -108,7 +108,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def best(self) -> float:
-        return min((row["validation"] for row in self.rows), default=math.inf)
+        return self.run.best_of(row["validation"] for row in self.rows)
 
     def on_train_begin(self, logs: Any = None) -> None:
         # Without an optimizer, so that the files hold a model and no more.
@@ -129,8 +129,9 @@ class Checkpoints(keras.callbacks.Callback):
                 f"{row['validation']} in validation); train anew (--overwrite) at a lower --learning-rate."
             )
         self._copy_weights()
+        improved = self.run.improves(row["validation"], self.best)
         try:
-            self._write(epoch + 1, [*self.rows, row], [BEST] if row["validation"] < self.best else [])
+            self._write(epoch + 1, [*self.rows, row], [BEST] if improved else [])
         except (OSError, RuntimeError) as error:  # HDF5 has either of a full disk
             reason = " ".join(str(error).split()).rstrip(".")[:300]
             raise OSError(
@@ -208,12 +209,13 @@ class Report(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         train, validation = float(logs[self.run.score]), float(logs[f"val_{self.run.score}"])
         speed = self.steps / max(1e-9, time.monotonic() - self.epoch_started)
-        mark = " *" if validation < self.best else ""
-        self.best = min(self.best, validation)
+        mark = " *" if self.run.improves(validation, self.best) else ""
+        self.best = self.run.best_of((self.best, validation))
         self.console.print(
             f"epoch {epoch + 1}{self.of_epochs} · train {train:.4f} · validation "
             f"{validation:.4f} {self.run.unit}{mark} · {self._aside(logs)} · {speed:.1f} it/s · ETA "
             f"{clock_face(self._remaining(epoch))}",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )

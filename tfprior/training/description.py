@@ -40,7 +40,11 @@ def describe(
             **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
         },
         "model": {**model, "parameters": untrained.count_params()},
-        "score": {"name": untrained.main_score, "unit": "bits/code" if of_codes else untrained.score_unit},
+        "score": {
+            "name": untrained.main_score,
+            "unit": "bits/code" if of_codes else untrained.score_unit,
+            "better": untrained.better.get(untrained.main_score, "min"),
+        },
         "options": dict(options),
         "versions": {
             "tfprior": __version__,

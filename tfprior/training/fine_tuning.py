@@ -18,9 +18,7 @@ def take_weights(model: GridModel, initial: str | os.PathLike[str], out: Path) -
         FileNotFoundError: for a missing file, and a run before its first epoch ended.
         ValueError: for a damaged one, a model of another architecture, and the run that is to be trained.
     """
-    path = Path(initial).resolve()
-    if out.resolve() in (path, *path.parents):
-        raise ValueError(f"{initial} is in {out}, where the new run goes; choose another --out.")
+    path = Path(source_of(initial, out)["path"])
     trained = load_run(path).load() if path.is_dir() else load_model(path)
     if type(trained) is not type(model):
         raise ValueError(
@@ -40,6 +38,18 @@ def take_weights(model: GridModel, initial: str | os.PathLike[str], out: Path) -
         )
     model.set_weights(trained.get_weights())
     return {"path": str(path), "digest": model.weights_digest()}
+
+
+def source_of(initial: str | os.PathLike[str], out: Path) -> dict[str, str]:
+    """What a run that goes on is compared by: it needs these weights no more, wherever they are by now.
+
+    Raises:
+        ValueError: for the run that is to be trained.
+    """
+    path = Path(initial).resolve()
+    if out.resolve() in (path, *path.parents):
+        raise ValueError(f"{initial} is in {out}, where the new run goes; choose another --out.")
+    return {"path": str(path)}
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

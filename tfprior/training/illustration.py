@@ -66,5 +66,5 @@ def generator_of(run: RunFolder, console: Console) -> Generator | None:
         return load_generator(run.path)
     except (OSError, ValueError) as error:
         words = f"{SAMPLES} shows the codes as shades of grey: {error}"
-        console.print(words, highlight=False, soft_wrap=True)
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
         return None

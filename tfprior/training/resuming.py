@@ -1,6 +1,7 @@
 """Where a run begins: new, where it was interrupted, or where it was finished."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,20 @@ def opened(path: Path, config: dict[str, Any], overwrite: bool, epochs: int) -> 
         yield open_folder(path, config, overwrite, epochs)
 
 
+@contextlib.contextmanager
+def full_disk_explained(path: Path) -> Iterator[None]:
+    """An error of a full disk says how to go on, whatever file it was: the checkpoint is still there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"{path}: a file could not be written ({error.strerror}); what was there is as it was: make "
+            "room, and give the same command to go on."
+        ) from error
+
+
 def open_folder(path: Path, config: dict[str, Any], overwrite: bool, epochs: int) -> RunFolder:
     if is_empty(path):
         remove_unfinished(path)
@@ -84,7 +99,8 @@ def longer(run: RunFolder, config: dict[str, Any], epochs: int) -> RunFolder:
     # Killed in between, the run is still a finished one, of which this is not asked.
     (written,) = checkpoint.files[RESUME]
     replace(checkpoint, start=Start(written.epoch, seconds_of(run))).write(run.path)
-    return RunFolder(run.path, config).write_config()
+    # The weights that the run began with may have gone on changing: what it remembers of them stays.
+    return RunFolder(run.path, {**config, "initial": run.config.get("initial")}).write_config()
 
 
 def seconds_of(run: RunFolder) -> float:

@@ -16,7 +16,7 @@ from tfprior.measuring.baselines import baseline_bits
 from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
-from tfprior.runs.run_folder import CARD, RunFolder
+from tfprior.runs.run_folder import CARD, RunFolder, holds_run
 from tfprior.training.callbacks import (
     Checkpoints,
     Clock,
@@ -26,10 +26,10 @@ from tfprior.training.callbacks import (
     tensorboard,
 )
 from tfprior.training.description import describe
-from tfprior.training.fine_tuning import take_weights
+from tfprior.training.fine_tuning import source_of, take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
-from tfprior.training.resuming import opened, resume
+from tfprior.training.resuming import full_disk_explained, opened, resume
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
@@ -136,10 +136,16 @@ def train(
     untrained = build_model(images, model)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
-    first = None if initial is None else take_weights(untrained, initial, Path(out))
+    path = Path(out)
+    if initial is None:
+        first = None
+    elif holds_run(path) and not overwrite:
+        first = source_of(initial, path)
+    else:
+        first = take_weights(untrained, initial, path)
     config = describe(images, model, dataclasses.asdict(options), source, untrained, first)
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
-    with opened(Path(out), config, overwrite, options.total_epochs) as run:
+    with full_disk_explained(path), opened(path, config, overwrite, options.total_epochs) as run:
         seconds, rows = fit(untrained, run, seen, held_out, options, console)
         return finish(run, seen, held_out, seconds, rows, options, console)
 
@@ -158,10 +164,11 @@ def finish(
     # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
     in_bits = run.score == "bits_per_dim"
+    best = run.best_of(row["validation"] for row in rows)
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
-        "best_epoch": int(min(rows, key=lambda row: row["validation"])["epoch"]),
+        "best_epoch": next(int(row["epoch"]) for row in rows if row["validation"] == best),
         f"best_{run.score}": scores.pop(run.score),
         **scores,
         "baselines": baseline_bits(seen.x_train, held_out.x_train, seen.num_levels, seen.are_codes)
@@ -196,7 +203,8 @@ def fit(
     if first >= epochs or (rows and clock.share() >= 1):
         return clock.spent, rows
     if first:
-        console.print(f"{run.path}: going on after epoch {first}", highlight=False, soft_wrap=True)
+        words = f"{run.path}: going on after epoch {first}"
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
     report = Report(console, run, epochs, steps, clock, checkpoints.best)
