@@ -15,6 +15,7 @@ from tfprior.inputs import (
     check_sampling_options,
     check_uniforms,
     check_values,
+    num_to_complete,
 )
 from tfprior.sharding import run_in_shards, shards
 
@@ -97,7 +98,7 @@ class OnnxSampler:
             ValueError: for arguments of the wrong shape or range.
         """
         images = as_array(images)
-        return self.sample(len(images), condition, observed=images, mask=mask, **options)
+        return self.sample(num_to_complete(images, mask), condition, observed=images, mask=mask, **options)
 
     def rollout(
         self,

@@ -484,3 +484,14 @@ def test_a_diverged_prior_draws_nothing(kind: Any) -> None:
         list(sample_rows(prior, 2, seed=0))
     with pytest.raises(ValueError, match=diverged):
         prior.complete(values_of(prior, 2), np.eye(2, 3, dtype=bool), seed=0)
+
+
+@pytest.mark.parametrize(("images", "mask"), [(None, True), (3, True), (np.zeros((1, *GREY), int), None)])
+def test_completion_needs_images_and_a_mask(images: Any, mask: Any) -> None:
+    with pytest.raises(ValueError, match=r"complete takes images \(N, H, W, C\) and a mask \(H, W\)"):
+        prior_like(GatedPixelCNN, GREY).complete(images, mask)
+
+
+def test_a_likelihood_needs_images() -> None:
+    with pytest.raises(ValueError, match=r"Got None as images; expected integers \(N, H, W, C\)"):
+        prior_like(GatedPixelCNN, GREY).log_prob(None)

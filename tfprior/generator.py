@@ -14,7 +14,7 @@ from tfprior import sampling
 from tfprior.distributions.base import Tensor
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_completion, check_condition, entropy_of
+from tfprior.inputs import as_array, check_completion, check_condition, entropy_of, num_to_complete
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
@@ -101,11 +101,10 @@ class Generator(ImageModel):
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
         """
-        if images is None or mask is None:
-            raise ValueError("complete takes images and a mask that is True where they are hidden.")
         images = as_array(images)
+        count = num_to_complete(images, mask)
         levels = self.tokenizer.distribution.num_levels
-        known, hidden = check_completion(images, mask, len(images), self.tokenizer.image_shape, levels)
+        known, hidden = check_completion(images, mask, count, self.tokenizer.image_shape, levels)
         assert known is not None
         assert hidden is not None
         grids = self.grids_of(mean_filled(known, hidden))

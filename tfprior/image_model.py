@@ -152,6 +152,8 @@ class ImageModel(keras.Model, abc.ABC):
         return self.log_prob(images, condition, batch_size) / (-math.log(2) * self.num_dims)
 
     def _checked(self, images: Any, condition: Any) -> list[Any]:
+        if images is None:
+            raise ValueError("Got None as images; expected integers (N, H, W, C).")
         images, condition = as_array(images), as_array(condition)
         self.check_inputs(images, condition)
         return [images, condition]

@@ -240,6 +240,20 @@ def check_sampling_options(
     return checked[0], checked[1], checked[2]
 
 
+def num_to_complete(images: Any, mask: Any) -> int:
+    """How many images (N, H, W, C) are to be completed.
+
+    Raises:
+        ValueError: without images or a mask, and for images without an axis of examples.
+    """
+    if images is None or mask is None or not len(getattr(images, "shape", ())):
+        raise ValueError(
+            "complete takes images (N, H, W, C) and a mask (H, W) or (N, H, W) that is True where they are "
+            "hidden."
+        )
+    return int(images.shape[0])
+
+
 def check_completion(
     observed: Any, mask: Any, num_samples: int, grid_shape: GridShape, num_levels: int
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:

@@ -15,7 +15,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_condition
+from tfprior.inputs import as_array, check_condition, num_to_complete
 from tfprior.layers.streaming import State, empty_state
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.base import Prior
@@ -166,7 +166,8 @@ class AutoregressivePrior(Prior, ImageModel):
         from tfprior import sampling
 
         images = as_array(images)
-        return sampling.sample(self, len(images), condition, observed=images, mask=mask, **options)
+        count = num_to_complete(images, mask)
+        return sampling.sample(self, count, condition, observed=images, mask=mask, **options)
 
     def pixel_log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Exact log-likelihood of each pixel given those before it, in nats: (B, H, W, C) → (B, H, W).
