@@ -21,7 +21,7 @@ from tfprior.distributions import Categorical, SamplingOptions
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.sampling import cached, draw, full, parallel_rows, sample, sample_rows, stepwise
 from tfprior.sampling.request import Request
-from tfprior.sharding import rounded, run_in_shards, shards
+from tfprior.sharding import few_sized_shards, run_in_shards, shards
 
 KINDS = [PixelCNN, GatedPixelCNN, PixelCNNPP]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -345,26 +345,33 @@ def test_other_seeds_and_options_do_not_trace_again(monkeypatch: pytest.MonkeyPa
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         sample(prior, 2, np.array([2, 0]), seed=seed, **options)
     assert len(traces) == 1
-    sample(prior, 4, np.arange(4) % 3, seed=0, **options)
-    assert len(traces) == 1  # compiled for four already, as two cost no less
+    sample(prior, 1, np.arange(1), seed=0, **options)
+    assert len(traces) == 1  # for two cores, two samples are one each
+    sample(prior, 8, np.arange(8) % 3, seed=0, **options)
+    assert len(traces) == 2  # four each
     sample(prior, 5, np.arange(5) % 3, seed=0, **options)
-    assert len(traces) == 2  # another batch size
+    assert len(traces) == 2  # four and one
 
 
-@pytest.mark.xla
 def test_a_few_sizes_serve_all_requests() -> None:
-    assert [rounded(size) for size in range(1, 10)] == [1, 4, 4, 4, 8, 8, 8, 8, 12]
-    assert {rounded(size) for size in range(33, 65)} == {48, 64}
-    assert all(size <= rounded(size) < 1.5 * size for size in range(8, 1000))
-    assert {len(shards(size, workers=2, few_sizes=True)[0]) for size in range(1, 21)} == {1, 4, 8, 12}
+    def sizes(count: int) -> list[int]:
+        return [len(part) for part in few_sized_shards(count, workers=2)]
+
+    asked = [sizes(count) for count in range(1, 21)]
+    assert {size for each in asked for size in each} == {1, 4, 8}
+    assert asked[:6] == [[1], [1, 1], [4], [4], [4, 1], [4, 4]]
+    assert asked[15:18] == [[8, 8], [8, 8, 1], [8, 8, 4]]
+    assert sizes(1000) == [128] * 8
+    # An accelerator takes whatever comes at once.
+    assert [len(part) for part in few_sized_shards(33, 1, 1024, overhead=1024)] == [64]
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 23, 100, 1000])
-@pytest.mark.parametrize("few_sizes", [False, True])
-def test_shards_share_out_all_examples(size: int, few_sizes: bool) -> None:
-    parts = shards(size, workers=2, most=32, few_sizes=few_sizes)
-    assert len({len(part) for part in parts}) == 1
-    assert len(parts[0]) <= 32
+@pytest.mark.parametrize("divide", [shards, few_sized_shards])
+def test_shards_share_out_all_examples(size: int, divide: Any) -> None:
+    parts = divide(size, workers=2, most=32)
+    assert len({len(part) for part in parts[:-1]}) <= 1
+    assert max(map(len, parts)) <= 32
     np.testing.assert_array_equal(np.unique(np.concatenate(parts)), np.arange(size))
     (joined,) = run_in_shards(lambda index: (index * 2,), parts)
     np.testing.assert_array_equal(joined, np.arange(size) * 2)

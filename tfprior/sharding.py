@@ -10,26 +10,54 @@ LEAST = 4
 """Examples in a shard: with fewer, a step costs as much as with four."""
 MOST = 128
 """Examples in a shard: with more, a step takes memory and gains no time."""
+OVERHEAD = 3
+"""What a step of a shard costs beside its examples, in examples."""
 AT_ONCE = 256
 """Examples that a whole network takes at once, for the same reason."""
 ON_ACCELERATOR = 1024
 """Examples that an accelerator takes at once."""
 
 
-def shards(
-    size: int, workers: int | None = None, most: int = MOST, few_sizes: bool = False
-) -> list[np.ndarray]:
+def shards(size: int, workers: int | None = None, most: int = MOST) -> list[np.ndarray]:
     """The rows 0 … size − 1 in shards of equal size, the last row repeated where it must be.
 
     There is one for each of the `workers` (all cores when left out), or more where one would have more than
-    `most` rows. With `few_sizes` they are rounded up so that a few compiled graphs serve all requests.
+    `most` rows.
     """
     count = max(min(workers or cores(), size // LEAST), -(-size // most), 1)
     each = -(-size // count)
-    if few_sizes:
-        each = rounded(each)
-        count = -(-size // each)
     return np.split(np.minimum(np.arange(count * each), size - 1), count)
+
+
+def few_sized_shards(
+    size: int, workers: int | None = None, most: int = MOST, overhead: int = OVERHEAD
+) -> list[np.ndarray]:
+    """The rows 0 … size − 1 in shards of 1, 4, 8, 16, … rows, that few compiled graphs serve all requests.
+
+    All have one size but the last, which may have a smaller one, the last row repeated where it must be: of
+    all such shares the one that the workers are through with first.
+
+    Args:
+        size: number of rows.
+        workers: that share them; all cores when left out.
+        most: rows of a shard.
+        overhead: what a shard costs beside its rows, in rows.
+    """
+    sizes = [1 << power for power in range(most.bit_length()) if power != 1]
+    shares = []
+    for each in sizes:
+        full, rest = divmod(size, each)
+        last = [next(smaller for smaller in sizes if smaller >= rest)] if rest else []
+        shares.append([each] * full + last)
+    share = min(shares, key=lambda share: (_time(share, workers or cores(), overhead), len(share)))
+    return np.split(np.minimum(np.arange(sum(share)), size - 1), np.cumsum(share)[:-1])
+
+
+def _time(share: list[int], workers: int, overhead: int) -> int:
+    """When the last worker is through, in rows: each takes every next shard."""
+    return max(
+        sum(share[worker::workers]) + overhead * len(share[worker::workers]) for worker in range(workers)
+    )
 
 
 def run_in_shards(

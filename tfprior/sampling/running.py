@@ -19,7 +19,7 @@ from tfprior.priors.raster import RasterPrior
 from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
 from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
-from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, rounded, run_in_shards, shards
+from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, few_sized_shards, rounded, run_in_shards
 
 Measured = Literal["cached", "parallel"]
 _FASTEST: weakref.WeakKeyDictionary[AutoregressivePrior, dict[tuple[int, bool], Measured]] = (
@@ -115,8 +115,10 @@ def seconds(run: Callable[[], object]) -> float:
 def parts_of(count: int, loop: Loop) -> list[np.ndarray]:
     """The examples shared out to the cores, or in large parts where one keeps the whole device busy."""
     if loop is full:
-        return shards(count, 1, most=AT_ONCE, few_sizes=True)
-    return shards(count, few_sizes=True) if on_cpu() else shards(count, 1, ON_ACCELERATOR, few_sizes=True)
+        return few_sized_shards(count, 1, AT_ONCE)
+    if on_cpu():
+        return few_sized_shards(count)
+    return few_sized_shards(count, 1, ON_ACCELERATOR, overhead=ON_ACCELERATOR)
 
 
 def on_cpu() -> bool:
