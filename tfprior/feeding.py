@@ -85,13 +85,21 @@ def specification_of(dataset: Any) -> Batch:
     Raises:
         ValueError: for elements that are no batch.
     """
-    element = dataset.element_spec
+    # Of a distributed dataset, what a replica has.
+    element = keras.tree.map_structure(
+        lambda part: getattr(part, "_value_specs", [part])[0], dataset.element_spec
+    )
     if isinstance(element, tuple) and len(element) > 3:
         raise ValueError(
             f"Got a dataset of {len(element)}-tuples; expected values, (values, labels) or a dict of "
             "'values' and 'condition'."
         )
     return batch_of(*keras.utils.unpack_x_y_sample_weight(element))
+
+
+def _of_a_replica(part: Any) -> Any:
+    """The specification of what one replica has, where a dataset is distributed."""
+    return getattr(part, "_value_specs", [part])[0]
 
 
 def first_of(source: Any) -> tuple[Any, Any]:
@@ -182,7 +190,7 @@ def checked(
         raise ValueError("Got a class_weight for batches without labels y; expected (values, labels).")
     if first is None:
         return x, None, None
-    first = batch_of(*keras.utils.unpack_x_y_sample_weight(first))
+    first = batch_of(*keras.utils.unpack_x_y_sample_weight(model.whole_batch(x, first)))
     model.check_batch(first)
     return x, None, first
 

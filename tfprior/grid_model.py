@@ -48,6 +48,7 @@ class GridModel(FittedModel, abc.ABC):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._refused = RefusedExamples()
+        self._compiles_inside = False
 
     @property
     def num_levels(self) -> int:
@@ -130,10 +131,28 @@ class GridModel(FittedModel, abc.ABC):
         return outputs
 
     def guarded(self, loss: Tensor, inputs: Any) -> Tensor:
-        """The loss of a batch, or −∞ for one with values or a condition out of range, which is counted."""
+        """The loss of a batch, or −∞ for one with values or a condition out of range."""
         values, conditions = self.refusals(inputs)
-        self._refused.update_state(values, conditions)
         return ops.where(ops.any(values) | ops.any(conditions), ops.full_like(loss, REFUSED), loss)
+
+    def statistics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> dict[str, Any]:
+        """What is known of a batch beside its loss, in sums over its examples: for `track` and `follow`.
+
+        Arguments are those of `compute_loss`. With several replicas the sums are added up over them.
+        """
+        values, conditions = self.refusals(x if y is None else y)
+        return {"refused": ops.stack([ops.sum(ops.cast(part, "float32")) for part in (values, conditions)])}
+
+    def track(self, statistics: dict[str, Any]) -> None:
+        """Adds the statistics of a batch to the metrics."""
+        self._refused.update_state(statistics["refused"])
+
+    def follow(self, statistics: dict[str, Any]) -> None:
+        """Moves what follows the statistics of training batches; most models have nothing such."""
+
+    def noise_of_batch(self) -> list[Any]:
+        """Seed generators of what is drawn for the batch as a whole, the same on every replica."""
+        return []
 
     @staticmethod
     def mean_of(nats: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -141,6 +160,12 @@ class GridModel(FittedModel, abc.ABC):
         if sample_weight is not None:
             nats = nats * ops.cast(sample_weight, nats.dtype)
         return ops.mean(nats)
+
+    @staticmethod
+    def sums_of(numbers: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """The sum over examples (B,), each times its weight, and the sum of the weights: (2,)."""
+        weight = ops.ones_like(numbers) if sample_weight is None else ops.cast(sample_weight, numbers.dtype)
+        return ops.stack([ops.sum(numbers * weight), ops.sum(weight)])
 
     def refusals(self, inputs: Any) -> tuple[Tensor, Tensor]:
         """Which examples have values, and which a condition, out of range: (B,) bool each."""

@@ -45,10 +45,9 @@ class RefusedExamples(keras.metrics.Metric):
         super().__init__(name=name, **kwargs)
         self.counts = self.add_variable(shape=(2,), initializer="zeros", aggregation="sum", name="counts")
 
-    def update_state(self, values: Any, conditions: Any) -> None:
-        """Adds the examples where either (B,) is True."""
-        added = ops.stack([ops.sum(ops.cast(part, self.counts.dtype)) for part in (values, conditions)])
-        self.counts.assign_add(added)
+    def update_state(self, added: Any) -> None:
+        """Adds how many examples have values, and how many a condition, out of range: (2,)."""
+        self.counts.assign_add(ops.cast(added, self.counts.dtype))
 
     def result(self) -> dict[str, Any]:
         return {}

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -18,6 +17,7 @@ from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_condition, num_to_complete
 from tfprior.layers.streaming import State, empty_state
 from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.mean_of_sums import MeanOfSums
 from tfprior.priors.base import Prior
 from tfprior.priors.rollout import ByStep, Rollout
 
@@ -49,7 +49,7 @@ class AutoregressivePrior(Prior, ImageModel):
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
         self.num_steps = math.prod(self.grid_shape[:2])
-        self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
+        self._bits_per_dim = MeanOfSums(name="bits_per_dim")
 
     # One position at a time
 
@@ -202,8 +202,20 @@ class AutoregressivePrior(Prior, ImageModel):
 
         y is the batch as it came, where x has what is out of range replaced; it makes the loss −∞.
         """
-        values, _ = self.unpack(x)
-        nats = -ops.sum(self.distribution.log_prob(y_pred, values), axis=(1, 2)) / self.num_dims
-        self._bits_per_dim.update_state(nats / math.log(2), sample_weight)
-        loss = self.mean_of(nats, sample_weight) + sum(self.losses)
+        loss = self.mean_of(self._nats_per_dim(x, y_pred), sample_weight) + sum(self.losses)
         return self.guarded(loss, x if y is None else y)
+
+    def statistics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> dict[str, Any]:
+        bits = self._nats_per_dim(x, y_pred) / math.log(2)
+        return {
+            **super().statistics(x, y, y_pred, sample_weight, training),
+            "bits_per_dim": self.sums_of(bits, sample_weight),
+        }
+
+    def track(self, statistics: dict[str, Any]) -> None:
+        super().track(statistics)
+        self._bits_per_dim.update_state(statistics["bits_per_dim"])
+
+    def _nats_per_dim(self, inputs: Any, params: Tensor) -> Tensor:
+        values, _ = self.unpack(inputs)
+        return -ops.sum(self.distribution.log_prob(params, values), axis=(1, 2)) / self.num_dims

@@ -84,6 +84,15 @@ class Quantizer(keras.layers.Layer, abc.ABC):
         """Whether `initialize` is to come before training."""
         return False
 
+    @property
+    def adds_up_inside(self) -> bool:
+        """Whether its loss has a mean over the whole batch, so that replicas add up while they compute it."""
+        return bool(getattr(self, "entropy_weight", 0.0))
+
+    def noise_of_batch(self) -> list[Any]:
+        """Seed generators of what is drawn for the whole batch."""
+        return []
+
     # What all of them do
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Quantized:

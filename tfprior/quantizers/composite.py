@@ -48,6 +48,13 @@ class CompositeQuantizer(Quantizer, abc.ABC):
     def needs_initialization(self) -> bool:
         return any(quantizer.needs_initialization for quantizer in self.quantizers)
 
+    @property
+    def adds_up_inside(self) -> bool:
+        return any(quantizer.adds_up_inside for quantizer in self.quantizers)
+
+    def noise_of_batch(self) -> list[Any]:
+        return [noise for quantizer in self.quantizers for noise in quantizer.noise_of_batch()]
+
     def build_parts(self, shapes: Sequence[tuple[Any, ...]]) -> None:
         """Builds the quantizers that are not built yet for inputs of these shapes."""
         for quantizer, shape in zip(self.quantizers, shapes, strict=True):

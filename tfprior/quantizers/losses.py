@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tfprior.replicas.share import mean_over_batch
+
 
 def entropy_of_codes(log_probs: Any) -> Any:
     """The entropy loss of one choice among K codes: log p(code | z) (N, K) → ()."""
     probs = ops.exp(log_probs)
-    mean = ops.mean(probs, axis=0)
+    mean = mean_over_batch(probs)
     of_each = -ops.mean(ops.sum(probs * log_probs, axis=1))
     return of_each + ops.sum(mean * ops.log(mean + 1e-12))
 
@@ -24,7 +26,7 @@ def entropy_of_bits(logits: Any) -> Any:
     """The entropy loss of D choices between two, summed over them: log-odds (N, D) → ()."""
     on = ops.sigmoid(logits)
     of_each = on * ops.softplus(-logits) + (1 - on) * ops.softplus(logits)
-    mean = ops.clip(ops.mean(on, axis=0), 1e-6, 1 - 1e-6)
+    mean = ops.clip(mean_over_batch(on), 1e-6, 1 - 1e-6)
     of_mean = -mean * ops.log(mean) - (1 - mean) * ops.log(1 - mean)
     return ops.sum(ops.mean(of_each, axis=0) - of_mean)
 

@@ -14,6 +14,7 @@ from tfprior.quantizers.base import Quantized, Quantizer, count_codes, leading_a
 from tfprior.quantizers.gradients import GRADIENTS
 from tfprior.quantizers.losses import check_loss_options, entropy_of_codes, is_number
 from tfprior.quantizers.nearest import nearest_codes, squared_distances
+from tfprior.replicas.share import spread_over_batch
 
 INITIALIZATIONS = ("kmeans", "data", "uniform")
 METRICS = ("euclidean", "cosine")
@@ -137,6 +138,9 @@ class VectorQuantizer(Quantizer):
             return self.trainable and self.initialization != "uniform"
         return self.trainable and not bool(ops.convert_to_numpy(self._is_initialized))
 
+    def noise_of_batch(self) -> list[Any]:
+        return [self.seed_generator]
+
     def choose(self, inputs: Any, training: bool) -> Quantized:
         flat, codebook = self._flat(inputs), self.codebook  # (N, D) and (K, D)
         codes = nearest_codes(ops.stop_gradient(flat), ops.stop_gradient(codebook))
@@ -231,13 +235,11 @@ class VectorQuantizer(Quantizer):
         # Vectors to restart from are evenly spread over the batch, from a random start where codes restart.
         restarts = training and self.trainable and self.restart_below is not None
         start = keras.random.uniform((), seed=self.seed_generator) if restarts else 0.0
-        spread = np.arange(self.codebook_size, dtype="float32") / self.codebook_size
-        count = ops.shape(flat)[0]
-        index = ops.cast((start + spread) % 1.0 * ops.cast(count, "float32"), "int32")
+        places = (start + np.arange(self.codebook_size, dtype="float32") / self.codebook_size) % 1.0
         return {
             "counts": count_codes(codes[:, None], self.codebook_size),
             "sums": ops.segment_sum(flat, codes, num_segments=self.codebook_size),  # (K, D)
-            "candidates": ops.take(flat, ops.minimum(index, count - 1), axis=0),  # (K, D)
+            "candidates": spread_over_batch(flat, places),  # (K, D)
         }
 
     def _flat(self, inputs: Any) -> Any:

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.compilation import in_batches, num_replicas
+from tfprior.compilation import in_batches
 from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
+from tfprior.mean_of_sums import MeanOfSums
 from tfprior.quantizers.base import Quantizer
 from tfprior.tokenizers.usage import CodebookUsage
 
@@ -98,8 +99,8 @@ class Tokenizer(GridModel):
             (*grid, each.num_codes) for grid, each in zip(grids, self.quantizers, strict=True)
         ]
         self.codebook_sizes = [each.codebook_size for each in self.quantizers]
-        self._bits_per_dim = keras.metrics.Mean(name="bits_per_dim")
-        self._reconstruction = keras.metrics.Mean(name="reconstruction_bits_per_dim")
+        self._bits_per_dim = MeanOfSums(name="bits_per_dim")
+        self._reconstruction = MeanOfSums(name="reconstruction_bits_per_dim")
         self._usage = CodebookUsage([(each.num_codes, each.codebook_size) for each in self.quantizers])
 
     @staticmethod
@@ -149,21 +150,33 @@ class Tokenizer(GridModel):
         training: bool = True,
     ) -> Tensor:
         """Nats per dimension of the images given their codes, plus the quantizers' losses."""
-        images, _ = self.unpack(x)
-        nats = -ops.sum(self.distribution.log_prob(y_pred.params, images), axis=(1, 2))
-        self._bits_per_dim.update_state((nats + self.code_nats) / self.num_dims / math.log(2), sample_weight)
-        self._reconstruction.update_state(nats / self.num_dims / math.log(2), sample_weight)
-        self._usage.update_state([statistics["counts"] for statistics in y_pred.statistics])
-        if training and self.trainable:
-            if num_replicas() > 1:
-                raise NotImplementedError(
-                    f"{type(self).__name__} trains on one device: under this tf.distribute strategy every "
-                    "replica would move the codebook its own way."
-                )
-            for quantizer, statistics in zip(self.quantizers, y_pred.statistics, strict=True):
-                quantizer.update(statistics)
-        loss = self.mean_of(nats / self.num_dims, sample_weight) + y_pred.loss + sum(self.losses)
+        nats = self._nats(x, y_pred) / self.num_dims
+        loss = self.mean_of(nats, sample_weight) + y_pred.loss + sum(self.losses)
         return self.guarded(loss, x if y is None else y)
+
+    def statistics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> dict[str, Any]:
+        nats, bit = self._nats(x, y_pred), self.num_dims * math.log(2)
+        of_batch = {
+            **super().statistics(x, y, y_pred, sample_weight, training),
+            "bits_per_dim": self.sums_of((nats + self.code_nats) / bit, sample_weight),
+            "reconstruction": self.sums_of(nats / bit, sample_weight),
+            "counts": [statistics["counts"] for statistics in y_pred.statistics],
+        }
+        return {**of_batch, "quantizers": y_pred.statistics} if training and self.trainable else of_batch
+
+    def track(self, statistics: dict[str, Any]) -> None:
+        super().track(statistics)
+        self._bits_per_dim.update_state(statistics["bits_per_dim"])
+        self._reconstruction.update_state(statistics["reconstruction"])
+        self._usage.update_state(statistics["counts"])
+
+    def follow(self, statistics: dict[str, Any]) -> None:
+        for quantizer, of_batch in zip(self.quantizers, statistics.get("quantizers", ()), strict=False):
+            quantizer.update(of_batch)
+
+    def _nats(self, inputs: Any, outputs: Tokenized) -> Tensor:
+        images, _ = self.unpack(inputs)
+        return -ops.sum(self.distribution.log_prob(outputs.params, images), axis=(1, 2))
 
     @staticmethod
     def params_of(outputs: Tokenized) -> Tensor:
@@ -224,6 +237,13 @@ class Tokenizer(GridModel):
         check_values(values, self.grid_shape, self.distribution.num_levels, "images")
         if condition is not None:
             raise ValueError("A tokenizer has no condition; pass the images alone.")
+
+    @property
+    def adds_up_inside(self) -> bool:
+        return any(quantizer.adds_up_inside for quantizer in self.quantizers)
+
+    def noise_of_batch(self) -> list[Any]:
+        return [noise for quantizer in self.quantizers for noise in quantizer.noise_of_batch()]
 
     @property
     def needs_initialization(self) -> bool:

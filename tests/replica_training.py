@@ -1,0 +1,145 @@
+"""Trains small models on one device, as two replicas, or as one of two workers; run by test_replicas.py.
+
+    python tests/replica_training.py mirrored MODEL …
+    python tests/replica_training.py worker MODEL …   # a task of TF_CONFIG; without it, one device
+
+Prints what came out as a line of JSON a model. A collective that failed ends a process for good, and keys of
+collectives are known to one strategy alone: tests run this in processes of their own.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
+from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
+from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
+from tfprior.tokenizers import VQVAE, VQVAE2
+
+BATCH = 5  # three on the first replica and two on the second
+EXAMPLES = {"GatedPixelCNN": 11}  # in three batches, of the last of which the second replica has nothing
+SMALL: dict[str, Any] = {"filters": 4, "num_residual_blocks": 1, "residual_filters": 4}
+
+
+def vectors(**options: Any) -> VectorQuantizer:
+    return VectorQuantizer(6, 4, restart_below=0.3, **options)
+
+
+def vq_vae(quantizer: Any) -> VQVAE:
+    return VQVAE((8, 8, 1), quantizer, DiscretizedLogistic(4), downsampling=4, **SMALL)
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "PixelCNN": lambda: PixelCNN((4, 3, 1), Categorical(4), filters=8, num_layers=1),
+    "GatedPixelCNN": lambda: GatedPixelCNN((4, 3, 1), Categorical(4), filters=8, num_layers=1, num_classes=3),
+    "PixelCNNPP": lambda: PixelCNNPP(
+        (4, 4, 1), DiscretizedLogisticMixture(1, 4), filters=4, num_layers=1, dropout=0.0
+    ),
+    "EMA with restarts": lambda: vq_vae(vectors()),
+    "gradient codebook": lambda: vq_vae(vectors(decay=None, entropy_weight=0.1)),
+    "residual": lambda: vq_vae(ResidualVectorQuantizer([vectors(), vectors()])),
+    "lookup-free": lambda: vq_vae(LookupFreeQuantizer(3)),
+    "VQVAE2": lambda: VQVAE2((8, 8, 1), vectors(), vectors(), DiscretizedLogistic(4), 2, **SMALL),
+}
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "PixelCNN": lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2),
+    "GatedPixelCNN": lambda: keras.optimizers.AdamW(0.01, use_ema=True, ema_overwrite_frequency=3),
+    "PixelCNNPP": lambda: keras.optimizers.SGD(0.01),
+}
+HOW: dict[str, dict[str, Any]] = {
+    "GatedPixelCNN": {"steps_per_execution": 2},
+    "PixelCNN": {"jit_compile": True},
+}
+
+
+def data_of(model: Any, count: int) -> Any:
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 4, (count, *model.grid_shape)).astype("uint8")
+    if model.num_classes is None:
+        return values
+    return {"values": values, "condition": generator.integers(0, model.num_classes, count)}
+
+
+def shared_by_workers(strategy: Any, batches: tf.data.Dataset) -> Any:
+    """The batches, of which each worker reads its own half, the first the larger one."""
+
+    def part(context: Any) -> tf.data.Dataset:
+        workers, worker = context.num_input_pipelines, context.input_pipeline_id
+
+        def cut(tensor: Any) -> Any:
+            each = -(-tf.shape(tensor)[0] // workers)
+            return tensor[worker * each : (worker + 1) * each]
+
+        return batches.map(lambda batch: tf.nest.map_structure(cut, batch))
+
+    return strategy.distribute_datasets_from_function(part)
+
+
+def train(name: str, strategy: Any = None) -> dict[str, Any]:
+    """What is known of a model after three epochs."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = MODELS[name]()
+        optimizer = OPTIMIZERS.get(name, lambda: keras.optimizers.Adam(0.01, global_clipnorm=1.0))()
+        how = dict(HOW.get(name, {})) if strategy else {}
+        model.compile(optimizer=optimizer, **how)
+    arrays = data_of(model, EXAMPLES.get(name, BATCH))
+    batches = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH)
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    fed = shared_by_workers(strategy, batches) if several else batches
+    with warnings.catch_warnings():
+        # What Keras says at the end of data of unknown length.
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        history = model.fit(fed, epochs=3, verbose=0, validation_data=batches).history
+    result = {
+        "history": history,
+        "weights": [np.asarray(weight, "float64").tolist() for weight in model.get_weights()],
+        "spread": spread(model, strategy),
+    }
+    if name in EXAMPLES:
+        result["predicted"] = model.predict(batches, verbose=0).tolist()
+    return result
+
+
+def spread(model: Any, strategy: Any) -> float:
+    """How far the replicas' copies of the weights are apart."""
+    if strategy is None:
+        return 0.0
+    apart = [0.0]
+    for weight in model.weights:
+        copies = [np.asarray(copy, "float64") for copy in strategy.experimental_local_results(weight.value)]
+        apart += [float(np.abs(copies[0] - copy).max()) for copy in copies[1:]]
+    return max(apart)
+
+
+def two_devices() -> Any:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def main() -> None:
+    kind, *names = sys.argv[1:]
+    if kind == "mirrored":
+        strategy = two_devices()
+        results = [(name, train(name), train(name, strategy)) for name in names]
+        for name, alone, together in results:
+            print(json.dumps({"name": name, "alone": alone, "together": together}))
+    else:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy() if os.environ.get("TF_CONFIG") else None
+        for name in names:
+            print(json.dumps({"name": name, **train(name, strategy)}))
+
+
+if __name__ == "__main__":
+    main()

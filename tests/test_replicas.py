@@ -1,0 +1,73 @@
+"""One device, two replicas of a MirroredStrategy and two workers train the same model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).with_name("replica_training.py")
+GROUPS = [
+    ("PixelCNN", "GatedPixelCNN", "PixelCNNPP"),
+    ("EMA with restarts", "gradient codebook", "residual"),
+    ("lookup-free", "VQVAE2"),
+]
+ALONE = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "bash"]
+"""In a network of its own: TensorFlow's servers listen on all interfaces."""
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert other["spread"] == 0
+    for name, scores in one["history"].items():
+        np.testing.assert_allclose(other["history"][name], scores, rtol=1e-6, err_msg=name)
+    for weight, same in zip(one["weights"], other["weights"], strict=True):
+        np.testing.assert_allclose(np.asarray(same), np.asarray(weight), atol=1e-5)
+    if "predicted" in one:
+        np.testing.assert_allclose(np.asarray(other["predicted"]), np.asarray(one["predicted"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
+def test_two_replicas_train_as_one_device(names: tuple[str, ...]) -> None:
+    ran = subprocess.run([sys.executable, SCRIPT, "mirrored", *names], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    results = lines_of(ran.stdout)
+    assert [result["name"] for result in results] == list(names)
+    for result in results:
+        check_same(result["alone"], result["together"])
+
+
+def test_two_workers_train_as_one_device() -> None:
+    names = ["GatedPixelCNN", "EMA with restarts"]
+    both = (
+        "import json, os, subprocess, sys\n"
+        "cluster = {'worker': ['127.0.0.1:20001', '127.0.0.1:20002']}\n"
+        "config = lambda index: {'cluster': cluster, 'task': {'type': 'worker', 'index': index}}\n"
+        "start = lambda index: subprocess.Popen(\n"
+        "    [sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE, text=True,\n"
+        "    env={**os.environ, 'TF_CONFIG': json.dumps(config(index))},\n"
+        ")\n"
+        "workers = [start(0), start(1)]\n"
+        "print(json.dumps([worker.communicate()[0] for worker in workers]))\n"
+    )
+    command = [*ALONE, sys.executable, "-c", both, SCRIPT, "worker", *names]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    alone = subprocess.Popen(
+        [sys.executable, SCRIPT, "worker", *names], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    chief, worker = (lines_of(told) for told in json.loads(ran.stdout.splitlines()[-1]))
+    expected = lines_of(alone.communicate()[0])
+    assert [each["name"] for each in expected] == names
+    for one, first, second in zip(expected, chief, worker, strict=True):
+        check_same(one, first)
+        assert first["weights"] == second["weights"]
+        assert first["history"] == second["history"]

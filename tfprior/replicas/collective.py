@@ -1,0 +1,38 @@
+"""What replicas of a tf.distribute strategy add up."""
+
+from typing import Any
+
+import tensorflow as tf
+from keras import tree
+
+
+def num_replicas() -> int:
+    """How many devices share a training step under the strategy in force."""
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def replica_id() -> Any:
+    """Which of them runs this: a number, or a tensor in a graph."""
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def add_up(tensors: Any) -> Any:
+    """Sums over the replicas of a structure of float tensors, in one collective; None stays None."""
+    if num_replicas() == 1:
+        return tensors
+    leaves = [leaf for leaf in tree.flatten(tensors) if leaf is not None]
+    flat = tf.concat([tf.reshape(tf.cast(leaf, "float32"), (-1,)) for leaf in leaves], axis=0)
+    flat = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    parts = iter(tf.split(flat, [leaf.shape.num_elements() for leaf in leaves]))
+    return tree.map_structure(lambda leaf: None if leaf is None else _like(next(parts), leaf), tensors)
+
+
+def counts_of_all(count: Any) -> Any:
+    """How many examples each replica has, (R,) int32, of the `count` that this one has."""
+    mine = tf.one_hot(replica_id(), num_replicas(), dtype="float32") * tf.cast(count, "float32")
+    return tf.cast(add_up(mine), "int32")
+
+
+def _like(part: Any, leaf: Any) -> Any:
+    return tf.cast(tf.reshape(part, leaf.shape), leaf.dtype)

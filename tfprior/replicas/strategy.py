@@ -1,0 +1,110 @@
+"""Which tf.distribute strategies a model trains under, and what is set right before it does."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+EXACT = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+    tf.distribute.OneDeviceStrategy,
+)
+
+
+def check_strategy(model: Any) -> None:
+    """Raises ValueError for a strategy that is not exact, or one that the model was not built under."""
+    own = model._distribute_strategy
+    strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else own
+    name = type(strategy).__name__
+    if strategy is not own:
+        raise ValueError(
+            f"{type(model).__name__} was built outside of the {name} that it is to train under; build and "
+            "compile it within strategy.scope()."
+        )
+    if strategy is not None and not isinstance(strategy, EXACT):
+        raise ValueError(
+            f"The model was built under a {name}; expected a MirroredStrategy or a "
+            "MultiWorkerMirroredStrategy, under which training gives the numbers of one device."
+        )
+    optimizer = getattr(model, "optimizer", None)
+    if strategy is not None and getattr(optimizer, "_distribution_strategy", own) is not own:
+        raise ValueError(
+            f"The optimizer was made outside of the {name} of the model; compile within strategy.scope()."
+        )
+
+
+def set_noise_apart(model: Any) -> None:
+    """Gives each replica noise of its own, for dropout; the first one has that of a single device.
+
+    What is drawn for the whole batch, as vectors to restart codes from, is the same on all of them.
+    """
+    strategy = model.distribute_strategy
+    shared = {id(generator) for generator in model.noise_of_batch()}
+    for layer in model._flatten_layers():
+        for generator in getattr(layer, "_seed_generators", []):
+            if id(generator) not in shared:
+                _set_apart(generator.state.value, strategy)
+
+
+def same_on_all_workers(model: Any) -> None:
+    """Sets every variable of the model to the chief's."""
+    strategy = model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    is_chief = strategy.cluster_resolver.task_id == 0
+
+    def of_replica(values: list[Any]) -> list[Any]:
+        own = [tf.identity(value) if is_chief else tf.zeros_like(value) for value in values]
+        return [tf.distribute.get_replica_context().all_reduce("SUM", value) for value in own]
+
+    @tf.function(autograph=False)
+    def of_chief(values: list[Any]) -> list[Any]:
+        return strategy.run(of_replica, args=(values,))
+
+    # Collectives know floats and two types of integers.
+    kinds = [tf.as_dtype(variable.dtype) for variable in model.variables]
+    values = [
+        tf.cast(variable.value, kind if kind.is_floating else "int64")
+        for variable, kind in zip(model.variables, kinds, strict=True)
+    ]
+    for variable, kind, value in zip(model.variables, kinds, of_chief(values), strict=True):
+        variable.assign(tf.cast(strategy.experimental_local_results(value)[0], kind))
+
+
+def first_of_all(strategy: Any, dataset: Any) -> Any:
+    """The first batch of a dataset, distributed already or not, with the examples of all replicas, as arrays.
+
+    Raises:
+        ValueError: for an empty dataset.
+    """
+    if not isinstance(dataset, tf.distribute.DistributedDataset):
+        dataset = strategy.experimental_distribute_dataset(dataset)
+    batch = next(iter(dataset), None)
+    if batch is None:
+        raise ValueError("Got an empty dataset; expected at least one example.")
+    kinds = keras.tree.map_structure(lambda part: strategy.experimental_local_results(part)[0].dtype, batch)
+
+    def wide(part: Any) -> Any:  # of integers collectives know two types
+        return tf.cast(part, "int64") if part.dtype.is_integer else part
+
+    @tf.function(autograph=False)
+    def gathered(batch: Any) -> Any:
+        batch = strategy.run(lambda parts: keras.tree.map_structure(wide, parts), args=(batch,))
+        return keras.tree.map_structure(lambda part: strategy.gather(part, axis=0), batch)
+
+    return keras.tree.map_structure(
+        lambda part, kind: np.asarray(tf.cast(part, kind)), gathered(batch), kinds
+    )
+
+
+def _set_apart(state: Any, strategy: Any) -> None:
+    first = np.asarray(strategy.experimental_local_results(state)[0])
+    per_worker = len(strategy.extended.worker_devices)
+    resolver = strategy.cluster_resolver
+    worker = resolver.task_id if resolver is not None and resolver.task_id else 0
+    for index, copy in enumerate(strategy.experimental_local_results(state)):
+        replica = worker * per_worker + index
+        seed = (int(first[0]) + 0x9E3779B9 * replica) % 2**32
+        copy.assign(tf.cast([seed, int(first[1])], state.dtype))
