@@ -17,19 +17,16 @@ from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
 from tfprior.runs.run_folder import CARD, RunFolder, holds_run
-from tfprior.training.callbacks import (
-    Checkpoints,
-    Clock,
-    Report,
-    Schedule,
-    show_on_tensorboard,
-    tensorboard,
-)
+from tfprior.training.checkpoints import Checkpoints
+from tfprior.training.clock import Clock
 from tfprior.training.description import describe
 from tfprior.training.fine_tuning import source_of, take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
+from tfprior.training.report import Report
 from tfprior.training.resuming import full_disk_explained, opened, resume
+from tfprior.training.schedule import Schedule
+from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
@@ -237,7 +234,7 @@ def fit(
                 *([average] if average else []),
                 report,
                 checkpoints,
-                *tensorboard(run),
+                *tensorboard_logs(run),
             ],
         )
     finally:
