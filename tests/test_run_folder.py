@@ -1,9 +1,6 @@
 """A run on disk: what it holds, and opening it again."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ from tfprior.atomic import atomic_path, write_text
 from tfprior.priors import PixelCNN
 from tfprior.registry import build_prior
 from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
-from tfprior.runs.lock import locked
 from tfprior.runs.run_folder import COLUMNS, RunFolder
 from tfprior.training import train
 
@@ -149,26 +145,6 @@ def test_kinds_and_scores_come_from_the_configuration(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, {**CONFIG, "kind": "tokenizer"})
     assert run.is_tokenizer
     assert run.pictures == ("curve.png", "reconstructions.png", "codebook_usage.png")
-
-
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    hold = "import sys, pathlib, time; from tfprior.runs.lock import locked\n"
-    hold += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
-    out = tmp_path / "run"
-    holder = subprocess.Popen([sys.executable, "-c", hold, str(out)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        words = rf"run is being trained into by another process \({holder.pid}\); wait until it ends, stop it"
-        with pytest.raises(BlockingIOError, match=words):
-            train(made(), MODEL, out, options(), console=QUIET)
-        assert [path.name for path in out.iterdir()] == ["run.lock"]
-    finally:
-        holder.kill()
-        holder.communicate()
-    with locked(out), pytest.raises(BlockingIOError, match=str(os.getpid())), locked(out):
-        pass
-    assert not list(out.iterdir())
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:
