@@ -26,6 +26,7 @@ FLOORS = [
         "progress",
         "range_checks",
         "registration",
+        "score",
         "sharding",
     }
     | {"pictures"},

@@ -15,6 +15,7 @@ from tfprior.priors import PixelCNN
 from tfprior.registry import build_prior
 from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
 from tfprior.runs.run_folder import COLUMNS, RunFolder
+from tfprior.score import BITS_PER_DIM
 from tfprior.training import train
 
 
@@ -140,7 +141,7 @@ def test_a_bit_that_flipped_in_a_model_file_is_noticed(tmp_path: Path) -> None:
 
 def test_kinds_and_scores_come_from_the_configuration(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, CONFIG)
-    assert (run.is_tokenizer, run.of_codes, run.unit) == (False, False, "bits/dim")
+    assert (run.is_tokenizer, run.of_codes, run.score) == (False, False, BITS_PER_DIM)
     assert run.pictures == ("curve.png", "samples.png")
     run = RunFolder(tmp_path, {**CONFIG, "kind": "tokenizer"})
     assert run.is_tokenizer

@@ -15,6 +15,7 @@ from keras import ops
 
 from tfprior.feeding import Batch, HeldBatches, are_arrays, batch_of, checked, spread
 from tfprior.range_checks import Refused, RefusedExamples, StopRefused, bounded, explain
+from tfprior.score import Score
 
 
 class FittedModel(keras.Model):
@@ -23,7 +24,7 @@ class FittedModel(keras.Model):
     distribution: Any
     num_classes: int | None
     noun: ClassVar[str]
-    better: ClassVar[dict[str, str]]
+    scores: ClassVar[tuple[Score, ...]]
     built: bool
     _refused: RefusedExamples
 
@@ -235,10 +236,11 @@ class FittedModel(keras.Model):
         # `fit` hands a list of its own, which has ours, to `evaluate`.
         own = callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else None
         given = keras.tree.flatten(callbacks or []) if own is None else own.callbacks
+        better = {score.name: score.better for score in self.scores}
         for callback in given:
             score = str(getattr(callback, "monitor", None)).removeprefix("val_")
-            if getattr(callback, "mode", None) == "auto" and score in self.better:
-                callback.mode = self.better[score]  # Keras asks no metric but those of `compile`
+            if getattr(callback, "mode", None) == "auto" and score in better:
+                callback.mode = better[score]  # Keras asks no metric but those of `compile`
         if own is None:
             return [StopRefused(), *given]
         if not any(isinstance(callback, StopRefused) for callback in given):

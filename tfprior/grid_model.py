@@ -16,6 +16,7 @@ from tfprior.feeding import Batch, batch_of
 from tfprior.fitting import FittedModel
 from tfprior.inputs import GridShape, as_array, check_sample_weight
 from tfprior.range_checks import REFUSED, RefusedExamples, has_refused
+from tfprior.score import BITS_PER_DIM, Score
 
 Tensor = Any
 
@@ -29,9 +30,8 @@ class GridModel(FittedModel, abc.ABC):
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
         noun: what errors call the model, and runs its kind.
-        better: score → "min" or "max", for runs and for Keras's callbacks with mode="auto".
-        main_score: name of the metric that tells how good it is, in the direction that `better` has for it.
-        score_unit: what that is in.
+        scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
+            mode="auto" know from them which way is better.
         loss_unit: what the loss is in.
     """
 
@@ -40,9 +40,7 @@ class GridModel(FittedModel, abc.ABC):
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
     noun: ClassVar[str] = "model"
-    better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
-    main_score: ClassVar[str] = "bits_per_dim"
-    score_unit: ClassVar[str] = "bits/dim"
+    scores: ClassVar[tuple[Score, ...]] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
 
     def __init__(self, **kwargs: Any) -> None:

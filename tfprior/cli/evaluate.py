@@ -7,7 +7,7 @@ import typer
 
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
-from tfprior.cli.opening import Source, generator_of, images_of, source_at, unit_of
+from tfprior.cli.opening import Source, generator_of, images_of, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -124,10 +124,12 @@ SCORE_NAMES = {
 def compared(scores: dict[str, float], images: "Images", split: Split, source: Source) -> "Table":
     """A table of the scores beside the baselines of the same images."""
     from tfprior.measuring import baseline_bits
+    from tfprior.score import BITS_PER_DIM
 
     values, _ = source.part_of(images, split.value)
     # The test part stays unseen by all; of the training images the baselines know what the model knows.
     known = images.x_train if split is Split.test else source.part_of(images, "train")[0]
     baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
     title = f"{images.name}, {split.value} split, {len(values)} images"
-    return score_table(title, {**scores, **baselines}, unit_of(images))
+    score = BITS_PER_DIM.per_code() if images.are_codes else BITS_PER_DIM
+    return score_table(title, {**scores, **baselines}, score)

@@ -191,7 +191,3 @@ def generator_of(source: Source, tokenizer: Path | None) -> "Generator | None":
             raise
         typer.echo(f"Bits per code alone: {error}", err=True)
         return None
-
-
-def unit_of(images: "Images") -> str:
-    return "bits/code" if images.are_codes else "bits/dim"

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.model_commands import command_of
-from tfprior.cli.opening import unit_of, whole_path
+from tfprior.cli.opening import whole_path
 from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption
 from tfprior.cli.tables import score_table
 from tfprior.registry import MODELS, Model
@@ -133,9 +133,9 @@ def train_model(
         initial=given.get("initial"),
     )
     result = run.result or {}
-    scores = {
+    values = {
         f"this {model.kind} (epoch {result['best_epoch']})": run.best_score,
         **result["baselines"],
     }
-    console.print(score_table("held-out part of the training images", scores, unit_of(images)))
+    console.print(score_table("held-out part of the training images", values, run.score))
     console.print(f"{run.path}: {', '.join(run.pictures)}, model_card.md", soft_wrap=True)

@@ -16,7 +16,7 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
     noun = f"{run.config['kind']}{', uniform codes' if run.is_tokenizer else ''}"
-    scores = {f"this {noun}": result[f"best_{run.score}"], **result["baselines"]}
+    scores = {f"this {noun}": result[f"best_{run.score.name}"], **result["baselines"]}
     table = "\n".join(f"| {name} | {score:.4f} |" for name, score in scores.items())
     pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)
     settings = "\n".join(
@@ -54,7 +54,8 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
 
 def in_words(run: RunFolder) -> str:
     """What the score is in, as charts and cards say it."""
-    return {"bits/dim": "bits per dimension", "bits/code": "bits per code"}.get(run.unit, run.unit)
+    unit = run.score.unit
+    return {"bits/dim": "bits per dimension", "bits/code": "bits per code"}.get(unit, unit)
 
 
 def subject(run: RunFolder) -> str:

@@ -14,6 +14,7 @@ from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
 from tfprior.quantizers.base import Quantizer
+from tfprior.score import Score
 from tfprior.tokenizers.usage import CodebookUsage
 
 Codes = Any
@@ -59,13 +60,13 @@ class Tokenizer(GridModel):
     """
 
     noun = "tokenizer"
-    better: ClassVar[dict[str, str]] = {
-        **GridModel.better,
-        "reconstruction_bits_per_dim": "min",
-        "perplexity": "max",
-        "usage": "max",
-        "dead_codes": "min",
-    }
+    scores: ClassVar[tuple[Score, ...]] = (
+        *GridModel.scores,
+        Score("reconstruction_bits_per_dim", "bits/dim"),
+        Score("perplexity", "codes", "max"),
+        Score("usage", "share of codes", "max"),
+        Score("dead_codes", "codes"),
+    )
 
     def __init__(
         self,

@@ -43,28 +43,29 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def best(self) -> float:
-        return self.run.best_of(row["validation"] for row in self.rows)
+        return self.run.score.best_of(row["validation"] for row in self.rows)
 
     def on_train_begin(self, logs: Any = None) -> None:
         # Without an optimizer, so that the files hold a model and no more.
         self.plain = type(self.model).from_config(self.model.get_config())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        score = self.run.score
         row = {
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "train": float(logs[self.run.score]),
-            "validation": float(logs[f"val_{self.run.score}"]),
+            "train": float(logs[score.name]),
+            "validation": float(logs[f"val_{score.name}"]),
             "seconds": self.clock.seconds(),
-            **other_scores(logs, self.run.score),
+            **other_scores(logs, score.name),
         }
         if not math.isfinite(row["train"]) or not math.isfinite(row["validation"]):
             raise ArithmeticError(
-                f"Training diverged in epoch {epoch + 1} ({self.run.unit} {row['train']} in training, "
+                f"Training diverged in epoch {epoch + 1} ({score.unit} {row['train']} in training, "
                 f"{row['validation']} in validation); train anew (--overwrite) at a lower --learning-rate."
             )
         self._copy_weights()
-        improved = self.run.improves(row["validation"], self.best)
+        improved = score.improves(row["validation"], self.best)
         try:
             self._write(epoch + 1, [*self.rows, row], [BEST] if improved else [])
         except (OSError, RuntimeError) as error:  # HDF5 has either of a full disk

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tfprior.runs.run_folder import RunFolder
+from tfprior.score import Score
 from tfprior.training.clock import Clock, clock_face
 
 
@@ -16,11 +16,11 @@ class Report(keras.callbacks.Callback):
     """A bar for the epoch under way, and a line for each one that ended; lines alone where no terminal is."""
 
     def __init__(
-        self, console: Console, run: RunFolder, epochs: int, steps: int, clock: Clock, best: float
+        self, console: Console, score: Score, epochs: int, steps: int, clock: Clock, best: float
     ) -> None:
         super().__init__()
         self.console = console
-        self.run = run
+        self.score = score
         self.epochs = epochs
         self.steps = steps
         self.clock = clock
@@ -58,19 +58,19 @@ class Report(keras.callbacks.Callback):
         self.steps_done += 1
         loss = ""
         if self.console.is_terminal and batch % 10 == 0:
-            loss = f"{float(logs[self.run.score]):.3f} {self.run.unit} · {self._aside(logs)}"
+            loss = f"{float(logs[self.score.name]):.3f} {self.score.unit} · {self._aside(logs)}"
             self.progress.update(self.task, completed=batch + 1, loss=loss)
         else:
             self.progress.update(self.task, completed=batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        train, validation = float(logs[self.run.score]), float(logs[f"val_{self.run.score}"])
+        train, validation = float(logs[self.score.name]), float(logs[f"val_{self.score.name}"])
         speed = self.steps / max(1e-9, time.monotonic() - self.epoch_started)
-        mark = " *" if self.run.improves(validation, self.best) else ""
-        self.best = self.run.best_of((self.best, validation))
+        mark = " *" if self.score.improves(validation, self.best) else ""
+        self.best = self.score.best_of((self.best, validation))
         self.console.print(
             f"epoch {epoch + 1}{self.of_epochs} · train {train:.4f} · validation "
-            f"{validation:.4f} {self.run.unit}{mark} · {self._aside(logs)} · {speed:.1f} it/s · ETA "
+            f"{validation:.4f} {self.score.unit}{mark} · {self._aside(logs)} · {speed:.1f} it/s · ETA "
             f"{clock_face(self._remaining(epoch))}",
             markup=False,
             highlight=False,

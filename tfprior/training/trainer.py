@@ -17,6 +17,7 @@ from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
 from tfprior.runs.run_folder import CARD, RunFolder, holds_run
+from tfprior.score import BITS_PER_DIM
 from tfprior.training.checkpoints import Checkpoints
 from tfprior.training.clock import Clock
 from tfprior.training.description import describe
@@ -160,13 +161,13 @@ def finish(
     # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
     # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
-    in_bits = run.score == "bits_per_dim"
-    best = run.best_of(row["validation"] for row in rows)
+    in_bits = run.score.name == BITS_PER_DIM.name
+    best = run.score.best_of(row["validation"] for row in rows)
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
         "best_epoch": next(int(row["epoch"]) for row in rows if row["validation"] == best),
-        f"best_{run.score}": scores.pop(run.score),
+        f"best_{run.score.name}": scores.pop(run.score.name),
         **scores,
         "baselines": baseline_bits(seen.x_train, held_out.x_train, seen.num_levels, seen.are_codes)
         if in_bits
@@ -204,7 +205,7 @@ def fit(
         console.print(words, markup=False, highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, run, epochs, steps, clock, checkpoints.best)
+    report = Report(console, run.score, epochs, steps, clock, checkpoints.best)
     total_steps = (epochs - start.epochs) * steps
     try:
         model.fit(
