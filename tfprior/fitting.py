@@ -23,7 +23,7 @@ class FittedModel(keras.Model):
 
     distribution: Any
     num_classes: int | None
-    noun: ClassVar[str]
+    kind: ClassVar[str]
     scores: ClassVar[tuple[Score, ...]]
     built: bool
     _refused: RefusedExamples
@@ -35,10 +35,10 @@ class FittedModel(keras.Model):
             ValueError: for a loss or metrics.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            given = loss if name == "loss" else kwargs.get(name)
-            if given:
+            value = loss if name == "loss" else kwargs.get(name)
+            if value:
                 raise ValueError(
-                    f"compile got {name}={given!r}; a {self.noun} has its own loss, the negative "
+                    f"compile got {name}={value!r}; a {self.kind} has its own loss, the negative "
                     "log-likelihood, and reports bits_per_dim: leave it out, compile(optimizer=…)."
                 )
         super().compile(optimizer, **kwargs)
@@ -171,11 +171,11 @@ class FittedModel(keras.Model):
 
     def predict_step(self, *state_and_data: Any) -> Any:
         *state, data = state_and_data
-        inputs, given, _ = self._step_data(data)
+        inputs, as_they_came, _ = self._step_data(data)
         result = super().predict_step(*state, inputs)
         outputs, *more = result if state else (result,)
         params = self.params_of(outputs)
-        refused = ops.logical_or(*self.refusals(given))
+        refused = ops.logical_or(*self.refusals(as_they_came))
         params = ops.where(ops.reshape(refused, (-1, 1, 1, 1)), np.inf, params)
         return (params, *more) if state else params
 
@@ -235,14 +235,14 @@ class FittedModel(keras.Model):
         """Keras's callbacks, those that monitor a score told its direction, and `StopRefused`."""
         # `fit` hands a list of its own, which has ours, to `evaluate`.
         own = callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else None
-        given = keras.tree.flatten(callbacks or []) if own is None else own.callbacks
+        theirs = keras.tree.flatten(callbacks or []) if own is None else own.callbacks
         better = {score.name: score.better for score in self.scores}
-        for callback in given:
+        for callback in theirs:
             score = str(getattr(callback, "monitor", None)).removeprefix("val_")
             if getattr(callback, "mode", None) == "auto" and score in better:
                 callback.mode = better[score]  # Keras asks no metric but those of `compile`
         if own is None:
-            return [StopRefused(), *given]
-        if not any(isinstance(callback, StopRefused) for callback in given):
+            return [StopRefused(), *theirs]
+        if not any(isinstance(callback, StopRefused) for callback in theirs):
             own.append(StopRefused())
         return own

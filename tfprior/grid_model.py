@@ -29,7 +29,7 @@ class GridModel(FittedModel, abc.ABC):
         distribution: of a pixel; its `num_levels` bounds the values.
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
-        noun: what errors call the model, and runs its kind.
+        kind: "prior", "tokenizer", or "model" of what is neither; errors call it so too.
         scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
             mode="auto" know from them which way is better.
         loss_unit: what the loss is in.
@@ -39,7 +39,7 @@ class GridModel(FittedModel, abc.ABC):
     distribution: Any
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
-    noun: ClassVar[str] = "model"
+    kind: ClassVar[str] = "model"
     scores: ClassVar[tuple[Score, ...]] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
 
@@ -96,7 +96,7 @@ class GridModel(FittedModel, abc.ABC):
         """
         if isinstance(inputs, tuple):
             raise ValueError(
-                f"Got a tuple to call a {self.noun} with; expected values, or a dict of 'values' and "
+                f"Got a tuple to call a {self.kind} with; expected values, or a dict of 'values' and "
                 "'condition'."
             )
         batch = Batch(*map(as_array, batch_of(inputs)))

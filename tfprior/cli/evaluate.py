@@ -107,8 +107,8 @@ def draw_maps(
 
     values, labels = source.part_of(images, split.value)
     index = spread(labels, len(values))[:num]
-    given = [] if model.num_classes is None or labels is None else [labels[index]]
-    nats = np.asarray(model.pixel_log_prob(values[index], *given))
+    condition = [] if model.num_classes is None or labels is None else [labels[index]]
+    nats = np.asarray(model.pixel_log_prob(values[index], *condition))
     save_heat_maps(values[index], nats / -math.log(2), images.num_levels, path)
     return len(index)
 

@@ -81,8 +81,8 @@ def model_table(path: Path, model: "GridModel") -> Table:
     )
 
 
-def grid_line(shape: Iterable[int], num_levels: int, noun: str = "levels") -> str:
-    return f"{' × '.join(map(str, shape))}, {num_levels} {noun}"
+def grid_line(shape: Iterable[int], num_levels: int, values: str = "levels") -> str:
+    return f"{' × '.join(map(str, shape))}, {num_levels} {values}"
 
 
 def bundle_table(path: Path) -> Table:
@@ -94,8 +94,8 @@ def bundle_table(path: Path) -> Table:
     if images is not None:
         table.add_row("images", grid_line(images.shape, images.num_levels, "levels"))
     for prior in manifest.priors:
-        noun = "levels" if images is None else "codes"
-        table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, noun))
+        values = "levels" if images is None else "codes"
+        table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, values))
         table.add_row(f"{prior.prefix}steps", str(prior.num_steps))
     for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")

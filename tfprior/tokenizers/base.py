@@ -59,7 +59,7 @@ class Tokenizer(GridModel):
         ValueError: for a shape that is no grid, or arguments of other kinds.
     """
 
-    noun = "tokenizer"
+    kind = "tokenizer"
     scores: ClassVar[tuple[Score, ...]] = (
         *GridModel.scores,
         Score("reconstruction_bits_per_dim", "bits/dim"),

@@ -31,7 +31,7 @@ def describe(
     score = untrained.scores[0]
     return {
         "schema_version": SCHEMA_VERSION,
-        "kind": untrained.noun,
+        "kind": untrained.kind,
         "data": {
             **(source or {"name_or_path": images.name}),
             "grid_shape": list(images.grid_shape),
