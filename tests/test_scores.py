@@ -13,7 +13,9 @@ import pytest
 from keras import ops
 from rich.console import Console
 from small_runs import MODEL, QUIET, made, options
+from typer.testing import CliRunner
 
+from tfprior.cli import app
 from tfprior.cli.tables import run_table, score_table
 from tfprior.data import split_of
 from tfprior.distributions import Categorical
@@ -97,6 +99,27 @@ class Worst(MeanImage):
     scores: ClassVar[tuple[Score, ...]] = (Score("error", "levels", "max"),)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Counting(MeanImage):
+    """The same, with more to tell."""
+
+    scores: ClassVar[tuple[Score, ...]] = (
+        Score("error", "levels", words="far off"),
+        Score("wrong", "share of pixels", words="share of wrong pixels"),
+        Score("again", "levels"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._wrong, self._again = keras.metrics.Mean(name="wrong"), keras.metrics.Mean(name="again")
+
+    def compute_loss(self, x: Any = None, *_: Any, **options: Any) -> Any:
+        self._wrong.update_state(ops.cast(ops.cast(x, "float32") != self.mean, "float32"))
+        loss = super().compute_loss(x, **options)
+        self._again.update_state(loss)
+        return loss
+
+
 def test_a_score_may_be_the_better_the_higher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr("tfprior.training.trainer.build_model", lambda *_: Worst((4, 5, 1), 4))
@@ -120,6 +143,25 @@ def test_a_score_may_be_the_better_the_higher(tmp_path: Path, monkeypatch: pytes
     Console(file=printed, width=200).print(run_table(run), table)
     assert f"best validation levels │ {found[0]:.4f}" in printed.getvalue()
     assert re.findall(r"│ ([abc]) ", printed.getvalue()) == ["b", "c", "a"]
+
+
+def test_scores_that_are_no_likelihood_are_evaluated_alone(tmp_path: Path) -> None:
+    images, model = made(), Counting((4, 5, 1), 4)
+    model.mean.assign(np.full((4, 5, 1), 1.5))
+    model.save(tmp_path / "model.keras")
+    data = {"x_train": images.x_train, "x_test": images.x_test}
+    np.savez(tmp_path / "made.npz", **data)
+    words = ("evaluate", tmp_path / "model.keras", "--data", tmp_path / "made.npz", "--levels", 4)
+    result = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    error = np.mean(np.abs(images.x_test - 1.5))
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in result.stdout.splitlines()]
+    assert [row for row in rows if len(row) == 2] == [
+        ["this model, far off", f"{error:.4f}"],
+        ["share of wrong pixels", "1"],
+        ["again", f"{error:.4g}"],
+    ]
+    assert "levels" in result.stdout
 
 
 def test_a_prior_says_bits(tmp_path: Path) -> None:

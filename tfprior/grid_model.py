@@ -33,6 +33,7 @@ class GridModel(FittedModel, abc.ABC):
         scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
             mode="auto" know from them which way is better.
         loss_unit: what the loss is in.
+        tokenizer: None, for its grids are what it is shown; a `Generator` has one between.
     """
 
     grid_shape: GridShape
@@ -42,6 +43,7 @@ class GridModel(FittedModel, abc.ABC):
     kind: ClassVar[str] = "model"
     scores: ClassVar[tuple[Score, ...]] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
+    tokenizer: ClassVar[None] = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -12,11 +12,13 @@ class Score(NamedTuple):
         name: of the metric.
         unit: what it is in.
         better: "min" where less is better, "max" where more is.
+        words: that tables say of it, where its name and unit are not enough.
     """
 
     name: str
     unit: str
     better: Literal["min", "max"] = "min"
+    words: str = ""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Score":
@@ -29,6 +31,11 @@ class Score(NamedTuple):
     def per_code(self) -> "Score":
         """The same of grids of codes, whose dimensions are codes."""
         return self._replace(unit=self.unit.replace("/dim", "/code"))
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether it is bits per dimension, in which baselines and other models are measured too."""
+        return self.name == BITS_PER_DIM.name
 
     def best_of(self, values: Iterable[float]) -> float:
         """The best of the values; of none, what every value is better than."""

@@ -117,7 +117,7 @@ def images_of(
     """
     from tfprior.data import load
 
-    through_codes = getattr(model, "tokenizer", None) is not None
+    through_codes = model.tokenizer is not None
     arguments: dict[str, Any] | None = {"name_or_path": data, "image_size": image_size, "num_levels": levels}
     if data is None:
         arguments = source.own_data(through_codes)

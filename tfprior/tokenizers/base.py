@@ -14,7 +14,7 @@ from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
 from tfprior.quantizers.base import Quantizer
-from tfprior.score import Score
+from tfprior.score import BITS_PER_DIM, Score
 from tfprior.tokenizers.usage import CodebookUsage
 
 Codes = Any
@@ -61,11 +61,11 @@ class Tokenizer(GridModel):
 
     kind = "tokenizer"
     scores: ClassVar[tuple[Score, ...]] = (
-        *GridModel.scores,
-        Score("reconstruction_bits_per_dim", "bits/dim"),
-        Score("perplexity", "codes", "max"),
-        Score("usage", "share of codes", "max"),
-        Score("dead_codes", "codes"),
+        BITS_PER_DIM._replace(words="uniform codes"),
+        Score("reconstruction_bits_per_dim", "bits/dim", words="bits/dim of the images given their codes"),
+        Score("perplexity", "codes", "max", words="perplexity of the codes"),
+        Score("usage", "share of codes", "max", words="share of codes in use"),
+        Score("dead_codes", "codes", words="codes that are never used"),
     )
 
     def __init__(

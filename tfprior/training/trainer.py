@@ -17,7 +17,6 @@ from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
 from tfprior.runs.run_folder import CARD, RunFolder, holds_run
-from tfprior.score import BITS_PER_DIM
 from tfprior.training.checkpoints import Checkpoints
 from tfprior.training.clock import Clock
 from tfprior.training.description import describe
@@ -161,7 +160,6 @@ def finish(
     # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
     # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
-    in_bits = run.score.name == BITS_PER_DIM.name
     best = run.score.best_of(row["validation"] for row in rows)
     result = {
         "epochs": len(rows),
@@ -170,7 +168,7 @@ def finish(
         f"best_{run.score.name}": scores.pop(run.score.name),
         **scores,
         "baselines": baseline_bits(seen.x_train, held_out.x_train, seen.num_levels, seen.are_codes)
-        if in_bits
+        if run.score.is_likelihood
         else {},
     }
     illustrate(run, held_out, rows, result, options.seed, console)
