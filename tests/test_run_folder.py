@@ -1,6 +1,8 @@
 """A run on disk: what it holds, and opening it again."""
 
+import errno
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,30 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
     write_text(file, "new")
     assert file.read_text() == "new"
+
+
+def test_files_are_written_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_windows(path: Any, flags: int, *mode: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        flags_of[how_opened(path, flags, *mode)] = flags
+        return next(reversed(flags_of))
+
+    def flush(descriptor: int) -> None:
+        if not flags_of[descriptor] & os.O_RDWR:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(descriptor)
+
+    how_opened, flags_of, flushed = os.open, {}, []
+    monkeypatch.setattr(os, "open", as_on_windows)
+    monkeypatch.setattr(os, "fsync", flush)
+    with monkeypatch.context() as windows:
+        windows.setattr("tfprior.atomic.sys.platform", "win32")
+        write_text(tmp_path / "text", "new")
+    assert (tmp_path / "text").read_text() == "new"
+    assert len(flushed) == 1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        write_text(tmp_path / "text", "newer")
 
 
 CONFIG = {
