@@ -72,7 +72,9 @@ def short(value: Any) -> str:
 
 
 def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    kind = {"kind": config.get("kind"), "score": config.get("score") and Score.from_config(config["score"])}
+    # As it is read: those of before told no direction.
+    score = config.get("score") and Score.from_config(config["score"]).get_config()
+    kind = {"kind": config.get("kind"), "score": score}
     sections = (config[section] for section in ("data", "model", "options"))
     return [kind, *sections, initial_path(config.get("initial"))]
 
