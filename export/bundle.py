@@ -43,8 +43,8 @@ def save(
     path, formats = Path(path), tuple(formats)
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
-        given = f"Unknown formats {unknown}" if unknown else "Got no formats"
-        raise ValueError(f"{given}; expected some of {', '.join(FORMATS)}.")
+        fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
+        raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
     _check_target(path, overwrite)
     _check_model(model)
     model = model.for_sampling()

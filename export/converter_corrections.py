@@ -50,13 +50,13 @@ def _branches_and_bodies(graph: Any) -> list[Any]:
     def visit(caller: Any) -> None:
         for node in caller.get_operations():
             # The first input of a branch is the condition, which is not handed on.
-            given = node.inputs[1:] if "then_branch" in node.node_def.attr else node.inputs
+            arguments = node.inputs[1:] if "then_branch" in node.node_def.attr else node.inputs
             for role in ("then_branch", "else_branch", "cond", "body"):
                 if role not in node.node_def.attr:
                     continue
                 name = node.get_attr(role).name
                 if name not in found:
-                    shapes = [tensor.shape for tensor in given]
+                    shapes = [tensor.shape for tensor in arguments]
                     inner = function_def_to_graph(library[name], input_shapes=shapes)
                     visit(inner)
                     found[name] = inner

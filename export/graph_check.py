@@ -238,8 +238,8 @@ def _check_size(node: Node, name: bytes, scope: Scope) -> None:
 def _check_bounds(node: Node, sizes: Constant) -> None:
     product = math.prod(max(1, abs(size)) for size in sizes.integers or ())
     if sizes.integers is None or product > LARGEST_SIZE:
-        given = "more than 16 numbers" if sizes.integers is None else str(sizes.integers)
-        raise MalformedError(f"gives {node.operator} the size {given}, above {LARGEST_SIZE}")
+        size = "more than 16 numbers" if sizes.integers is None else str(sizes.integers)
+        raise MalformedError(f"gives {node.operator} the size {size}, above {LARGEST_SIZE}")
 
 
 def _name(value: memoryview) -> bytes:

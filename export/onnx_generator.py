@@ -131,7 +131,7 @@ class OnnxGenerator:
             per_position = sampler.prior.noise.per_step
             noise = check_uniforms(noise, size, sampler.grid_shape, per_position)
             arrays[f"{sampler.prefix}uniforms"] = noise
-        arrays |= self.samplers[0].given(condition, size)
+        arrays |= self.samplers[0].condition_arrays(condition, size)
         out = self.functions.run("generate", arrays)
         check_log_prob(out["log_prob"], "generate")
         self._check_codes(out, "generate")
@@ -168,7 +168,7 @@ class OnnxGenerator:
             ValueError: for anything but integer images of the bundle's levels.
         """
         images = self._checked(images)
-        arrays = {"images": images, **self.samplers[0].given(condition, len(images))}
+        arrays = {"images": images, **self.samplers[0].condition_arrays(condition, len(images))}
         return check_log_prob(self._in_batches("log_prob_bound", arrays)["log_prob"], "log_prob_bound")
 
     def _in_batches(self, function: str, arrays: Arrays) -> Arrays:

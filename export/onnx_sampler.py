@@ -122,12 +122,12 @@ class OnnxSampler:
         able = [name for name in self.methods if name != "loop" or values is None]
         if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
-        given = {"temperature": np.broadcast_to(temperature, size), **self.given(condition, size)}
+        inputs = {"temperature": np.broadcast_to(temperature, size), **self.condition_arrays(condition, size)}
         for function in self._rollout.functions_of(method):
             self.functions.open(function)  # before threads ask for it
 
         def run_rows(rows: np.ndarray) -> Drawn:
-            share = {name: value[rows] for name, value in given.items()}
+            share = {name: value[rows] for name, value in inputs.items()}
             known = None if values is None or hidden is None else Known(values[rows], hidden[rows])
             return self._rollout.draw(method, uniforms[rows], share, known)
 
@@ -141,13 +141,13 @@ class OnnxSampler:
         """
         values = np.asarray(values)
         check_values(values, self.grid_shape, self.num_levels)
-        return self._rollout.log_prob(values.astype("int32"), self.given(condition, len(values)))
+        return self._rollout.log_prob(values.astype("int32"), self.condition_arrays(condition, len(values)))
 
     def run(self, function: str, arrays: Arrays) -> Arrays:
         """Runs one of the prior's functions on named arrays; those it does not take are left out."""
         return self.functions.run(self.prefix + function, arrays)
 
-    def given(self, condition: Any, batch: int) -> Arrays:
+    def condition_arrays(self, condition: Any, batch: int) -> Arrays:
         """The condition as the functions take it, under its name; nothing for an unconditional prior.
 
         Raises:

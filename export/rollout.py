@@ -58,37 +58,37 @@ class Rollout:
         """The names of the functions that a method runs."""
         return tuple(self.prior.prefix + name for name in METHODS[method])
 
-    def draw(self, method: str, uniforms: np.ndarray, given: Arrays, known: Known | None = None) -> Drawn:
+    def draw(self, method: str, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None) -> Drawn:
         """Noise (B, H, W, K), temperature and condition → values and their nats; "loop" takes nothing known.
 
         Raises:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
         """
         drawn = {"pair": self._by_pair, "step": self._by_step, "loop": self._by_loop}[method](
-            uniforms, given, known
+            uniforms, inputs, known
         )
         check_log_prob(drawn.log_prob, self.functions_of(method)[-1])
         check_integers(drawn.values, self.prior.num_levels, self.functions_of(method)[-1])
         return drawn
 
-    def log_prob(self, values: np.ndarray, given: Arrays) -> np.ndarray:
-        """Nats (B,) of values (B, H, W, C).
+    def log_prob(self, values: np.ndarray, condition: Arrays) -> np.ndarray:
+        """Nats (B,) of values (B, H, W, C), with the condition under its name, if any.
 
         Raises:
             BundleError: for a likelihood that is no number.
         """
         function = f"{self.prior.prefix}log_prob"
-        nats = self.run(function, {"values": values, **given})["log_prob"]
+        nats = self.run(function, {"values": values, **condition})["log_prob"]
         return check_log_prob(nats, function)
 
-    def _by_loop(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
-        out = self.run(f"{self.prior.prefix}sample", {"uniforms": uniforms, **given})
+    def _by_loop(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
+        out = self.run(f"{self.prior.prefix}sample", {"uniforms": uniforms, **inputs})
         return Drawn(out["values"], out["log_prob"])
 
-    def _by_step(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
+    def _by_step(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         (initial_state, step), pixels = self.functions_of("step"), _Pixels(self.prior, uniforms, known)
         state = self.run(initial_state, {"position": pixels.positions[0]})["state"]
-        tensors = {**given, "previous": pixels.values[0, 0]}
+        tensors = {**inputs, "previous": pixels.values[0, 0]}
         for y, x in np.ndindex(self.prior.grid_shape[:2]):
             tensors["state"], tensors["position"] = state, pixels.position(y, x)
             tensors["uniforms"] = pixels.noise[y, x]
@@ -96,12 +96,12 @@ class Rollout:
             state, tensors["previous"] = out["state_out"], pixels.put(y, x, out["value"], out["log_prob"])
         return pixels.drawn()
 
-    def _by_pair(self, uniforms: np.ndarray, given: Arrays, known: Known | None) -> Drawn:
+    def _by_pair(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run
         left_end = self._zeros(pixel, "pixel_state", len(uniforms))
-        of_row = {**given, "row_state": self._zeros(row, "row_state", len(uniforms))}
+        of_row = {**inputs, "row_state": self._zeros(row, "row_state", len(uniforms))}
         of_row["finished_row"] = np.ascontiguousarray(pixels.values[0].swapaxes(0, 1))
-        tensors = {"temperature": given["temperature"], "previous": pixels.values[0, 0]}
+        tensors = {"temperature": inputs["temperature"], "previous": pixels.values[0, 0]}
         height, width, _ = self.prior.grid_shape
         for y in range(height):
             of_row["position"] = pixels.position(y, 0)

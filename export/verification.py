@@ -76,15 +76,15 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
     for prior in manifest.priors:
         golden, prefix = prior.golden, prior.prefix
         condition = golden_condition(prior) if above is None else condition_from(above, prior, manifest, run)
-        given = {} if condition is None else {"condition": condition}
+        condition_arrays = {} if condition is None else {"condition": condition}
         rollout, above = Rollout(run, manifest, prior), golden.values
         uniforms = golden.uniforms.astype("float32")
         for method in rollout.methods:
             name = f"{kind} {prefix}{method}"
-            drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **given})
+            drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **condition_arrays})
             report[name] = _compare_draws(golden, name, *drawn)
         name = f"{kind} {prefix}log_prob"
-        report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, given))
+        report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, condition_arrays))
     if manifest.images is not None:
         report |= _replay_images(kind, manifest, run)
     return report
@@ -111,14 +111,14 @@ def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
     found = dict(zip(names, golden.codes, strict=True))
     noise = {f"{prior.prefix}uniforms": prior.golden.uniforms.astype("float32") for prior in priors}
     condition = golden_condition(priors[0])
-    given = {} if condition is None else {"condition": condition}
-    given_images = {"images": golden.images}
+    condition_arrays = {} if condition is None else {"condition": condition}
+    image_arrays = {"images": golden.images}
     nats = np.sum([prior.golden.log_prob for prior in priors], axis=0)
 
-    encoded = run("encode", given_images)
+    encoded = run("encode", image_arrays)
     decoded = run("decode", drawn)
-    made = run("generate", {**noise, **given, "temperature": _ones(nats)})
-    bound = run("log_prob_bound", {**given_images, **given})["log_prob"]
+    made = run("generate", {**noise, **condition_arrays, "temperature": _ones(nats)})
+    bound = run("log_prob_bound", {**image_arrays, **condition_arrays})["log_prob"]
     name = f"{kind} generate"
     return {
         f"{kind} encode": _compare_codes(found, f"{kind} encode", encoded),

@@ -8,8 +8,9 @@ import pytest
 from small_runs import MODEL, made
 
 from tfprior.registry import build_prior
-from tfprior.training.callbacks import Clock, Schedule, clock_face
+from tfprior.training.clock import Clock, clock_face
 from tfprior.training.optimizer import AveragedAdamW
+from tfprior.training.schedule import Schedule
 
 
 def test_averages_soon_forget_the_untrained_weights() -> None:

@@ -27,7 +27,9 @@ FLOORS = [
         "progress",
         "range_checks",
         "registration",
+        "score",
         "sharding",
+        "stepping",
     }
     | {"pictures", "replicas"},
     {"layers", "quantizers", "distributions", "data"},

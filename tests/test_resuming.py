@@ -19,9 +19,9 @@ from tfprior.runs.checkpoint import Checkpoint, Version, digest_of
 from tfprior.runs.run_folder import RunFolder
 from tfprior.tokenizers import VQVAE
 from tfprior.training import train
-from tfprior.training.callbacks import Schedule
 from tfprior.training.description import differences
 from tfprior.training.optimizer import AveragedAdamW
+from tfprior.training.schedule import Schedule
 
 
 @pytest.mark.parametrize(("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, 0.9)])

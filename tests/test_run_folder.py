@@ -1,9 +1,8 @@
 """A run on disk: what it holds, and opening it again."""
 
+import errno
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from tfprior.atomic import atomic_path, write_text
 from tfprior.priors import PixelCNN
 from tfprior.registry import build_prior
 from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
-from tfprior.runs.lock import locked
 from tfprior.runs.run_folder import COLUMNS, RunFolder
+from tfprior.score import BITS_PER_DIM
 from tfprior.training import train
 
 
@@ -43,6 +42,30 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
     write_text(file, "new")
     assert file.read_text() == "new"
+
+
+def test_files_are_written_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_windows(path: Any, flags: int, *mode: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        flags_of[how_opened(path, flags, *mode)] = flags
+        return next(reversed(flags_of))
+
+    def flush(descriptor: int) -> None:
+        if not flags_of[descriptor] & os.O_RDWR:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(descriptor)
+
+    how_opened, flags_of, flushed = os.open, {}, []
+    monkeypatch.setattr(os, "open", as_on_windows)
+    monkeypatch.setattr(os, "fsync", flush)
+    with monkeypatch.context() as windows:
+        windows.setattr("tfprior.atomic.sys.platform", "win32")
+        write_text(tmp_path / "text", "new")
+    assert (tmp_path / "text").read_text() == "new"
+    assert len(flushed) == 1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        write_text(tmp_path / "text", "newer")
 
 
 CONFIG = {
@@ -144,31 +167,11 @@ def test_a_bit_that_flipped_in_a_model_file_is_noticed(tmp_path: Path) -> None:
 
 def test_kinds_and_scores_come_from_the_configuration(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, CONFIG)
-    assert (run.is_tokenizer, run.of_codes, run.unit) == (False, False, "bits/dim")
+    assert (run.is_tokenizer, run.of_codes, run.score) == (False, False, BITS_PER_DIM)
     assert run.pictures == ("curve.png", "samples.png")
     run = RunFolder(tmp_path, {**CONFIG, "kind": "tokenizer"})
     assert run.is_tokenizer
     assert run.pictures == ("curve.png", "reconstructions.png", "codebook_usage.png")
-
-
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    hold = "import sys, pathlib, time; from tfprior.runs.lock import locked\n"
-    hold += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
-    out = tmp_path / "run"
-    holder = subprocess.Popen([sys.executable, "-c", hold, str(out)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        words = rf"run is being trained into by another process \({holder.pid}\); wait until it ends, stop it"
-        with pytest.raises(BlockingIOError, match=words):
-            train(made(), MODEL, out, options(), console=QUIET)
-        assert [path.name for path in out.iterdir()] == ["run.lock"]
-    finally:
-        holder.kill()
-        holder.communicate()
-    with locked(out), pytest.raises(BlockingIOError, match=str(os.getpid())), locked(out):
-        pass
-    assert not list(out.iterdir())
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A model names its scores: one that is no likelihood trains into a run folder like any other."""
 
 import io
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +13,16 @@ import pytest
 from keras import ops
 from rich.console import Console
 from small_runs import MODEL, QUIET, made, options
+from typer.testing import CliRunner
 
+from tfprior.cli import app
+from tfprior.cli.tables import run_table, score_table
 from tfprior.data import split_of
 from tfprior.distributions import Categorical
 from tfprior.grid_model import GridModel
 from tfprior.measuring import scores_of
 from tfprior.runs import load_prior, load_run
+from tfprior.score import BITS_PER_DIM, Score
 from tfprior.training import train
 
 
@@ -24,8 +30,7 @@ from tfprior.training import train
 class MeanImage(GridModel):
     """Learns the mean image by its mean absolute error; never worth more than a test."""
 
-    main_score = "error"
-    score_unit = "levels"
+    scores: ClassVar[tuple[Score, ...]] = (Score("error", "levels"),)
     loss_unit = "levels"
 
     def __init__(self, grid_shape: tuple[int, int, int], num_levels: int, **kwargs: Any) -> None:
@@ -64,7 +69,7 @@ def test_a_model_with_a_score_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     settings = options(epochs=2, learning_rate=0.1, warmup_steps=0)
     run = train(images, {"name": "mean"}, tmp_path / "run", settings, console=console)
     assert run == load_run(tmp_path / "run")
-    assert (run.config["kind"], run.score, run.unit) == ("model", "error", "levels")
+    assert (run.config["kind"], run.score) == ("model", Score("error", "levels", "min"))
     model = run.load()
     assert isinstance(model, MeanImage)
     values, _ = split_of(images, "validation", run.config["options"])
@@ -91,7 +96,28 @@ def test_a_model_with_a_score_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
 class Worst(MeanImage):
     """The same, as if being far off were good."""
 
-    better: ClassVar[dict[str, str]] = {"error": "max"}
+    scores: ClassVar[tuple[Score, ...]] = (Score("error", "levels", "max"),)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Counting(MeanImage):
+    """The same, with more to tell."""
+
+    scores: ClassVar[tuple[Score, ...]] = (
+        Score("error", "levels", words="far off"),
+        Score("wrong", "share of pixels", words="share of wrong pixels"),
+        Score("again", "levels"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._wrong, self._again = keras.metrics.Mean(name="wrong"), keras.metrics.Mean(name="again")
+
+    def compute_loss(self, x: Any = None, *_: Any, **options: Any) -> Any:
+        self._wrong.update_state(ops.cast(ops.cast(x, "float32") != self.mean, "float32"))
+        loss = super().compute_loss(x, **options)
+        self._again.update_state(loss)
+        return loss
 
 
 def test_a_score_may_be_the_better_the_higher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +137,31 @@ def test_a_score_may_be_the_better_the_higher(tmp_path: Path, monkeypatch: pytes
     errors = [float(np.mean(np.abs(values - mean))) for mean in means]
     assert errors == pytest.approx([found[0], found[2]], abs=1e-6)
     assert run.config["score"] == {"name": "error", "unit": "levels", "better": "max"}
-    assert (run.best_of([]), run.improves(0.0, -1.0), run.improves(0.0, 1.0)) == (-math.inf, True, False)
+    assert run.score == Score("error", "levels", "max")
+    printed = io.StringIO()
+    table = score_table("", {"a": 1, "b": 3, "c": 2}, run.score)
+    Console(file=printed, width=200).print(run_table(run), table)
+    assert f"best validation levels │ {found[0]:.4f}" in printed.getvalue()
+    assert re.findall(r"│ ([abc]) ", printed.getvalue()) == ["b", "c", "a"]
+
+
+def test_scores_that_are_no_likelihood_are_evaluated_alone(tmp_path: Path) -> None:
+    images, model = made(), Counting((4, 5, 1), 4)
+    model.mean.assign(np.full((4, 5, 1), 1.5))
+    model.save(tmp_path / "model.keras")
+    data = {"x_train": images.x_train, "x_test": images.x_test}
+    np.savez(tmp_path / "made.npz", **data)
+    words = ("evaluate", tmp_path / "model.keras", "--data", tmp_path / "made.npz", "--levels", 4)
+    result = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    error = np.mean(np.abs(images.x_test - 1.5))
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in result.stdout.splitlines()]
+    assert [row for row in rows if len(row) == 2] == [
+        ["this model, far off", f"{error:.4f}"],
+        ["share of wrong pixels", "1"],
+        ["again", f"{error:.4g}"],
+    ]
+    assert "levels" in result.stdout
 
 
 def test_a_prior_says_bits(tmp_path: Path) -> None:
@@ -120,4 +170,23 @@ def test_a_prior_says_bits(tmp_path: Path) -> None:
     assert run.config["kind"] == "prior"
     assert run.best_score == run.result["best_bits_per_dim"]
     assert f"| this prior | {run.best_score:.4f} |" in run.file("model_card.md").read_text()
-    assert load_prior(run.path).main_score == "bits_per_dim"
+    assert load_prior(run.path).scores == (run.score,) == (BITS_PER_DIM,)
+
+
+def test_which_way_is_better() -> None:
+    less, more = Score("error", "levels"), Score("usage", "share of codes", "max")
+    assert (less.best_of([3, 1, 2]), more.best_of([3, 1, 2])) == (1, 3)
+    assert (less.best_of([]), more.best_of([])) == (math.inf, -math.inf)
+    assert [less.improves(value, 2) for value in (1, 2, 3, math.nan)] == [True, False, False, False]
+    assert [more.improves(value, 2) for value in (1, 2, 3, math.nan)] == [False, False, True, False]
+    assert [Score.from_config(score.get_config()) for score in (less, more)] == [less, more]
+    assert Score.from_config({"name": "error", "unit": "levels"}) == less
+    assert (BITS_PER_DIM.per_code().unit, more.per_code()) == ("bits/code", more)
+
+
+def test_a_run_from_before_scores_had_a_direction_goes_on(tmp_path: Path) -> None:
+    run = train(made(), MODEL, tmp_path / "run", options(epochs=1), console=QUIET)
+    told = {**run.config, "score": {"name": "bits_per_dim", "unit": "bits/dim"}}
+    run.file("config.json").write_text(json.dumps(told))
+    assert load_run(run.path).score == BITS_PER_DIM
+    assert len(train(made(), MODEL, run.path, options(epochs=2), console=QUIET).history()) == 2

@@ -145,7 +145,7 @@ def test_the_number_reported_is_of_the_weights_kept(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     kept = load_run(out).load()
     # What is trained from here on is worse, so that these weights, of which no row tells, stay the best.
-    rate = "tfprior.training.callbacks.Schedule.on_train_batch_begin"
+    rate = "tfprior.training.schedule.Schedule.on_train_batch_begin"
     monkeypatch.setattr(rate, lambda self, *_, **__: setattr(self.model.optimizer, "learning_rate", 1.0))
     run = train(images, MODEL, out, options(), console=QUIET)
     assert run.result is not None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def flush(path: Path) -> None:
     """Waits until the file, or the folder's list of files, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    on_windows = sys.platform == "win32"  # which opens no folder, and flushes what may be written to
+    if on_windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

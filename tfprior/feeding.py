@@ -162,7 +162,7 @@ def checked(
     """x and y as Keras is to have them, and all arrays or the first batch of a source; or ValueError."""
     if y is not None and not model.is_conditional:
         raise ValueError(
-            f"Got targets y; a {model.noun} learns the values themselves: pass fit(values), or "
+            f"Got targets y; a {model.kind} learns the values themselves: pass fit(values), or "
             'fit({"values": values, "condition": condition}).'
         )
     if class_weight is not None and (model.num_classes is None or sample_weight is not None):
@@ -201,7 +201,7 @@ def check_specification(model: Any, dataset: Any) -> None:
     if isinstance(element, tuple) and len(element) > 1 and not model.is_conditional:
         raise ValueError(
             f"Got a dataset of {len(element)}-tuples; expected values, or a dict of 'values' and "
-            f"'sample_weight': this {model.noun} learns the images alone, "
+            f"'sample_weight': this {model.kind} learns the images alone, "
             "dataset.map(lambda images, labels: images)."
         )
     model.check_batch(specification)

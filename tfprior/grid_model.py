@@ -16,6 +16,7 @@ from tfprior.feeding import Batch, batch_of
 from tfprior.fitting import FittedModel
 from tfprior.inputs import GridShape, as_array, check_sample_weight
 from tfprior.range_checks import REFUSED, RefusedExamples, has_refused
+from tfprior.score import BITS_PER_DIM, Score
 
 Tensor = Any
 
@@ -28,27 +29,25 @@ class GridModel(FittedModel, abc.ABC):
         distribution: of a pixel; its `num_levels` bounds the values.
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
-        noun: what errors call the model, and runs its kind.
-        better: score → "min" or "max", for runs and for Keras's callbacks with mode="auto".
-        main_score: name of the metric that tells how good it is, in the direction that `better` has for it.
-        score_unit: what that is in.
+        kind: "prior", "tokenizer", or "model" of what is neither; errors call it so too.
+        scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
+            mode="auto" know from them which way is better.
         loss_unit: what the loss is in.
+        tokenizer: None, for its grids are what it is shown; a `Generator` has one between.
     """
 
     grid_shape: GridShape
     distribution: Any
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
-    noun: ClassVar[str] = "model"
-    better: ClassVar[dict[str, str]] = {"bits_per_dim": "min"}
-    main_score: ClassVar[str] = "bits_per_dim"
-    score_unit: ClassVar[str] = "bits/dim"
+    kind: ClassVar[str] = "model"
+    scores: ClassVar[tuple[Score, ...]] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
+    tokenizer: ClassVar[None] = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._refused = RefusedExamples()
-        self._compiles_inside = False
 
     @property
     def num_levels(self) -> int:
@@ -99,7 +98,7 @@ class GridModel(FittedModel, abc.ABC):
         """
         if isinstance(inputs, tuple):
             raise ValueError(
-                f"Got a tuple to call a {self.noun} with; expected values, or a dict of 'values' and "
+                f"Got a tuple to call a {self.kind} with; expected values, or a dict of 'values' and "
                 "'condition'."
             )
         batch = Batch(*map(as_array, batch_of(inputs)))

@@ -66,8 +66,15 @@ def test_evaluate_measures_a_tokenizer(tokenizer: Path, pictures: Path) -> None:
     printed = run("evaluate", tokenizer)
     assert "this tokenizer, uniform codes" in printed
     assert f"{scores['bits_per_dim']:.4f}" in printed
-    for name in ("reconstruction_bits_per_dim", "perplexity"):
-        assert f"{scores[name]:.4g}" in printed
+    facts = {
+        "bits/dim of the images given their codes": "reconstruction_bits_per_dim",
+        "perplexity of the codes": "perplexity",
+        "share of codes in use": "usage",
+        "codes that are never used": "dead_codes",
+    }
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed.splitlines()]
+    for words, name in facts.items():
+        assert [words, f"{scores[name]:.4g}"] in rows
     for number in baseline_bits(images.x_train, images.x_test, 4).values():
         assert f"{number:.4f}" in printed
     assert "pictures, validation split" in run("evaluate", tokenizer, "--split", "validation")

@@ -117,7 +117,7 @@ def show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def whole(
+def program(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfprior.cli.app import import_keras
-from tfprior.cli.opening import images_of, source_at, whole_path
+from tfprior.cli.opening import images_of, resolved_path, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -45,7 +45,7 @@ def encode(
     shown = (
         {name: own.get(name) for name in ("name_or_path", "image_size", "num_levels")}
         if data is None
-        else {"name_or_path": whole_path(data), "image_size": image_size, "num_levels": levels}
+        else {"name_or_path": resolved_path(data), "image_size": image_size, "num_levels": levels}
     )
     origin = CodesOrigin(str(run.resolve()), model.weights_digest(), shown)
     codes = encode_images(model, images, origin)

@@ -23,9 +23,9 @@ def training_options() -> dict[str, Option]:
 
 def parameter(option: Option, panel: str, holds: str | None = None) -> inspect.Parameter:
     """The option as typer takes it; `holds` says in words what holds where it is not given."""
-    kind, given, words = read_as(option, or_none=option.default is not None or holds is not None)
+    kind, keywords, words = read_as(option, or_none=option.default is not None or holds is not None)
     names = "/".join(spellings(option))
-    info = typer.Option(names, help=words, rich_help_panel=panel, show_default=holds or True, **given)
+    info = typer.Option(names, help=words, rich_help_panel=panel, show_default=holds or True, **keywords)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -7,7 +7,7 @@ import typer
 
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
-from tfprior.cli.opening import Source, generator_of, images_of, source_at, unit_of
+from tfprior.cli.opening import Source, generator_of, images_of, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tfprior.data import Images
     from tfprior.generator import Generator
     from tfprior.priors import Prior
+    from tfprior.score import Score
     from tfprior.tokenizers import Tokenizer
 
 
@@ -61,7 +62,7 @@ def evaluate(
     import_keras()
     from tfprior.data import load
     from tfprior.measuring import bound_scores, scores_of
-    from tfprior.tokenizers import Tokenizer
+    from tfprior.score import BITS_PER_DIM
 
     source = source_at(run)
     if tokenizer is not None and source.run is not None and not source.of_codes:
@@ -73,17 +74,19 @@ def evaluate(
     if maps is not None and images.are_codes and (generator is None or images.origin is None):
         raise WrongUsage(f"--maps: {run} does not tell the images of its codes; leave it out.")
     scores = scores_of(model, *source.part_of(images, split.value))
-    bits = scores["bits_per_dim"]
-    is_tokenizer = isinstance(model, Tokenizer)
-    name = "this tokenizer, uniform codes" if is_tokenizer else "this prior"
+    main, *others = model.scores
+    name = f"this {model.kind}, {main.words}" if main.words else f"this {model.kind}"
     console = plain_console()
-    console.print(compared({name: bits}, images, split, source))
-    if is_tokenizer:
-        console.print(facts_table("", {words: f"{scores[name]:.4g}" for name, words in SCORE_NAMES.items()}))
+    console.print(compared(main, {name: scores[main.name]}, images, split, source))
+    if others:
+        facts = {score.words or score.name: f"{scores[score.name]:.4g}" for score in others}
+        console.print(facts_table("", facts))
     if generator is not None and images.origin is not None:
         images = load(**images.origin.images)
-        bounds = bound_scores(generator, *source.part_of(images, split.value), bits_per_code=bits)
-        console.print(compared(bounds, images, split, source))
+        bounds = bound_scores(
+            generator, *source.part_of(images, split.value), bits_per_code=scores[main.name]
+        )
+        console.print(compared(BITS_PER_DIM, bounds, images, split, source))
     if maps is not None:
         count = draw_maps(model if generator is None else generator, images, split, source, num or 32, maps)
         typer.echo(f"{maps}: {count} images above the bits of their pixels")
@@ -107,27 +110,23 @@ def draw_maps(
 
     values, labels = source.part_of(images, split.value)
     index = spread(labels, len(values))[:num]
-    given = [] if model.num_classes is None or labels is None else [labels[index]]
-    nats = np.asarray(model.pixel_log_prob(values[index], *given))
+    condition = [] if model.num_classes is None or labels is None else [labels[index]]
+    nats = np.asarray(model.pixel_log_prob(values[index], *condition))
     save_heat_maps(values[index], nats / -math.log(2), images.num_levels, path)
     return len(index)
 
 
-SCORE_NAMES = {
-    "reconstruction_bits_per_dim": "bits/dim of the images given their codes",
-    "perplexity": "perplexity of the codes",
-    "usage": "share of codes in use",
-    "dead_codes": "codes that are never used",
-}
-
-
-def compared(scores: dict[str, float], images: "Images", split: Split, source: Source) -> "Table":
-    """A table of the scores beside the baselines of the same images."""
+def compared(
+    score: "Score", models: dict[str, float], images: "Images", split: Split, source: Source
+) -> "Table":
+    """A table of what models have as their score; of likelihoods beside the baselines of the same images."""
     from tfprior.measuring import baseline_bits
 
     values, _ = source.part_of(images, split.value)
     # The test part stays unseen by all; of the training images the baselines know what the model knows.
     known = images.x_train if split is Split.test else source.part_of(images, "train")[0]
-    baselines = baseline_bits(known, values, images.num_levels, images.are_codes)
+    baselines = (
+        baseline_bits(known, values, images.num_levels, images.are_codes) if score.is_likelihood else {}
+    )
     title = f"{images.name}, {split.value} split, {len(values)} images"
-    return score_table(title, {**scores, **baselines}, unit_of(images))
+    return score_table(title, {**models, **baselines}, score.per_code() if images.are_codes else score)

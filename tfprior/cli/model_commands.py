@@ -47,11 +47,13 @@ def command_of(model: Model, shared: Iterable[inspect.Parameter], run: Run) -> A
     ]
     training = [parameter(option, TRAINING) for option in training_options().values()]
 
-    def command(**given: Any) -> None:
-        given = {name: None if value == NONE else value for name, value in given.items() if value is not None}
+    def command(**options: Any) -> None:
+        options = {
+            name: None if value == NONE else value for name, value in options.items() if value is not None
+        }
         parts = (model.options, training_options())
-        chosen, how = ({name: plain(given.pop(name)) for name in part if name in given} for part in parts)
-        run(model, chosen, how, given)
+        chosen, how = ({name: plain(options.pop(name)) for name in part if name in options} for part in parts)
+        run(model, chosen, how, options)
 
     command.__signature__ = inspect.Signature([*shared, *network, *training])  # type: ignore[attr-defined]
     command.__doc__ = help_of(model)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 
 
-def whole_path(data: str) -> str:
+def resolved_path(data: str) -> str:
     """What exists as a path independent of the working folder; a known name as it is."""
     from tfprior.data.loading import NAMED
 
@@ -117,14 +117,14 @@ def images_of(
     """
     from tfprior.data import load
 
-    through_codes = getattr(model, "tokenizer", None) is not None
-    given: dict[str, Any] | None = {"name_or_path": data, "image_size": image_size, "num_levels": levels}
+    through_codes = model.tokenizer is not None
+    arguments: dict[str, Any] | None = {"name_or_path": data, "image_size": image_size, "num_levels": levels}
     if data is None:
-        given = source.own_data(through_codes)
-    if given is None:
+        arguments = source.own_data(through_codes)
+    if arguments is None:
         what = "the images of its codes" if through_codes else "its data"
         raise WrongUsage(f"{source.path} does not tell {what}; name them: --data.")
-    images = load(**{name: given.get(name) for name in ("name_or_path", "image_size", "num_levels")})
+    images = load(**{name: arguments.get(name) for name in ("name_or_path", "image_size", "num_levels")})
     grid, num_levels = model.grid_shape, model.num_levels
     are_codes = not through_codes and (source.of_codes if source.run else images.are_codes)
     if (images.grid_shape, images.num_levels, images.are_codes) != (grid, num_levels, are_codes):
@@ -191,7 +191,3 @@ def generator_of(source: Source, tokenizer: Path | None) -> "Generator | None":
             raise
         typer.echo(f"Bits per code alone: {error}", err=True)
         return None
-
-
-def unit_of(images: "Images") -> str:
-    return "bits/code" if images.are_codes else "bits/dim"

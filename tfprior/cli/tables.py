@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     from tfprior.export.ports import PortDescription
     from tfprior.grid_model import GridModel
     from tfprior.runs import RunFolder
+    from tfprior.score import Score
 
 
-def score_table(title: str, scores: dict[str, float], unit: str = "bits/dim") -> Table:
-    """Scores in the unit, the best one first; the first one given is the model's own."""
-    own = next(iter(scores))
+def score_table(title: str, values: dict[str, float], score: "Score") -> Table:
+    """What models have as their score, the best one first; the first one is the model's own."""
+    own = next(iter(values))
     table = Table(title=title, title_justify="left")
     table.add_column("model")
-    table.add_column(unit, justify="right")
-    for name, bits in sorted(scores.items(), key=lambda item: item[1]):
-        table.add_row(name, f"{bits:.4f}", style="bold green" if name == own else None)
+    table.add_column(score.unit, justify="right")
+    for name, value in sorted(values.items(), key=lambda item: item[1], reverse=score.better == "max"):
+        table.add_row(name, f"{value:.4f}", style="bold green" if name == own else None)
     return table
 
 
@@ -47,14 +48,14 @@ def facts_table(title: str, facts: dict[str, Any]) -> Table:
 def run_table(run: "RunFolder") -> Table:
     data, model, options, versions = (run.config[name] for name in ("data", "model", "options", "versions"))
     history = run.history()
-    best = min((row["validation"] for row in history), default=None)
+    best = run.score.best_of(row["validation"] for row in history)
     state = "finished" if run.result else "unfinished: the same `tfprior train` command goes on"
     return facts_table(
         str(run.path),
         {
             "state": state,
             "epochs": len(history),
-            f"best validation {run.unit}": best and f"{best:.4f}",
+            f"best validation {run.score.unit}": f"{best:.4f}" if history else None,
             "data": data["name_or_path"],
             "grid": grid_line(data["grid_shape"], data["levels"], "codes" if run.of_codes else "levels"),
             "tokenizer": run.codes_origin and run.codes_origin.tokenizer,
@@ -80,8 +81,8 @@ def model_table(path: Path, model: "GridModel") -> Table:
     )
 
 
-def grid_line(shape: Iterable[int], num_levels: int, noun: str = "levels") -> str:
-    return f"{' × '.join(map(str, shape))}, {num_levels} {noun}"
+def grid_line(shape: Iterable[int], num_levels: int, values: str = "levels") -> str:
+    return f"{' × '.join(map(str, shape))}, {num_levels} {values}"
 
 
 def bundle_table(path: Path) -> Table:
@@ -93,8 +94,8 @@ def bundle_table(path: Path) -> Table:
     if images is not None:
         table.add_row("images", grid_line(images.shape, images.num_levels, "levels"))
     for prior in manifest.priors:
-        noun = "levels" if images is None else "codes"
-        table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, noun))
+        values = "levels" if images is None else "codes"
+        table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, values))
         table.add_row(f"{prior.prefix}steps", str(prior.num_steps))
     for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")

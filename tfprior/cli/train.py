@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.model_commands import command_of
-from tfprior.cli.opening import unit_of, whole_path
+from tfprior.cli.opening import resolved_path
 from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption
 from tfprior.cli.tables import score_table
 from tfprior.registry import MODELS, Model
@@ -104,9 +104,9 @@ RUN = (
 
 
 def train_model(
-    model: Model, chosen: dict[str, Any], training: dict[str, Any], given: dict[str, Any]
+    model: Model, chosen: dict[str, Any], training: dict[str, Any], run_options: dict[str, Any]
 ) -> None:
-    """Trains the model with its chosen options; `given` are the options of `RUN`."""
+    """Trains the model with its chosen options; `run_options` are the options of `RUN`."""
     import_keras()
     from tfprior.data import load
     from tfprior.registry import described
@@ -115,9 +115,9 @@ def train_model(
 
     options = TrainingOptions(**training)
     source = {
-        "name_or_path": whole_path(given["data"]),
-        "image_size": given.get("image_size"),
-        "num_levels": given.get("levels"),
+        "name_or_path": resolved_path(run_options["data"]),
+        "image_size": run_options.get("image_size"),
+        "num_levels": run_options.get("levels"),
     }
     images = load(**source)
     description = described(images, {"name": model.name, **chosen})
@@ -125,17 +125,17 @@ def train_model(
     run = run_training(
         images,
         description,
-        given["out"],
+        run_options["out"],
         options,
         source,
-        given["overwrite"],
+        run_options["overwrite"],
         console,
-        initial=given.get("initial"),
+        initial=run_options.get("initial"),
     )
     result = run.result or {}
-    scores = {
+    values = {
         f"this {model.kind} (epoch {result['best_epoch']})": run.best_score,
         **result["baselines"],
     }
-    console.print(score_table("held-out part of the training images", scores, unit_of(images)))
+    console.print(score_table("held-out part of the training images", values, run.score))
     console.print(f"{run.path}: {', '.join(run.pictures)}, model_card.md", soft_wrap=True)

@@ -66,8 +66,8 @@ class ShardedCodes:
 
     def arrays(self) -> Any:
         """All codes at once as `fit` takes them: values, or a dict of values and condition."""
-        whole = _joined(list(self.shards()))
-        return whole if len(whole) > 1 else whole["values"]
+        joined = _joined(list(self.shards()))
+        return joined if len(joined) > 1 else joined["values"]
 
     def pipeline(
         self, batch_size: int, shuffle: bool = True, seed: int = 0, drop_remainder: bool = False
@@ -202,10 +202,10 @@ def _gathered(batches: Iterable[Any], size: int, progress: bool) -> Iterator[dic
         held += len(parts["values"])
         if held < size:
             continue
-        whole, used = _joined(waiting), held - held % size
+        joined, used = _joined(waiting), held - held % size
         for first in range(0, used, size):
-            yield {name: part[first : first + size] for name, part in whole.items()}
-        waiting, held = [{name: part[used:] for name, part in whole.items()}], held - used
+            yield {name: part[first : first + size] for name, part in joined.items()}
+        waiting, held = [{name: part[used:] for name, part in joined.items()}], held - used
     if held:
         yield _joined(waiting)
 
@@ -214,11 +214,11 @@ def _parts(batch: Any) -> dict[str, np.ndarray]:
     """A batch as arrays of "values" and, where the data have one, "condition"."""
     if isinstance(batch, tuple) and len(batch) == 1:
         (batch,) = batch
-    given = batch if isinstance(batch, dict) else {"values": batch}
-    if isinstance(batch, tuple) or "values" not in given or set(given) - {"values", "condition"}:
-        what = f"{len(batch)} parts" if isinstance(batch, tuple) else f"keys {sorted(given)}"
+    named = batch if isinstance(batch, dict) else {"values": batch}
+    if isinstance(batch, tuple) or "values" not in named or set(named) - {"values", "condition"}:
+        what = f"{len(batch)} parts" if isinstance(batch, tuple) else f"keys {sorted(named)}"
         raise ValueError(f"Got a batch of {what}; expected images, or a dict of 'values' and 'condition'.")
-    parts = {name: np.asarray(part) for name, part in given.items() if part is not None}
+    parts = {name: np.asarray(part) for name, part in named.items() if part is not None}
     counts = {name: len(part) for name, part in parts.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"Got a batch of {counts}; expected as many of each.")

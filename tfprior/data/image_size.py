@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-import numpy as np
+from tfprior.inputs import is_integer
 
 MAX_PIXELS = 2**27  # 134 million, of one image: those of large cameras, not those that fill memory
 
@@ -39,4 +39,4 @@ def check_image_size(image_size: Any) -> tuple[int, int]:
 
 
 def _is_side(side: Any) -> bool:
-    return isinstance(side, int | np.integer) and not isinstance(side, bool) and bool(side > 0)
+    return is_integer(side) and bool(side > 0)

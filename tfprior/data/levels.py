@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.inputs import is_integer
+
 MAX_LEVELS = 2**18  # of an image or a codebook; each may cost a row of weights
 MAX_CLASSES = 2**16
 MOST_CHANNELS = 4
@@ -14,8 +16,7 @@ MOST_CHANNELS = 4
 
 def check_num_levels(num_levels: Any, source: str) -> int:
     """The number of levels as an int from 2 to 2¹⁸, or ValueError."""
-    whole = isinstance(num_levels, int | np.integer) and not isinstance(num_levels, bool)
-    if not whole or not 2 <= num_levels <= MAX_LEVELS:
+    if not is_integer(num_levels) or not 2 <= num_levels <= MAX_LEVELS:
         raise ValueError(
             f"num_levels={num_levels!r} of {source} is not a number of levels; expected an integer "
             f"from 2 to {MAX_LEVELS}: 8-bit images have 256."

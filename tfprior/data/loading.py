@@ -61,11 +61,13 @@ def load(
     return images if num_levels is None else images.with_levels(num_levels)
 
 
-def _check_path(path: Path, given: str | os.PathLike[str]) -> None:
+def _check_path(path: Path, name_or_path: str | os.PathLike[str]) -> None:
     expected = f"expected one of {', '.join(NAMED)}, an .npz or .npy file or a folder of images"
-    if given == "" or (path.name == given and not path.suffix and not path.exists()):
-        raise ValueError(f"{given!r} is not a known data set; {expected}: check the name.")
+    if name_or_path == "" or (path.name == name_or_path and not path.suffix and not path.exists()):
+        raise ValueError(f"{name_or_path!r} is not a known data set; {expected}: check the name.")
     if not path.exists():
-        raise FileNotFoundError(f"{given} does not exist; {expected}: check the path.")
+        raise FileNotFoundError(f"{name_or_path} does not exist; {expected}: check the path.")
     if not path.is_dir() and path.suffix.lower() not in NUMPY_FILES:
-        raise ValueError(f"{given} is not a file of images; {expected}: save the images as an .npz file.")
+        raise ValueError(
+            f"{name_or_path} is not a file of images; {expected}: save the images as an .npz file."
+        )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from tfprior.inputs import is_integer
+
 
 def batches(
     values: np.ndarray,
@@ -18,7 +20,7 @@ def batches(
     drop_remainder: bool,
 ) -> tf.data.Dataset:
     """Batches of values (B, H, W, C), with a condition (B,) where there are labels; see `Images.pipeline`."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+    if not is_integer(batch_size) or batch_size < 1:
         raise ValueError(
             f"batch_size={batch_size!r} is not a size; expected an integer of at least 1: pass 64, say."
         )

@@ -37,7 +37,7 @@ def scores_of(
         model.compile(jit_compile=False)
     inputs = inputs_of(model, values, labels)
     scores = model.evaluate(inputs, batch_size=batch_size, return_dict=True, verbose=0)
-    main = model.main_score
+    main = model.scores[0].name
     names = [main, *(name for name in scores if name not in (main, "loss"))]
     return {name: float(scores[name]) for name in names}
 

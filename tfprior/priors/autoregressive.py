@@ -37,8 +37,6 @@ class AutoregressivePrior(Prior, ImageModel):
     Arguments are those of `Prior`.
     """
 
-    tokenizer = None
-
     def __init__(
         self,
         grid_shape: tuple[int, int, int],

@@ -23,7 +23,7 @@ class Prior(GridModel):
         ValueError: for a shape that is no grid, or two kinds of condition at once.
     """
 
-    noun = "prior"
+    kind = "prior"
 
     def __init__(
         self,

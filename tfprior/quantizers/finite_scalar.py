@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import is_integer
 from tfprior.quantizers.base import Quantized, Quantizer, count_codes
 from tfprior.quantizers.gradients import straight_through
 
@@ -81,4 +82,4 @@ class FiniteScalarQuantizer(Quantizer):
 
 
 def _is_level_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 2)
+    return is_integer(value) and bool(value >= 2)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.inputs import is_integer
 from tfprior.quantizers.base import Quantized, Quantizer, count_codes
 from tfprior.quantizers.gradients import straight_through
 from tfprior.quantizers.losses import check_loss_options, entropy_of_bits
@@ -35,8 +36,7 @@ class LookupFreeQuantizer(Quantizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        whole = isinstance(num_bits, int | np.integer) and not isinstance(num_bits, bool)
-        if not whole or not 1 <= num_bits <= 24:
+        if not is_integer(num_bits) or not 1 <= num_bits <= 24:
             raise ValueError(f"LookupFreeQuantizer got num_bits={num_bits!r}; expected a number in [1, 24].")
         check_loss_options(
             "LookupFreeQuantizer",

@@ -11,12 +11,12 @@ SCHEMA_VERSION = 1
 KINDS = ("prior", "tokenizer", "model")
 
 
-def whole(value: Any) -> bool:
+def integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def number(value: Any) -> bool:
-    return whole(value) or (isinstance(value, float) and math.isfinite(value))
+    return integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def words(value: Any) -> bool:
@@ -24,7 +24,7 @@ def words(value: Any) -> bool:
 
 
 def shape(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(whole(size) and size > 0 for size in value)
+    return isinstance(value, list) and len(value) == 3 and all(integer(size) and size > 0 for size in value)
 
 
 def text(value: Any) -> bool:
@@ -36,7 +36,9 @@ def names(value: Any) -> bool:
 
 
 def size(value: Any) -> bool:
-    return value is None or whole(value) or (isinstance(value, list) and all(whole(each) for each in value))
+    return (
+        value is None or integer(value) or (isinstance(value, list) and all(integer(each) for each in value))
+    )
 
 
 def origin(value: Any) -> bool:
@@ -50,11 +52,11 @@ def origin(value: Any) -> bool:
 
 
 def positive(value: Any) -> bool:
-    return whole(value) and value > 0
+    return integer(value) and value > 0
 
 
 def not_negative(value: Any) -> bool:
-    return whole(value) and value >= 0
+    return integer(value) and value >= 0
 
 
 def direction(value: Any) -> bool:
@@ -139,7 +141,7 @@ class RunConfig:
         if not isinstance(told, dict):
             raise damaged(file, f"holds a {type(told).__name__}; expected the sections of a run")
         version: Any = told.get("schema_version")
-        if whole(version) and version > SCHEMA_VERSION:
+        if integer(version) and version > SCHEMA_VERSION:
             raise ValueError(
                 f"{file} has schema_version {short(version)} and this tfprior reads up to {SCHEMA_VERSION}; "
                 "install a newer one."
@@ -148,7 +150,7 @@ class RunConfig:
         missing = [name for name in ("schema_version", *known[:-2]) if told.get(name) is None]
         if missing:
             raise damaged(file, f"lacks {', '.join(missing)}")
-        if not whole(version) or version < 1:
+        if not integer(version) or version < 1:
             raise damaged(file, f"has schema_version {short(version)}; expected {SCHEMA_VERSION}")
         if told["kind"] not in KINDS:
             raise damaged(file, f"has kind {short(told['kind'])}; expected one of {', '.join(KINDS)}")

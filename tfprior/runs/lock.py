@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 LOCK = "run.lock"
+OWNER_BYTES = 20  # of the process number, which the file begins with
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of some network file systems
 
 
@@ -24,13 +25,11 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / LOCK
     descriptor = taken(file)
     try:
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, str(os.getpid()).encode().ljust(OWNER_BYTES))
         yield
     finally:
-        # Before the lock is given back: whoever opened the file meanwhile sees that it is gone.
-        file.unlink(missing_ok=True)
-        os.close(descriptor)
+        give_back(descriptor, file)
 
 
 def taken(file: Path) -> int:
@@ -38,9 +37,9 @@ def taken(file: Path) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
         except BlockingIOError:
-            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
+            owner = os.read(descriptor, OWNER_BYTES).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise BlockingIOError(
                 f"{file.parent} is being trained into by another process ({owner}); wait until it ends, stop "
@@ -50,7 +49,49 @@ def taken(file: Path) -> int:
             if error.errno not in NO_LOCKS:
                 os.close(descriptor)
                 raise
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
-                return descriptor
+        if is_still_there(descriptor, file):
+            return descriptor
         os.close(descriptor)  # its owner ended, and took the file away, between the two calls
+
+
+# Windows deletes no file that is open, and nobody reads what another process has locked; elsewhere the file
+# may go while others have it open, and the lock is of all of it.
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> None:
+        """Locks a byte behind the owner's number, or raises BlockingIOError."""
+        os.lseek(descriptor, OWNER_BYTES, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(*error.args) from None
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def is_still_there(descriptor: int, file: Path) -> bool:
+        return True
+
+    def give_back(descriptor: int, file: Path) -> None:
+        os.close(descriptor)
+        with contextlib.suppress(PermissionError):  # another process has opened it meanwhile
+            file.unlink(missing_ok=True)
+
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> None:
+        """Locks the file, or raises BlockingIOError."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_still_there(descriptor: int, file: Path) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(file))
+        except FileNotFoundError:
+            return False
+
+    def give_back(descriptor: int, file: Path) -> None:
+        # Before the lock is given back: whoever opened the file meanwhile sees that it is gone.
+        file.unlink(missing_ok=True)
+        os.close(descriptor)

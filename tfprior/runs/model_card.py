@@ -15,9 +15,9 @@ ALT = {
 def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
-    noun = f"{run.config['kind']}{', uniform codes' if run.is_tokenizer else ''}"
-    scores = {f"this {noun}": result[f"best_{run.score}"], **result["baselines"]}
-    table = "\n".join(f"| {name} | {score:.4f} |" for name, score in scores.items())
+    name = f"{run.config['kind']}{', uniform codes' if run.is_tokenizer else ''}"
+    scores = {f"this {name}": result[f"best_{run.score.name}"], **result["baselines"]}
+    table = "\n".join(f"| {one} | {score:.4f} |" for one, score in scores.items())
     pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)
     settings = "\n".join(
         f"| {name} | {value} |" for name, value in {**model, **options}.items() if value is not None
@@ -54,7 +54,8 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
 
 def in_words(run: RunFolder) -> str:
     """What the score is in, as charts and cards say it."""
-    return {"bits/dim": "bits per dimension", "bits/code": "bits per code"}.get(run.unit, run.unit)
+    unit = run.score.unit
+    return {"bits/dim": "bits per dimension", "bits/code": "bits per code"}.get(unit, unit)
 
 
 def subject(run: RunFolder) -> str:
@@ -78,8 +79,10 @@ def codebook(result: dict[str, Any]) -> str:
 def snippet(run: RunFolder) -> str:
     if run.is_tokenizer:
         data = run.config["data"]
-        given = {name: data[name] for name in ("image_size", "num_levels") if data.get(name) is not None}
-        source = ", ".join([f'"{data["name_or_path"]}"', *(f"{name}={given[name]}" for name in given)])
+        arguments = {name: data[name] for name in ("image_size", "num_levels") if data.get(name) is not None}
+        source = ", ".join(
+            [f'"{data["name_or_path"]}"', *(f"{name}={arguments[name]}" for name in arguments)]
+        )
         return f"""from tfprior.data import load
 from tfprior.runs import load_tokenizer
 

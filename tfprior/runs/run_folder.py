@@ -15,10 +15,9 @@ samples.png, of a tokenizer reconstructions.png · codebook_usage.png
 import csv
 import io
 import json
-import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from tfprior.runs.checkpoint import CHECKPOINT, REMEDY, Checkpoint
 from tfprior.runs.config import read_config
 from tfprior.runs.lock import LOCK
 from tfprior.runs.model_file import load_model
+from tfprior.score import Score
 
 CONFIG, METRICS, BEST, LAST, RESUME = (
     "config.json",
@@ -57,33 +57,14 @@ class RunFolder:
         return self.config.get("result")
 
     @property
-    def score(self) -> str:
+    def score(self) -> Score:
         """What tells which epoch is the best."""
-        return str(self.config["score"]["name"])
-
-    @property
-    def unit(self) -> str:
-        """What the score is in."""
-        return str(self.config["score"]["unit"])
-
-    @property
-    def lower_is_better(self) -> bool:
-        return self.config["score"].get("better", "min") == "min"
-
-    def best_of(self, scores: Iterable[float]) -> float:
-        """The best of the scores; of none, what every score is better than."""
-        if self.lower_is_better:
-            return min(scores, default=math.inf)
-        return max(scores, default=-math.inf)
-
-    def improves(self, score: float, best: float) -> bool:
-        """Whether a score is better than the best one so far."""
-        return score < best if self.lower_is_better else score > best
+        return Score.from_config(self.config["score"])
 
     @property
     def best_score(self) -> float:
         """Of a finished run, on the held-out part."""
-        return float((self.result or {})[f"best_{self.score}"])
+        return float((self.result or {})[f"best_{self.score.name}"])
 
     @property
     def is_tokenizer(self) -> bool:

@@ -15,6 +15,7 @@ from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.quantizers.base import Quantizer
+from tfprior.score import BITS_PER_DIM, Score
 from tfprior.tokenizers.usage import CodebookUsage
 
 Codes = Any
@@ -59,14 +60,14 @@ class Tokenizer(GridModel):
         ValueError: for a shape that is no grid, or arguments of other kinds.
     """
 
-    noun = "tokenizer"
-    better: ClassVar[dict[str, str]] = {
-        **GridModel.better,
-        "reconstruction_bits_per_dim": "min",
-        "perplexity": "max",
-        "usage": "max",
-        "dead_codes": "min",
-    }
+    kind = "tokenizer"
+    scores: ClassVar[tuple[Score, ...]] = (
+        BITS_PER_DIM._replace(words="uniform codes"),
+        Score("reconstruction_bits_per_dim", "bits/dim", words="bits/dim of the images given their codes"),
+        Score("perplexity", "codes", "max", words="perplexity of the codes"),
+        Score("usage", "share of codes", "max", words="share of codes in use"),
+        Score("dead_codes", "codes", words="codes that are never used"),
+    )
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from tfprior import __version__
 from tfprior.data import Images
 from tfprior.grid_model import GridModel
 from tfprior.runs.config import SCHEMA_VERSION
+from tfprior.score import Score
 
 LENGTHS = ("epochs", "minutes")  # which a finished run may have more of
 
@@ -27,10 +28,10 @@ def describe(
 ) -> dict[str, Any]:
     """The configuration of a run, in JSON's types."""
     origin = images.origin
-    of_codes = images.are_codes and untrained.score_unit == "bits/dim"
+    score = untrained.scores[0]
     return {
         "schema_version": SCHEMA_VERSION,
-        "kind": untrained.noun,
+        "kind": untrained.kind,
         "data": {
             **(source or {"name_or_path": images.name}),
             "grid_shape": list(images.grid_shape),
@@ -40,11 +41,7 @@ def describe(
             **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
         },
         "model": {**model, "parameters": untrained.count_params()},
-        "score": {
-            "name": untrained.main_score,
-            "unit": "bits/code" if of_codes else untrained.score_unit,
-            "better": untrained.better.get(untrained.main_score, "min"),
-        },
+        "score": (score.per_code() if images.are_codes else score).get_config(),
         "options": dict(options),
         "versions": {
             "tfprior": __version__,
@@ -75,7 +72,9 @@ def short(value: Any) -> str:
 
 
 def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    kind = {"kind": config.get("kind"), "score": config.get("score")}
+    # As it is read: those of before told no direction.
+    score = config.get("score") and Score.from_config(config["score"]).get_config()
+    kind = {"kind": config.get("kind"), "score": score}
     sections = (config[section] for section in ("data", "model", "options"))
     return [kind, *sections, initial_path(config.get("initial"))]
 

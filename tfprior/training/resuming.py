@@ -85,7 +85,9 @@ def open_folder(path: Path, config: dict[str, Any], overwrite: bool, epochs: int
 def longer(run: RunFolder, config: dict[str, Any], epochs: int) -> RunFolder:
     """The finished run as one that goes on to more epochs, or more minutes."""
     result, minutes = run.result or {}, config["options"]["minutes"]
-    found = f"{run.path} holds a finished run ({result['epochs']} epochs, {run.best_score:.4f} {run.unit})"
+    found = (
+        f"{run.path} holds a finished run ({result['epochs']} epochs, {run.best_score:.4f} {run.score.unit})"
+    )
     if epochs <= result["epochs"] or (minutes is not None and 60 * minutes <= seconds_of(run)):
         raise ValueError(f"{found}; pass more --epochs to go on, or --overwrite to train anew.")
     changed = differences(run.config, config, but=LENGTHS)

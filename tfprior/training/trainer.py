@@ -17,19 +17,16 @@ from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.model_card import model_card
 from tfprior.runs.run_folder import CARD, RunFolder, holds_run
-from tfprior.training.callbacks import (
-    Checkpoints,
-    Clock,
-    Report,
-    Schedule,
-    show_on_tensorboard,
-    tensorboard,
-)
+from tfprior.training.checkpoints import Checkpoints
+from tfprior.training.clock import Clock
 from tfprior.training.description import describe
 from tfprior.training.fine_tuning import source_of, take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
+from tfprior.training.report import Report
 from tfprior.training.resuming import full_disk_explained, opened, resume
+from tfprior.training.schedule import Schedule
+from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
@@ -163,16 +160,15 @@ def finish(
     # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
     # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
-    in_bits = run.score == "bits_per_dim"
-    best = run.best_of(row["validation"] for row in rows)
+    best = run.score.best_of(row["validation"] for row in rows)
     result = {
         "epochs": len(rows),
         "seconds": round(seconds, 1),
         "best_epoch": next(int(row["epoch"]) for row in rows if row["validation"] == best),
-        f"best_{run.score}": scores.pop(run.score),
+        f"best_{run.score.name}": scores.pop(run.score.name),
         **scores,
         "baselines": baseline_bits(seen.x_train, held_out.x_train, seen.num_levels, seen.are_codes)
-        if in_bits
+        if run.score.is_likelihood
         else {},
     }
     illustrate(run, held_out, rows, result, options.seed, console)
@@ -207,7 +203,7 @@ def fit(
         console.print(words, markup=False, highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, run, epochs, steps, clock, checkpoints.best)
+    report = Report(console, run.score, epochs, steps, clock, checkpoints.best)
     total_steps = (epochs - start.epochs) * steps
     try:
         model.fit(
@@ -237,7 +233,7 @@ def fit(
                 *([average] if average else []),
                 report,
                 checkpoints,
-                *tensorboard(run),
+                *tensorboard_logs(run),
             ],
         )
     finally:

@@ -1,0 +1,142 @@
+"""The steps of training, evaluation and prediction, on every backend and any number of replicas.
+
+With TensorFlow they are those of `tfprior.replicas`; other backends run Keras's own.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.feeding import Batch, batch_of
+from tfprior.range_checks import bounded
+
+
+class SteppedModel(keras.Model):
+    """The half of a `GridModel` that Keras's steps run; they call what the other half has."""
+
+    distribution: Any
+    num_classes: int | None
+    kind: ClassVar[str]
+    train_function: Any
+    test_function: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._compiles_inside = False
+
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+        if self._replicas() > 1:  # XLA knows of no sums over replicas: it compiles what is between them
+            self._compiles_inside = kwargs.get("jit_compile") is True
+            kwargs["jit_compile"] = False
+        super().compile(optimizer, **kwargs)
+
+    # The data come last, on JAX after the state
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        if steps := self._exact_steps():
+            return self.tracked(steps.train(self, data))
+        return super().train_step(*state, self._step_data(data))
+
+    def test_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        if steps := self._exact_steps():
+            return self.tracked(steps.evaluate(self, data))
+        return super().test_step(*state, self._step_data(data))
+
+    def _compute_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss, after which the steps of Keras, which know of gradients alone, move the codebooks."""
+        loss = super()._compute_loss(x, y, y_pred, sample_weight, training)
+        if training and not self._exact_steps():
+            self.follow(self.statistics(x, y, y_pred, sample_weight, training))
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        self.track(self.statistics(x, y, y_pred, sample_weight, training=False))
+        return self.get_metrics_result()
+
+    def tracked(self, sums: Any) -> dict[str, Any]:
+        """The results so far, those of a step of the global batch among them."""
+        self._loss_tracker.update_state(sums.loss, sample_weight=sums.count)
+        self.track(sums.statistics)
+        return self.get_metrics_result()
+
+    @staticmethod
+    def _exact_steps() -> Any:
+        """The steps for any number of replicas; None where the backend has no tf.distribute."""
+        if keras.backend.backend() != "tensorflow":
+            return None
+        from tfprior.replicas import exact_step
+
+        return exact_step
+
+    @property
+    def adds_up_inside(self) -> bool:
+        """Whether its loss has a mean over the whole batch, which replicas add up while they compute."""
+        return False
+
+    @property
+    def compiles_inside(self) -> bool:
+        """Whether XLA compiles what each replica does alone: it knows of no sums over replicas."""
+        return self._compiles_inside and not self.adds_up_inside
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if self._replicas() == 1:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            from tfprior.replicas import exact_step, keras_hooks
+
+            keras_hooks.update_locally(self.optimizer)
+            self.train_function = keras_hooks.steps_of(self, exact_step.train)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        if self._replicas() == 1:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            from tfprior.replicas import exact_step, keras_hooks
+
+            self.test_function = keras_hooks.steps_of(self, exact_step.evaluate)
+        return self.test_function
+
+    def predict_step(self, *state_and_data: Any) -> Any:
+        *state, data = state_and_data
+        if steps := self._exact_steps():
+            return steps.predict(self, data)
+        inputs, as_they_came, _ = self._step_data(data)
+        outputs, *more = super().predict_step(*state, inputs) if state else (super().predict_step(inputs),)
+        params = self.without_refused(outputs, as_they_came)
+        return (params, *more) if state else params
+
+    def without_refused(self, outputs: Any, inputs: Any) -> Any:
+        """The parameters that `call` gave, infinite where an example holds what is out of range."""
+        refused = ops.reshape(ops.logical_or(*self.refusals(inputs)), (-1, 1, 1, 1))
+        return ops.where(refused, np.inf, self.params_of(outputs))
+
+    def step_batch(self, data: Any) -> Batch:
+        """The batch that Keras hands to a step, its shapes and types checked."""
+        batch = batch_of(*keras.utils.unpack_x_y_sample_weight(data))
+        self.check_batch(batch)
+        return batch
+
+    def bounded_inputs(self, batch: Batch) -> Any:
+        """What the model is called with: inputs with 0 in place of what is out of range."""
+        values = bounded(batch.values, self.distribution.num_levels)
+        condition = None if batch.condition is None else bounded(batch.condition, self.num_classes)
+        return Batch(values, condition).inputs
+
+    def _step_data(self, data: Any) -> tuple[Any, Any, Any]:
+        """What Keras's step takes: inputs without what is out of range, the inputs themselves, weights."""
+        batch = self.step_batch(data)
+        return self.bounded_inputs(batch), batch.inputs, batch.sample_weight
+
+    def _replicas(self) -> int:
+        strategy = getattr(self, "distribute_strategy", None)
+        return 1 if strategy is None else int(strategy.num_replicas_in_sync)
+
+    def _maybe_symbolic_build(self, *batches: Any, **named: Any) -> None:
+        """Nothing: models are built by their constructors, and the optimizer before training."""
