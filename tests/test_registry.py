@@ -17,7 +17,7 @@ from tfprior.quantizers import VectorQuantizer
 from tfprior.registry import MODELS, Model, Option, build_model, declaration_of, described, register
 from tfprior.tokenizers import VQVAE
 
-OF_TWO_GRIDS = {"VQVAE2"}  # the command line trains one grid of codes
+OF_TWO_GRIDS = set()
 
 
 def made(codes: bool = False) -> Images:

@@ -107,8 +107,8 @@ def as_coarser(array: Any, num_images: int, source: str) -> np.ndarray:
     codes = np.asarray(array)
     if codes.dtype.kind not in "iu" or codes.ndim != 4 or len(codes) != num_images or not codes.size:
         raise ValueError(
-            f"{source} has dtype {codes.dtype} and shape {codes.shape}; expected codes ({num_images}, h, w, G)"
-            " of the coarser grid: encode the images again."
+            f"{source} has dtype {codes.dtype} and shape {codes.shape}; expected codes ({num_images}, h, w, "
+            "G) of the coarser grid: encode the images again."
         )
     return codes
 

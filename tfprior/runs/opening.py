@@ -119,8 +119,8 @@ def _check_grids(paths: Sequence[str | os.PathLike[str]], origins: Sequence[Code
     for index, (path, found) in enumerate(zip(paths, origins, strict=True)):
         if found is not None and found.grid != index:
             raise ValueError(
-                f"{path} is the prior of grid {found.grid} of {found.num_grids}, counted from the coarsest, 0,"
-                f" and stands in place of that of grid {index}; name the runs coarse to fine: RUN --finer RUN."
+                f"{path} is the prior of grid {found.grid} of {found.num_grids}, the coarsest being 0, and "
+                f"stands in place of that of grid {index}; name the runs coarse to fine: RUN --finer RUN."
             )
     if known and known[0][1].num_grids != len(paths):
         count = known[0][1].num_grids
