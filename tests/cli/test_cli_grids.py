@@ -78,7 +78,7 @@ def test_both_runs_are_the_generator_of_their_models(folder: Path, tmp_path: Pat
 
 def test_evaluate_gives_bits_per_code_and_the_bound_of_both(folder: Path, pictures: Path) -> None:
     bottom, tokenizer = load(folder / "codes_1.npz"), load_tokenizer(folder / "tokenizer")
-    condition = np.asarray(tokenizer.condition_map(bottom.y_test))
+    condition = np.asarray(tokenizer.condition_map(bottom.y_test.astype("int32")))
     nats = load_prior(folder / "bottom").log_prob(bottom.x_test, condition)
     bits = -nats.sum() / math.log(2) / bottom.x_test.size
     alone = CliRunner().invoke(app, ["evaluate", str(folder / "bottom")])
