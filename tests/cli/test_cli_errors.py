@@ -69,12 +69,12 @@ from tfprior.cli.opening import whole_path
         (
             "train --out {tmp}/new --codes 6",
             2,
-            "--codes belongs to vq_vae; gated_pixel_cnn has no such option",
+            "--codes belongs to vq_vae, vq_vae_2; gated_pixel_cnn has no such option",
         ),
         (
             "train --out {tmp}/new --codes=6",
             2,
-            "--codes belongs to vq_vae; gated_pixel_cnn has no such option",
+            "--codes belongs to vq_vae, vq_vae_2; gated_pixel_cnn has no such option",
         ),
         ("train vq_vae --out {tmp}/new --data {data}", 1, "height and width divisible"),
         ("train --out {tmp}/new --data {codes} --flip", 1, "mirrored codes are not those of mirrored images"),

@@ -10,7 +10,7 @@ import typer
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import MANIFEST, open_model
-from tfprior.cli.options import TokenizerOption
+from tfprior.cli.options import FinerOption, TokenizerOption
 from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table
 
 
@@ -26,6 +26,7 @@ def export(
         list[Format] | None, typer.Option("--format", help="Also several; both by default.")
     ] = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
 ) -> None:
     """Export a prior as a bundle of SavedModel and ONNX graphs, checked against Keras.
@@ -42,7 +43,7 @@ def export(
 
     if out.exists() and not overwrite:
         raise WrongUsage(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
-    model = open_model(run, tokenizer)
+    model = open_model(run, tokenizer, finer)
     save(
         model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
     )

@@ -32,11 +32,12 @@ def encode(
     ```
 
     The file has x_train, x_test, num_levels and, if there are labels, y_train and y_test; it remembers the
-    tokenizer and a digest of its weights.
+    tokenizer and a digest of its weights. Of several grids of codes each gets a file: codes_0.npz of the
+    coarsest, codes_1.npz of the finer ones with the coarser ones, given which they are learned.
     """
     check_suffix("--out", out, ".npz")
     import_keras()
-    from tfprior.data import CodesOrigin, encode_images, save_npz
+    from tfprior.data import CodesOrigin, encode_grids, save_npz
     from tfprior.runs import load_tokenizer
 
     source, model = source_at(run), load_tokenizer(run)
@@ -48,13 +49,15 @@ def encode(
         else {"name_or_path": resolved_path(data), "image_size": image_size, "num_levels": levels}
     )
     origin = CodesOrigin(str(run.resolve()), model.weights_digest(), shown)
-    codes = encode_images(model, images, origin)
-    save_npz(codes, out)
-    grid = " × ".join(map(str, codes.grid_shape))
-    typer.echo(
-        f"{out}: {len(codes.x_train)} training and {len(codes.x_test)} test grids, {grid} of "
-        f"{codes.num_levels} codes"
-    )
+    grids = encode_grids(model, images, origin)
+    for index, codes in enumerate(grids):
+        file = out if len(grids) == 1 else out.with_stem(f"{out.stem}_{index}")
+        save_npz(codes, file)
+        grid = " × ".join(map(str, codes.grid_shape))
+        typer.echo(
+            f"{file}: {len(codes.x_train)} training and {len(codes.x_test)} test grids, {grid} of "
+            f"{codes.num_levels} codes"
+        )
 
 
 def reconstruct(

@@ -11,6 +11,7 @@ from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.opening import images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
+    FinerOption,
     ImageSizeOption,
     LevelsOption,
     RunArgument,
@@ -33,6 +34,7 @@ def compress(
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
     batch_size: BatchSizeOption = 128,
 ) -> None:
     """Compress images without loss, and compare with PNG and lossless WebP.
@@ -56,7 +58,7 @@ def compress(
     from tfprior.measuring.baselines import smallest_files
 
     source = source_at(run)
-    model = open_model(run, tokenizer)
+    model = open_model(run, tokenizer, finer)
     images = images_of(source, model, data, image_size, levels)
     values, labels = source.part_of(images, split.value)
     chosen = np.sort(spread(labels, len(values))[:num])
@@ -83,6 +85,7 @@ def decompress(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The --out of `tfprior compress`.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write: images, and labels if there are any.")],
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
 ) -> None:
     """Give back the images of a compressed file, to the last bit.
 
@@ -101,7 +104,7 @@ def decompress(
 
     data = file.read_bytes()
     compression.read_header(data)  # what is no such file need not wait for the model
-    model = open_model(run, tokenizer)
+    model = open_model(run, tokenizer, finer)
     images, labels = compression.decompress(model, data, progress=True)
     dtype = np.min_scalar_type(model.num_levels - 1)
     arrays: dict[str, Any] = {"images": images.astype(dtype)}

@@ -10,6 +10,7 @@ from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import Source, generator_of, images_of, source_at
 from tfprior.cli.options import (
     DataOption,
+    FinerOption,
     ImageSizeOption,
     LevelsOption,
     RunArgument,
@@ -36,6 +37,7 @@ def evaluate(
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
     maps: Annotated[
         Path | None, typer.Option(help="A picture to write: images above the bits that each pixel takes.")
     ] = None,
@@ -47,10 +49,12 @@ def evaluate(
     tfprior evaluate runs/digits
     tfprior evaluate runs/digits --split validation
     tfprior evaluate runs/digits --maps maps.png --num 16
+    tfprior evaluate runs/top --finer runs/bottom
     ```
 
     Of a tokenizer they are a bound, in which all codes are equally probable, and the use of its codes is
-    shown too. Of a prior of codes they are bits per code; the bound of prior and tokenizer together follows.
+    shown too. Of a prior of codes they are bits per code; the bound of prior and tokenizer together follows;
+    of a prior of one of several grids, where --finer names the others.
 
     --maps shows where the bits are, dark what was likely and bright what surprised. A tokenizer's are those
     of pixels given their codes; of a prior of codes, a code's are spread over the pixels it stands for.
@@ -62,18 +66,22 @@ def evaluate(
     import_keras()
     from tfprior.data import load
     from tfprior.measuring import bound_scores, scores_of
+    from tfprior.runs.conditions import condition_map_of
     from tfprior.score import BITS_PER_DIM
 
     source = source_at(run)
     if tokenizer is not None and source.run is not None and not source.of_codes:
         raise WrongUsage(f"--tokenizer: {run} is not of codes; leave it out.")
-    with_tokenizer = source.of_codes or tokenizer is not None
-    generator = generator_of(source, tokenizer) if with_tokenizer else None
+    if finer and source.run is not None and not source.of_codes:
+        raise WrongUsage(f"--finer: {run} is not of codes; leave it out.")
+    of_codes = source.of_codes or tokenizer is not None or bool(finer)
+    generator = generator_of(source, tokenizer, finer) if of_codes else None
     model = source.model() if generator is None else generator.priors[0]
     images = images_of(source, model, data, image_size, levels)
     if maps is not None and images.are_codes and (generator is None or images.origin is None):
         raise WrongUsage(f"--maps: {run} does not tell the images of its codes; leave it out.")
-    scores = scores_of(model, *source.part_of(images, split.value))
+    condition_map = condition_map_of(images, tokenizer)
+    scores = scores_of(model, *source.part_of(images, split.value), condition_map=condition_map)
     main, *others = model.scores
     name = f"this {model.kind}, {main.words}" if main.words else f"this {model.kind}"
     console = plain_console()
@@ -83,9 +91,7 @@ def evaluate(
         console.print(facts_table("", facts))
     if generator is not None and images.origin is not None:
         images = load(**images.origin.images)
-        bounds = bound_scores(
-            generator, *source.part_of(images, split.value), bits_per_code=scores[main.name]
-        )
+        bounds = bound_scores(generator, *source.part_of(images, split.value))
         console.print(compared(BITS_PER_DIM, bounds, images, split, source))
     if maps is not None:
         count = draw_maps(model if generator is None else generator, images, split, source, num or 32, maps)

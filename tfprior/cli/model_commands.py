@@ -86,9 +86,18 @@ tfprior train --data codes.npz --out runs/prior
 """,
 }
 
+EXAMPLES_OF_GRIDS = """
+tfprior train {name} --data fashion_mnist --codes 256 --out runs/tokenizer
+tfprior encode runs/tokenizer --out codes.npz
+tfprior train --data codes_0.npz --out runs/top
+tfprior train --data codes_1.npz --out runs/bottom
+tfprior sample runs/top --finer runs/bottom
+"""
+
 
 def help_of(model: Model) -> str:
-    examples = EXAMPLES[model.kind].format(name=model.name)
+    several = len(model.declaration.quantizers) > 1
+    examples = (EXAMPLES_OF_GRIDS if several else EXAMPLES[model.kind]).format(name=model.name)
     return f"""Train a {model.kind}: {model.title}.
 
 {model.declaration.summary}

@@ -142,15 +142,20 @@ def images_of(
             f"{images.name} holds codes of another tokenizer than {source.path} was trained on; encode the "
             f"images with {origin.tokenizer}."
         )
+    if origin and images.origin and origin.grid != images.origin.grid:
+        raise ValueError(
+            f"{images.name} holds codes of grid {images.origin.grid}; expected those of grid {origin.grid}, "
+            f"as {source.path} was trained on."
+        )
     return images
 
 
-def open_model(path: Path, tokenizer: Path | None) -> "ImageModel":
-    """A prior of images, or a prior of codes with its tokenizer."""
+def open_model(path: Path, tokenizer: Path | None, finer: list[Path] | None) -> "ImageModel":
+    """A prior of images, or a prior of codes with its tokenizer and the priors of the finer codes."""
     from tfprior.runs import load_generator, load_prior, load_run
 
-    if tokenizer is not None or (path.is_dir() and load_run(path).of_codes):
-        return load_generator(path, tokenizer)
+    if tokenizer is not None or finer or (path.is_dir() and load_run(path).of_codes):
+        return load_generator(path, tokenizer, finer or ())
     return load_prior(path)
 
 
@@ -168,24 +173,34 @@ class Drawing(NamedTuple):
     shows: dict[str, bool]
 
 
-def drawing_at(path: Path, tokenizer: Path | None) -> Drawing:
+def drawing_at(path: Path, tokenizer: Path | None, finer: list[Path] | None) -> Drawing:
     """What draws the images of a run, a .keras file or a bundle."""
     if not (path / MANIFEST).exists():
         import_keras()
-        return Drawing(open_model(path, tokenizer), source_at(path).class_names(), {"progress": True})
+        return Drawing(open_model(path, tokenizer, finer), source_at(path).class_names(), {"progress": True})
     if tokenizer is not None:
         raise WrongUsage("--tokenizer: a bundle has its tokenizer inside; leave it out.")
+    if finer:
+        raise WrongUsage("--finer: a bundle has all of its priors inside; leave it out.")
     from tfprior.export.client import open_bundle
 
     return Drawing(open_bundle(path), (), {})
 
 
-def generator_of(source: Source, tokenizer: Path | None) -> "Generator | None":
-    """A prior of codes with its tokenizer; None, and a sentence on why, where the remembered one is gone."""
+def generator_of(source: Source, tokenizer: Path | None, finer: list[Path] | None) -> "Generator | None":
+    """A prior of codes with its tokenizer; None, and a sentence on why, where that gives no images.
+
+    So it is where the remembered tokenizer is gone, and of one of several priors alone.
+    """
     from tfprior.runs import load_generator
 
+    origin = source.codes_origin
+    if origin is not None and origin.num_grids > 1 and not finer:
+        name = f"{source.path} is the prior of grid {origin.grid} of {origin.num_grids}"
+        typer.echo(f"Bits per code alone: {name}; the bound takes all: RUN --finer RUN.", err=True)
+        return None
     try:
-        return load_generator(source.path, tokenizer)
+        return load_generator(source.path, tokenizer, finer or ())
     except FileNotFoundError as error:
         if tokenizer is not None:
             raise

@@ -47,6 +47,13 @@ TokenizerOption = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Where the run of the tokenizer is now, of a prior of codes."),
 ]
+FinerOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="RUN",
+        help="Run of the prior of the finer grid of codes, where RUN is that of the coarsest.",
+    ),
+]
 DataOption = Annotated[
     str | None,
     typer.Option("--data", help=f"Other data than the run's; of a .keras file the only ones: {DATA_HELP}"),

@@ -10,6 +10,7 @@ from tfprior.cli.classes import amount, labels_of
 from tfprior.cli.opening import drawing_at, images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
+    FinerOption,
     ImageSizeOption,
     LevelsOption,
     Method,
@@ -47,6 +48,7 @@ def sample(
         Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
     ] = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
 ) -> None:
     """Draw images into a PNG; a bundle needs neither TensorFlow nor Keras for it.
 
@@ -57,7 +59,8 @@ def sample(
     tfprior sample bundles/digits --npz samples.npz
     ```
 
-    What a prior of codes draws is shown through their tokenizer.
+    What a prior of codes draws is shown through their tokenizer; of two grids of codes,
+    `tfprior sample runs/top --finer runs/bottom` draws both.
     """
     import numpy as np
 
@@ -66,7 +69,7 @@ def sample(
 
     if npz is not None:
         check_suffix("--npz", npz, ".npz")
-    sampler, names, shows = drawing_at(source, tokenizer)
+    sampler, names, shows = drawing_at(source, tokenizer, finer)
     labels = labels_of(num, classes, sampler.num_classes, names)
     wanted = {"top_k": top_k, "top_p": top_p, "method": method and method.value}
     options = {name: option for name, option in wanted.items() if option is not None}
@@ -102,6 +105,7 @@ def complete(
     seed: SeedOption = 0,
     method: MethodOption = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
 ) -> None:
     """Complete test images of which a part is hidden.
 
@@ -118,7 +122,7 @@ def complete(
     from tfprior.sampling.completion import complete_images
     from tfprior.sampling.masks import hidden_part
 
-    model = open_model(run, tokenizer)
+    model = open_model(run, tokenizer, finer)
     images = images_of(source_at(run), model, data, image_size, levels)
     hidden = hidden_part(mask, images.grid_shape)
     originals, drawn = complete_images(

@@ -14,6 +14,7 @@ from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
+    FinerOption,
     ImageSizeOption,
     LevelsOption,
     RunArgument,
@@ -41,6 +42,7 @@ def score(
     image_size: ImageSizeOption = None,
     levels: LevelsOption = None,
     tokenizer: TokenizerOption = None,
+    finer: FinerOption = None,
 ) -> None:
     """Score how unlike test images are to what a prior was trained on; other data beside its own.
 
@@ -68,7 +70,7 @@ def score(
     from tfprior.measuring.outliers import outlier_scores
 
     source = source_at(run)
-    model = open_model(run, tokenizer)
+    model = open_model(run, tokenizer, finer)
     sets = {}
     if source.run is not None:
         sets["own"] = images_of(source, model, None, None, None)

@@ -59,10 +59,21 @@ def run_table(run: "RunFolder") -> Table:
             "data": data["name_or_path"],
             "grid": grid_line(data["grid_shape"], data["levels"], "codes" if run.of_codes else "levels"),
             "tokenizer": run.codes_origin and run.codes_origin.tokenizer,
+            "grid of codes": grid_of_codes(run),
             **{"model" if name == "name" else name: value for name, value in model.items()},
             **options,
             "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         },
+    )
+
+
+def grid_of_codes(run: "RunFolder") -> str | None:
+    """Which of the tokenizer's grids it is of; None where there is but one."""
+    origin = run.codes_origin
+    if origin is None or origin.num_grids == 1:
+        return None
+    return (
+        f"{origin.grid} of {origin.num_grids}, {'given the coarser codes' if origin.grid else 'the coarsest'}"
     )
 
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "codes": ["ShardedCodes", "encode_dataset"],
-        "encoding": ["encode_images"],
+        "encoding": ["encode_grids", "encode_images"],
         "holdout": ["hold_out_validation", "split_of"],
         "images": ["CodesOrigin", "Images"],
         "image_size": ["parse_image_size"],

@@ -1,11 +1,20 @@
 """A data set of integer images, or of codes. Legend: N images, B batch, H height, W width, C channels."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .levels import as_labels, as_values, check_channels_last, check_num_levels, fit_levels, quantized
+from .levels import (
+    as_coarser,
+    as_labels,
+    as_values,
+    check_channels_last,
+    check_num_levels,
+    fit_levels,
+    quantized,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,11 +28,22 @@ class CodesOrigin:
         tokenizer: path of the run, or of the .keras file, of the tokenizer that gave them.
         digest: SHA-256 of its weights.
         images: arguments of `load` that give the images again.
+        grid: which of the tokenizer's grids they are of, from 0, the coarsest.
+        num_grids: how many the tokenizer has.
     """
 
     tokenizer: str
     digest: str
     images: dict[str, Any]
+    grid: int = 0
+    num_grids: int = 1
+
+    def told(self) -> dict[str, Any]:
+        """As a run's config.json holds it: of a single grid, nothing of grids."""
+        told = dataclasses.asdict(self)
+        return (
+            told if self.num_grids > 1 else {name: told[name] for name in ("tokenizer", "digest", "images")}
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +52,8 @@ class Images:
 
     Values are stored as uint8 up to 256 levels and as int32 beyond, labels as int32 (N,). Images (N, H, W)
     get a channel axis. `are_codes` says that the levels are numbers of a codebook, which have no order, and
-    `origin` which tokenizer gave them.
+    `origin` which tokenizer gave them. Codes of a finer grid have in place of labels the codes
+    (N, h, w, G) of the next coarser one, which a prior of them is conditioned on.
 
     Raises:
         ValueError: for values that are not integers in [0, num_levels), an empty split, splits of different
@@ -58,7 +79,8 @@ class Images:
             if not self.are_codes:
                 check_channels_last(values, f"{x} of {self.name}")
             checked[x] = fit_levels(values, num_levels, f"{x} of {self.name}")
-            checked[y] = as_labels(getattr(self, y), len(values), f"{y} of {self.name}")
+            as_condition = as_coarser if self.are_finer else as_labels
+            checked[y] = as_condition(getattr(self, y), len(values), f"{y} of {self.name}")
         for field, value in checked.items():
             object.__setattr__(self, field, value)
         self._check_grids()
@@ -71,8 +93,15 @@ class Images:
         return height, width, channels
 
     @property
+    def are_finer(self) -> bool:
+        """Whether they are codes that coarser ones come before."""
+        return self.origin is not None and self.origin.grid > 0
+
+    @property
     def num_classes(self) -> int | None:
         """The number of classes: as many as are named, else as the labels reach; None without labels."""
+        if self.are_finer:
+            return None
         if self.class_names is not None:
             return len(self.class_names)
         tops = [int(labels.max()) for labels in (self.y_train, self.y_test) if labels is not None]
@@ -114,12 +143,14 @@ class Images:
         flip: bool = False,
         repeat: bool = False,
         drop_remainder: bool = False,
+        condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> "tf.data.Dataset":
         """Batches of values (B, H, W, C), or of {"values": (B, H, W, C), "condition": (B,)} if `conditional`.
 
-        Each epoch holds every example once; the last batch may be smaller unless `drop_remainder`. `shuffle`
-        (by default on the train split only) draws a new order each epoch, `flip` mirrors half of the images
-        left to right, and both follow `seed`.
+        `condition_map` makes the condition of a batch of what stands for the labels. Each epoch holds every
+        example once; the last batch may be smaller unless `drop_remainder`. `shuffle` (by default on the
+        train split only) draws a new order each epoch, `flip` mirrors half of the images left to right, and
+        both follow `seed`.
 
         Raises:
             ValueError: for an unknown split, a batch size below 1, or `conditional` without labels.
@@ -143,6 +174,7 @@ class Images:
             flip=flip,
             repeat=repeat,
             drop_remainder=drop_remainder,
+            condition_map=condition_map,
         )
 
     def _check_grids(self) -> None:

@@ -103,6 +103,17 @@ def smallest(values: np.ndarray, num_levels: int) -> np.ndarray:
     return values.astype(np.min_scalar_type(num_levels - 1))
 
 
+def as_coarser(array: Any, num_images: int, source: str) -> np.ndarray:
+    """Codes (N, h, w, G) that finer ones are conditioned on; ValueError for anything else."""
+    codes = np.asarray(array)
+    if codes.dtype.kind not in "iu" or codes.ndim != 4 or len(codes) != num_images or not codes.size:
+        raise ValueError(
+            f"{source} has dtype {codes.dtype} and shape {codes.shape}; expected codes ({num_images}, h, w, "
+            "G) of the coarser grid: encode the images again."
+        )
+    return codes
+
+
 def as_labels(array: Any, num_images: int, source: str) -> np.ndarray | None:
     """Class indices (N,) int32 from (N,) or (N, 1), None from None; ValueError for anything else."""
     if array is None:

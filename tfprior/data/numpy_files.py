@@ -1,6 +1,7 @@
 """Images as x_train, and if present y_train, x_test, y_test, num_levels and class_names, of an .npz file.
 
-Codes have num_levels and are_codes, and if known their origin: tokenizer, tokenizer_digest, tokenizer_images.
+Codes have num_levels and are_codes, and if known their origin: tokenizer, tokenizer_digest, tokenizer_images;
+of several grids also grid and num_grids, and finer ones have the next coarser codes as y_train and y_test.
 """
 
 import dataclasses
@@ -19,7 +20,8 @@ from .images import CodesOrigin, Images
 from .levels import MAX_CLASSES, MAX_LEVELS, as_labels, as_values, check_num_levels, smallest
 
 ORIGIN = ("tokenizer", "tokenizer_digest", "tokenizer_images")
-KEYS = ("x_train", "y_train", "x_test", "y_test", "num_levels", "class_names", "are_codes", *ORIGIN)
+GRID = ("grid", "num_grids")
+KEYS = ("x_train", "y_train", "x_test", "y_test", "num_levels", "class_names", "are_codes", *ORIGIN, *GRID)
 
 
 def images_of_npz(path: Path, num_levels: int | None = None) -> Images:
@@ -63,18 +65,24 @@ def save_npz(images: Images, path: str | os.PathLike[str]) -> None:
         "x_train": smallest(images.x_train, images.num_levels),
         "x_test": smallest(images.x_test, images.num_levels),
         "num_levels": images.num_levels,
-        "y_train": images.y_train,
-        "y_test": images.y_test,
+        "y_train": _small_codes(images.y_train) if images.are_finer else images.y_train,
+        "y_test": _small_codes(images.y_test) if images.are_finer else images.y_test,
         "class_names": None if images.class_names is None else np.array(images.class_names, np.str_),
     }
     if images.are_codes:
         arrays["are_codes"] = True
     if images.origin is not None:
-        tokenizer, digest, source = dataclasses.astuple(images.origin)
+        tokenizer, digest, source, *grid = dataclasses.astuple(images.origin)
         arrays |= dict(zip(ORIGIN, (tokenizer, digest, json.dumps(source)), strict=True))
+        if images.origin.num_grids > 1:
+            arrays |= dict(zip(GRID, grid, strict=True))
     present = {name: array for name, array in arrays.items() if array is not None}
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **present)
+
+
+def _small_codes(codes: np.ndarray | None) -> np.ndarray | None:
+    return None if codes is None else smallest(codes, int(codes.max()) + 1)
 
 
 def _images(arrays: dict[str, np.ndarray], path: Path, num_levels: int | None) -> Images:
@@ -175,9 +183,12 @@ def _origin(arrays: dict[str, np.ndarray], path: Path) -> CodesOrigin | None:
         source = json.loads(images)
         if not isinstance(source, dict):
             raise TypeError(f"tokenizer_images is a {type(source).__name__}")
+        grid, num_grids = (int(arrays.get(key, default)) for key, default in zip(GRID, (0, 1), strict=True))
+        if not 0 <= grid < num_grids:
+            raise ValueError(f"grid {grid} of {num_grids}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} tells the tokenizer of its codes in a damaged way ({error}); expected "
             f"{', '.join(ORIGIN)}: encode the images again."
         ) from error
-    return CodesOrigin(tokenizer, digest, source)
+    return CodesOrigin(tokenizer, digest, source, grid, num_grids)

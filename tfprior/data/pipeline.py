@@ -18,6 +18,7 @@ def batches(
     flip: bool,
     repeat: bool,
     drop_remainder: bool,
+    condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Batches of values (B, H, W, C), with a condition (B,) where there are labels; see `Images.pipeline`."""
     if not is_integer(batch_size) or batch_size < 1:
@@ -28,6 +29,7 @@ def batches(
     with tf.device("CPU:0"):
         images = tf.constant(values)
         classes = None if labels is None else tf.constant(labels)
+    map_shape = () if condition_map is None or labels is None else condition_map(labels[:1]).shape[1:]
 
     def gather(index: tf.Tensor, coin: tf.Tensor | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
         batch = tf.gather(images, index)  # (B, H, W, C)
@@ -35,7 +37,14 @@ def batches(
             batch = tf.where(coin[:, None, None, None] % 2 == 0, batch, tf.reverse(batch, axis=[2]))
         if classes is None:
             return batch
-        return {"values": batch, "condition": tf.gather(classes, index)}
+        return {"values": batch, "condition": conditioned(tf.gather(classes, index))}
+
+    def conditioned(given: tf.Tensor) -> tf.Tensor:
+        if condition_map is None:
+            return given
+        condition = tf.numpy_function(condition_map, [given], tf.float32, stateful=False)
+        condition.set_shape((None, *map_shape))
+        return condition
 
     dataset = tf.data.Dataset.range(len(values))
     if shuffle:

@@ -1,6 +1,6 @@
 """Likelihood of a part of the data: exact for a prior, a bound for a tokenizer."""
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,35 +8,67 @@ import numpy as np
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
 
+ConditionMap = Callable[[np.ndarray], np.ndarray]
 
-def inputs_of(model: GridModel, values: np.ndarray, labels: np.ndarray | None) -> Any:
-    """What `fit` and `evaluate` take: the values, with the labels for a conditional prior.
+
+def inputs_of(
+    model: GridModel,
+    values: np.ndarray,
+    labels: np.ndarray | None,
+    batch_size: int,
+    condition_map: ConditionMap | None = None,
+) -> dict[str, Any]:
+    """What `fit` validates on and `evaluate` measures, as "x" and "batch_size".
+
+    Those are the values, with the labels for a conditional prior; where there is a `condition_map`, batches
+    of values with the condition that it makes of what stands for the labels.
 
     Raises:
         ValueError: for a conditional prior and images without labels.
     """
+    if condition_map is not None:
+        from tfprior.data.pipeline import batches
+
+        in_order = batches(
+            values,
+            labels,
+            batch_size,
+            shuffle=False,
+            seed=0,
+            flip=False,
+            repeat=False,
+            drop_remainder=False,
+            condition_map=condition_map,
+        )
+        return {"x": in_order}
     if model.num_classes is None:
-        return values
+        return {"x": values, "batch_size": batch_size}
     if labels is None:
         raise ValueError(
             "The prior is conditional and the images have no labels; train with --unconditional, or choose "
             "labelled data."
         )
-    return {"values": values, "condition": labels}
+    return {"x": {"values": values, "condition": labels}, "batch_size": batch_size}
 
 
 def scores_of(
-    model: GridModel, values: np.ndarray, labels: np.ndarray | None = None, batch_size: int = 256
+    model: GridModel,
+    values: np.ndarray,
+    labels: np.ndarray | None = None,
+    batch_size: int = 256,
+    condition_map: ConditionMap | None = None,
 ) -> dict[str, float]:
     """All that the model reports of the images but the loss, its main score first.
+
+    `condition_map` makes the condition of codes of a finer grid of the coarser ones in place of the labels.
 
     Raises:
         ValueError: for images or labels that the model was not built for.
     """
     if not model.compiled:
         model.compile(jit_compile=False)
-    inputs = inputs_of(model, values, labels)
-    scores = model.evaluate(inputs, batch_size=batch_size, return_dict=True, verbose=0)
+    inputs = inputs_of(model, values, labels, batch_size, condition_map)
+    scores = model.evaluate(**inputs, return_dict=True, verbose=0)
     main = model.scores[0].name
     names = [main, *(name for name in scores if name not in (main, "loss"))]
     return {name: float(scores[name]) for name in names}
@@ -53,21 +85,14 @@ def bits_per_dim(
     return scores_of(model, values, labels, batch_size)["bits_per_dim"]
 
 
-def bound_scores(
-    generator: Generator, values: np.ndarray, labels: np.ndarray | None, bits_per_code: float
-) -> dict[str, float]:
-    """Upper bounds of bits per dimension of images: with the prior of their codes, and with uniform codes.
-
-    `bits_per_code` is what the prior needs for the codes of these images.
+def bound_scores(generator: Generator, values: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
+    """Upper bounds of bits per dimension of images: with the priors of their codes, and with uniform codes.
 
     Raises:
         ValueError: for images or labels that the generator was not built for.
     """
-    tokenizer = generator.tokenizer
     bound = float(np.mean(generator.bits_per_dim(values, labels if generator.num_classes else None)))
-    num_codes = sum(math.prod(shape) for shape in tokenizer.code_shapes)
-    saved = tokenizer.code_nats / math.log(2) - num_codes * bits_per_code
-    return {
-        "this prior and its tokenizer": bound,
-        "the tokenizer, uniform codes": bound + saved / tokenizer.num_dims,
-    }
+    name = (
+        "this prior and its tokenizer" if len(generator.priors) == 1 else "these priors and their tokenizer"
+    )
+    return {name: bound, "the tokenizer, uniform codes": bits_per_dim(generator.tokenizer, values)}

@@ -1,9 +1,11 @@
 """How often each code of a codebook is used."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from tfprior.pictures.sheets import save_png
 from tfprior.pictures.style import (
@@ -25,19 +27,29 @@ BARS = 128  # codes, more of which are drawn as one surface
 
 
 def save_codebook_usage(
-    codes: np.ndarray, codebook_size: int, path: str | os.PathLike[str], title: str = "use of the codebook"
+    codes: np.ndarray | Sequence[np.ndarray],
+    codebook_size: int | Sequence[int],
+    path: str | os.PathLike[str],
+    title: str = "use of the codebook",
 ) -> None:
     """Draws the share of each code, the most used one first, beside that of evenly used ones.
 
     Args:
-        codes: numbers in [0, codebook_size), of any shape.
-        codebook_size: bars to draw, K.
+        codes: numbers in [0, codebook_size), of any shape; a list of several codebooks, one below another.
+        codebook_size: bars to draw, K; a list of several codebooks.
         path: of the picture.
         title: above it.
 
     Raises:
         ValueError: for anything but such numbers.
     """
+    grids = [codes] if isinstance(codes, np.ndarray) else codes
+    sizes = [codebook_size] if isinstance(codebook_size, int) else codebook_size
+    charts = [chart_of(grid, size, title) for grid, size in zip(grids, sizes, strict=True)]
+    save_png(Image.fromarray(np.concatenate([np.asarray(chart) for chart in charts])), path)
+
+
+def chart_of(codes: np.ndarray, codebook_size: int, title: str) -> Image.Image:
     countable = codes.size and np.issubdtype(codes.dtype, np.integer)
     if not countable or codes.min() < 0 or codes.max() >= codebook_size:
         raise ValueError(
@@ -45,7 +57,7 @@ def save_codebook_usage(
             "at least one."
         )
     shares = np.sort(np.bincount(codes.ravel(), minlength=codebook_size))[::-1] / codes.size
-    save_png(picture_of(usage(shares, title)), path)
+    return picture_of(usage(shares, title))
 
 
 @styled()

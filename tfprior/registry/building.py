@@ -43,20 +43,25 @@ def described(images: Images, model: Mapping[str, Any]) -> dict[str, Any]:
     return description
 
 
-def build_model(images: Images, model: Mapping[str, Any]) -> Prior | Tokenizer:
+def build_model(
+    images: Images, model: Mapping[str, Any], condition_shape: tuple[int, ...] | None = None
+) -> Prior | Tokenizer:
     """The prior or tokenizer that `model` describes, for the grid and levels of the data.
 
     `model` has a "name" of `tfprior.registry.MODELS` and options of that model; `described` tells what holds
-    where it has none.
+    where it has none. A prior of a finer grid of codes has the `condition_shape` of what the tokenizer makes
+    of the coarser ones.
 
     Raises:
         ValueError: for unknown names or options, and data that do not fit.
     """
     is_prior = model_named(model.get("name")).kind == "prior"
-    return build_prior(images, model) if is_prior else build_tokenizer(images, model)
+    return build_prior(images, model, condition_shape) if is_prior else build_tokenizer(images, model)
 
 
-def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
+def build_prior(
+    images: Images, model: Mapping[str, Any], condition_shape: tuple[int, ...] | None = None
+) -> Prior:
     """`build_model` of a prior.
 
     Raises:
@@ -67,10 +72,17 @@ def build_prior(images: Images, model: Mapping[str, Any]) -> Prior:
     if images.are_codes and not isinstance(distribution, Categorical):
         raise ValueError(f"{images.name} holds codes, which have no order; expected a categorical output.")
     conditional = options.pop("conditional", False)
+    if conditional and images.are_finer:
+        raise ValueError(
+            f"{images.name} holds codes that are conditioned on coarser ones, not on classes; train with "
+            "--unconditional (conditional=False)."
+        )
     if conditional and images.num_classes is None:
         raise ValueError(f"{images.name} has no labels; train with --unconditional (conditional=False).")
-    classes = {"num_classes": images.num_classes} if conditional else {}
-    prior: Prior = kind(images.grid_shape, distribution, **classes, **options)
+    condition: dict[str, Any] = {"num_classes": images.num_classes} if conditional else {}
+    if condition_shape is not None:
+        condition = {"condition_shape": condition_shape}
+    prior: Prior = kind(images.grid_shape, distribution, **condition, **options)
     return prior
 
 

@@ -44,10 +44,12 @@ def size(value: Any) -> bool:
 def origin(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
-        and set(value) == {"tokenizer", "digest", "images"}
+        and set(value) - {"grid", "num_grids"} == {"tokenizer", "digest", "images"}
         and text(value["tokenizer"])
         and text(value["digest"])
         and isinstance(value["images"], dict)
+        and all(whole(value.get(name, 0)) for name in ("grid", "num_grids"))
+        and 0 <= value.get("grid", 0) < value.get("num_grids", 1)
     )
 
 

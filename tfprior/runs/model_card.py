@@ -66,7 +66,10 @@ def subject(run: RunFolder) -> str:
     if run.config["kind"] == "model":
         return f"A model of {grid} images of {data['levels']} levels"
     kind = "A class-conditional" if model.get("conditional") else "An unconditional"
-    return f"{kind} prior over {grid} grids of {data['levels']} {'codes' if run.of_codes else 'levels'}"
+    noun = "codes" if run.of_codes else "levels"
+    if run.codes_origin is not None and run.codes_origin.grid:
+        return f"A prior, given the coarser codes, over {grid} grids of {data['levels']} {noun}"
+    return f"{kind} prior over {grid} grids of {data['levels']} {noun}"
 
 
 def codebook(result: dict[str, Any]) -> str:
@@ -100,9 +103,13 @@ model = load_run("{run.path.name}").load()  # {BEST}"""
         ("import numpy as np\n", condition) if run.config["model"].get("conditional") else ("", "")
     )
     if run.of_codes:
+        arguments = f'"{run.path.name}"'
+        if run.codes_origin is not None and run.codes_origin.num_grids > 1:
+            is_finer = run.codes_origin.grid > 0
+            arguments = f'"coarsest", finer=[{arguments}]' if is_finer else f'{arguments}, finer=["finer"]'
         return f"""{numpy}from tfprior.runs import load_generator
 
-generator = load_generator("{run.path.name}")  # {BEST} and the tokenizer of its codes
+generator = load_generator({arguments})  # {BEST} and the tokenizer of its codes
 images = generator.sample(16, {condition}seed=0)"""
     return f"""{numpy}from tfprior.runs import load_run
 from tfprior.sampling import sample

@@ -1,8 +1,10 @@
 """Priors, tokenizers and generators from runs and files, each refused where another is expected."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from tfprior.data import CodesOrigin
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
 from tfprior.priors.base import Prior
@@ -40,38 +42,96 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     return model
 
 
-def load_generator(run: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Generator:
+def load_generator(
+    run: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+    finer: Sequence[str | os.PathLike[str]] = (),
+) -> Generator:
     """The prior of a run on codes together with the tokenizer that gave them.
 
     Args:
-        run: a run on codes, or a .keras file of its prior.
+        run: a run on codes, or a .keras file of its prior; of several grids, on the coarsest.
         tokenizer: run or .keras file of the tokenizer; where the run remembers it when left out.
+        finer: those of the priors of the finer grids, coarse to fine.
 
     Raises:
         FileNotFoundError: where no tokenizer is named or remembered, or it is no longer there.
-        ValueError: for a run on images, and another tokenizer than the one that gave the codes.
+        ValueError: for a run on images, another tokenizer than the one that gave the codes, and priors that
+            are not one for each grid, coarse to fine.
     """
-    prior = load_prior(run)
-    folder = load_run(run) if Path(run).is_dir() else None
-    if folder is not None and not folder.of_codes:
-        raise ValueError(f"{run} is a prior of images and needs no tokenizer; leave it out.")
-    origin = folder.codes_origin if folder is not None else None
+    paths = [run, *([finer] if isinstance(finer, str | os.PathLike) else finer)]
+    priors = [load_prior(path) for path in paths]
+    origins = [_origin(path) for path in paths]
+    _check_grids(paths, origins)
+    return Generator(tokenizer_of(origins[0], run, tokenizer), priors)
+
+
+def tokenizer_of(
+    origin: CodesOrigin | None,
+    codes: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+) -> Tokenizer:
+    """The tokenizer that codes come from.
+
+    Args:
+        origin: what is known of it.
+        codes: what the codes, or what was trained on them, are called.
+        tokenizer: its run or .keras file; where the origin says when left out.
+
+    Raises:
+        FileNotFoundError: where no tokenizer is named or remembered, or it is no longer there.
+        ValueError: for another tokenizer than the one that gave the codes.
+    """
     place = tokenizer or (origin and origin.tokenizer)
     if place is None:
         raise FileNotFoundError(
-            f"{run} does not tell the tokenizer of its codes; name its run: --tokenizer RUN."
+            f"{codes} does not tell the tokenizer of its codes; name its run: --tokenizer RUN."
         )
     if tokenizer is None and not Path(place).exists():
         raise FileNotFoundError(
-            f"{place}, the tokenizer of {run}, is no longer there; tell where its run is: --tokenizer RUN."
+            f"{place}, the tokenizer of {codes}, is no longer there; tell where its run is: --tokenizer RUN."
         )
     model = load_tokenizer(place)
     if origin is not None and model.weights_digest() != origin.digest:
         raise ValueError(
-            f"{place} is not the tokenizer of {run}: its weights are not those that gave the codes; choose "
+            f"{place} is not the tokenizer of {codes}: its weights are not those that gave the codes; choose "
             "another with --tokenizer RUN, or encode and train anew."
         )
-    return Generator(model, prior)
+    return model
+
+
+def _origin(run: str | os.PathLike[str]) -> CodesOrigin | None:
+    """Where the codes of a run come from; a file does not tell."""
+    folder = load_run(run) if Path(run).is_dir() else None
+    if folder is not None and not folder.of_codes:
+        raise ValueError(f"{run} is a prior of images and needs no tokenizer; leave it out.")
+    return folder.codes_origin if folder is not None else None
+
+
+def _check_grids(paths: Sequence[str | os.PathLike[str]], origins: Sequence[CodesOrigin | None]) -> None:
+    """Raises ValueError unless the runs are those of one tokenizer's grids, all of them, coarse to fine."""
+    known = [(path, origin) for path, origin in zip(paths, origins, strict=True) if origin is not None]
+    for path, origin in known:
+        if origin.digest != known[0][1].digest:
+            raise ValueError(
+                f"{path} and {known[0][0]} are priors of different tokenizers' codes; expected those of one."
+            )
+    for index, (path, found) in enumerate(zip(paths, origins, strict=True)):
+        if found is not None and found.grid != index:
+            raise ValueError(
+                f"{path} is the prior of grid {found.grid} of {found.num_grids}, the coarsest being 0, and "
+                f"stands in place of that of grid {index}; name the runs coarse to fine: RUN --finer RUN."
+            )
+    if known and known[0][1].num_grids != len(paths):
+        count = known[0][1].num_grids
+        raise ValueError(
+            f"{paths[0]} is the prior of one of {count} grids of codes, and {len(paths)} are given; "
+            + (
+                "name those of the finer ones too: --finer RUN."
+                if len(paths) < count
+                else "leave --finer out."
+            )
+        )
 
 
 def _load(path: str | os.PathLike[str]) -> GridModel:

@@ -1,6 +1,5 @@
 """What a run's config.json says of it, and how two of them differ."""
 
-import dataclasses
 import importlib
 import sys
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ def describe(
             "levels": images.num_levels,
             "images": len(images.x_train),
             **({"class_names": list(images.class_names)} if images.class_names else {}),
-            **({"codes_of": origin and dataclasses.asdict(origin)} if images.are_codes else {}),
+            **({"codes_of": origin and origin.told()} if images.are_codes else {}),
         },
         "model": {**model, "parameters": untrained.count_params()},
         "score": (score.per_code() if images.are_codes else score).get_config(),

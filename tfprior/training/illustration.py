@@ -10,9 +10,11 @@ from tfprior.generator import Generator
 from tfprior.pictures.codebook_usage import save_codebook_usage
 from tfprior.pictures.curve import save_curve
 from tfprior.pictures.sheets import save_grid, save_reconstructions
+from tfprior.runs.conditions import ConditionMap
 from tfprior.runs.model_card import in_words
 from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
 from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
+from tfprior.tokenizers.base import as_levels
 
 NUM_RECONSTRUCTIONS = 32
 
@@ -24,10 +26,11 @@ def illustrate(
     result: dict[str, Any],
     seed: int,
     console: Console,
+    condition_map: ConditionMap | None = None,
 ) -> None:
     """Draws the curve, and what the best model makes: samples of a prior, reconstructions of a tokenizer.
 
-    `held_out` has the validation part as its training part.
+    `held_out` has the validation part as its training part; `condition_map` is of a prior of finer codes.
     """
     save_curve(
         [row["train"] for row in rows],
@@ -39,7 +42,10 @@ def illustrate(
     if RECONSTRUCTIONS in run.pictures:
         draw_tokenizer(run, held_out)
     if SAMPLES in run.pictures:
-        draw_samples(run, seed, console)
+        if condition_map is None:
+            draw_samples(run, seed, console)
+        else:
+            draw_finer(run, held_out, condition_map, seed)
 
 
 def draw_tokenizer(run: RunFolder, held_out: Images) -> None:
@@ -47,9 +53,9 @@ def draw_tokenizer(run: RunFolder, held_out: Images) -> None:
     tokenizer = load_tokenizer(run.path)
     some = held_out.x_train[spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]]
     save_reconstructions(some, tokenizer.reconstruct(some), held_out.num_levels, run.file(RECONSTRUCTIONS))
-    codes = tokenizer.encode(held_out.x_train)
+    codes = tokenizer.grids_of(tokenizer.encode(held_out.x_train))
     title = f"{held_out.name}: share of each code in held-out images"
-    save_codebook_usage(codes, tokenizer.codebook_sizes[0], run.file(USAGE), title)
+    save_codebook_usage(codes, tokenizer.codebook_sizes, run.file(USAGE), title)
 
 
 def draw_samples(run: RunFolder, seed: int, console: Console) -> None:
@@ -59,6 +65,14 @@ def draw_samples(run: RunFolder, seed: int, console: Console) -> None:
     labels = None if model.num_classes is None else np.repeat(np.arange(min(10, model.num_classes)), 8)
     count = 64 if labels is None else len(labels)
     save_grid(model.sample(count, labels, seed=seed), model.num_levels, run.file(SAMPLES))
+
+
+def draw_finer(run: RunFolder, held_out: Images, condition_map: ConditionMap, seed: int) -> None:
+    """Draws the finer codes of held-out images given their coarser ones, through their tokenizer."""
+    prior, coarser = load_prior(run.path), held_out.y_train[:64]
+    drawn = prior.sample(len(coarser), condition_map(coarser), seed=seed)
+    tokenizer = condition_map.tokenizer
+    save_grid(as_levels(tokenizer.decode([coarser, drawn])), tokenizer.num_levels, run.file(SAMPLES))
 
 
 def generator_of(run: RunFolder, console: Console) -> Generator | None:

@@ -15,6 +15,7 @@ from tfprior.grid_model import GridModel
 from tfprior.measuring.baselines import baseline_bits
 from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
+from tfprior.runs.conditions import ConditionMap, condition_map_of
 from tfprior.runs.model_card import model_card
 from tfprior.runs.run_folder import CARD, RunFolder, holds_run
 from tfprior.training.checkpoints import Checkpoints
@@ -130,7 +131,8 @@ def train(
             f"{images.name} holds codes, and mirrored codes are not those of mirrored images; train without "
             "--flip (flip=False)."
         )
-    untrained = build_model(images, model)
+    condition_map = condition_map_of(images)
+    untrained = build_model(images, model, condition_map and condition_map.shape)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
     path = Path(out)
@@ -143,8 +145,8 @@ def train(
     config = describe(images, model, dataclasses.asdict(options), source, untrained, first)
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
     with full_disk_explained(path), opened(path, config, overwrite, options.total_epochs) as run:
-        seconds, rows = fit(untrained, run, seen, held_out, options, console)
-        return finish(run, seen, held_out, seconds, rows, options, console)
+        seconds, rows = fit(untrained, run, seen, held_out, options, console, condition_map)
+        return finish(run, seen, held_out, seconds, rows, options, console, condition_map)
 
 
 def finish(
@@ -155,11 +157,14 @@ def finish(
     rows: list[dict[str, float]],
     options: TrainingOptions,
     console: Console,
+    condition_map: ConditionMap | None,
 ) -> RunFolder:
     """Measures the best model and writes the pictures, the card and the result."""
     # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
     # that epoch again, and its row goes while its weights may stay the best.
-    scores = scores_of(run.load(), held_out.x_train, held_out.y_train, options.batch_size)
+    scores = scores_of(
+        run.load(), held_out.x_train, held_out.y_train, options.batch_size, condition_map=condition_map
+    )
     best = run.score.best_of(row["validation"] for row in rows)
     result = {
         "epochs": len(rows),
@@ -171,7 +176,7 @@ def finish(
         if run.score.is_likelihood
         else {},
     }
-    illustrate(run, held_out, rows, result, options.seed, console)
+    illustrate(run, held_out, rows, result, options.seed, console, condition_map)
     show_on_tensorboard(run, len(rows))
     write_text(run.file(CARD), model_card(run, result))
     run.checkpoint().settled(run.path).write(run.path)
@@ -186,9 +191,10 @@ def fit(
     held_out: Images,
     options: TrainingOptions,
     console: Console,
+    condition_map: ConditionMap | None,
 ) -> tuple[float, list[dict[str, float]]]:
     """Trains from where the folder stands to the end; returns the seconds and the metrics of every epoch."""
-    conditional = model.num_classes is not None
+    conditional = model.num_classes is not None or condition_map is not None
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
     compile_model(model, options)
@@ -205,6 +211,13 @@ def fit(
     checkpoints = Checkpoints(run, rows, clock, average)
     report = Report(console, run.score, epochs, steps, clock, checkpoints.best)
     total_steps = (epochs - start.epochs) * steps
+    validation = inputs_of(
+        model,
+        held_out.x_train,
+        held_out.y_train,
+        min(options.batch_size, len(held_out.x_train)),
+        condition_map,
+    )
     try:
         model.fit(
             # Another order after an interruption than at the beginning.
@@ -215,10 +228,11 @@ def fit(
                 conditional=conditional,
                 flip=options.flip,
                 drop_remainder=True,
+                condition_map=condition_map,
             ),
-            validation_data=inputs_of(model, held_out.x_train, held_out.y_train),
+            validation_data=validation["x"],
             shuffle=False,  # the pipeline shuffles
-            validation_batch_size=min(options.batch_size, len(held_out.x_train)),
+            validation_batch_size=validation.get("batch_size"),
             initial_epoch=first,
             epochs=epochs,
             verbose=0,
