@@ -48,7 +48,7 @@ def origin(value: Any) -> bool:
         and text(value["tokenizer"])
         and text(value["digest"])
         and isinstance(value["images"], dict)
-        and all(whole(value.get(name, 0)) for name in ("grid", "num_grids"))
+        and all(integer(value.get(name, 0)) for name in ("grid", "num_grids"))
         and 0 <= value.get("grid", 0) < value.get("num_grids", 1)
     )
 

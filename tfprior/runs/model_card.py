@@ -103,13 +103,13 @@ model = load_run("{run.path.name}").load()  # {BEST}"""
         ("import numpy as np\n", condition) if run.config["model"].get("conditional") else ("", "")
     )
     if run.of_codes:
-        arguments = f'"{run.path.name}"'
+        priors = f'"{run.path.name}"'
         if run.codes_origin is not None and run.codes_origin.num_grids > 1:
             is_finer = run.codes_origin.grid > 0
-            arguments = f'"coarsest", finer=[{arguments}]' if is_finer else f'{arguments}, finer=["finer"]'
+            priors = f'"coarsest", finer=[{priors}]' if is_finer else f'{priors}, finer=["finer"]'
         return f"""{numpy}from tfprior.runs import load_generator
 
-generator = load_generator({arguments})  # {BEST} and the tokenizer of its codes
+generator = load_generator({priors})  # {BEST} and the tokenizer of its codes
 images = generator.sample(16, {condition}seed=0)"""
     return f"""{numpy}from tfprior.runs import load_run
 from tfprior.sampling import sample
