@@ -26,8 +26,11 @@ from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
-BATCH = 5  # three on the first replica and two on the second
-EXAMPLES = {"GatedPixelCNN": 11}  # in three batches, of the last of which the second replica has nothing
+EXAMPLES, BATCH = 5, 5  # three on the first replica and two on the second
+OTHER_SIZES = {
+    "GatedPixelCNN": (11, 5),  # of the last batch the second replica has nothing
+    "PixelCNNPP": (15, 15),  # fewer do not tell the scale of its features
+}
 SMALL: dict[str, Any] = {"filters": 4, "num_residual_blocks": 1, "residual_filters": 4}
 
 
@@ -54,7 +57,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "PixelCNN": lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2),
     "GatedPixelCNN": lambda: keras.optimizers.AdamW(0.01, use_ema=True, ema_overwrite_frequency=3),
-    "PixelCNNPP": lambda: keras.optimizers.SGD(0.01),
+    "PixelCNNPP": lambda: keras.optimizers.Adam(0.001, global_clipnorm=1.0),
 }
 HOW: dict[str, dict[str, Any]] = {
     "GatedPixelCNN": {"steps_per_execution": 2},
@@ -93,8 +96,8 @@ def train(name: str, strategy: Any = None) -> dict[str, Any]:
         optimizer = OPTIMIZERS.get(name, lambda: keras.optimizers.Adam(0.01, global_clipnorm=1.0))()
         how = dict(HOW.get(name, {})) if strategy else {}
         model.compile(optimizer=optimizer, **how)
-    arrays = data_of(model, EXAMPLES.get(name, BATCH))
-    batches = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH)
+    count, batch_size = OTHER_SIZES.get(name, (EXAMPLES, BATCH))
+    batches = tf.data.Dataset.from_tensor_slices(data_of(model, count)).batch(batch_size)
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     fed = shared_by_workers(strategy, batches) if several else batches
     with warnings.catch_warnings():
@@ -106,7 +109,7 @@ def train(name: str, strategy: Any = None) -> dict[str, Any]:
         "weights": [np.asarray(weight, "float64").tolist() for weight in model.get_weights()],
         "spread": spread(model, strategy),
     }
-    if name in EXAMPLES:
+    if name == "GatedPixelCNN":
         result["predicted"] = model.predict(batches, verbose=0).tolist()
     return result
 
@@ -132,13 +135,12 @@ def main() -> None:
     kind, *names = sys.argv[1:]
     if kind == "mirrored":
         strategy = two_devices()
-        results = [(name, train(name), train(name, strategy)) for name in names]
-        for name, alone, together in results:
-            print(json.dumps({"name": name, "alone": alone, "together": together}))
+        results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy() if os.environ.get("TF_CONFIG") else None
-        for name in names:
-            print(json.dumps({"name": name, **train(name, strategy)}))
+        results = [{"name": name, **train(name, strategy)} for name in names]
+    for result in results:  # at the end: a worker that waits for a reader would hold up the other
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -150,21 +150,6 @@ def test_nothing_is_left_of_an_export_that_fails(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_operator_without_converter_stops_the_export(tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    from tfprior.export.functions import Function, Port
-    from tfprior.export.saved_model import concrete_function
-
-    x = Port("x", "float32", (3,), "any")
-    function = Function(
-        "erfc", lambda tensors: {"y": tf.math.erfc(tensors["x"])}, (x,), (x._replace(name="y"),)
-    )
-    with pytest.raises(onnx_export.ConversionError, match="Erfc"):
-        onnx_export.write_onnx(function, concrete_function(function), tmp_path / "x.onnx", {})
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["expm1", "log1p"])
 def test_operators_of_small_numbers_keep_their_digits(name: str, tmp_path: Path) -> None:
     import onnxruntime

@@ -5,8 +5,6 @@ Shapes: B batch · H W C image · h w G codes · K kinds of code.
 
 import functools
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -237,27 +235,6 @@ def test_fit_starts_the_codebook_from_its_first_batch_once(
 def test_quantizers_without_a_codebook_need_no_first_batch() -> None:
     for quantizer in (FiniteScalarQuantizer((4, 4)), VectorQuantizer(8, 4, initialization="uniform")):
         assert not small(quantizer=quantizer).needs_initialization
-
-
-def test_several_replicas_are_refused() -> None:
-    code = """
-import keras, numpy as np, tensorflow as tf
-cpus = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpus[0], 2 * [tf.config.LogicalDeviceConfiguration()])
-from tfprior.distributions import DiscretizedLogistic
-from tfprior.quantizers import VectorQuantizer
-from tfprior.tokenizers import VQVAE
-from tfprior.tokenizers.usage import CodebookUsage
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    tokenizer = VQVAE((4, 4, 1), VectorQuantizer(4, 2), DiscretizedLogistic(4), filters=4)
-    tokenizer.compile(optimizer="adam", jit_compile=False)
-try:
-    tokenizer.fit(np.zeros((8, 4, 4, 1), "int32"), verbose=0)
-except NotImplementedError as error:
-    print(error)
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "VQVAE trains on one device" in run.stdout, run.stderr
 
 
 def test_sample_weights_count() -> None:

@@ -124,6 +124,7 @@ class FittedModel(SteppedModel):
             ValueError: for inputs of the wrong shape, type or range.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # `fit` evaluates what it has checked
+            self._check_strategy()
             x, y, _ = checked(self, x, y, sample_weight)
         with self._explained():
             return super().evaluate(
@@ -142,6 +143,7 @@ class FittedModel(SteppedModel):
         Raises:
             ValueError: for inputs of the wrong shape, type or range.
         """
+        self._check_strategy()
         x, _, _ = checked(self, x)
         return self._none_refused(super().predict(x, *args, **kwargs))
 

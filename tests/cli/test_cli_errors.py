@@ -8,7 +8,7 @@ from command_line import run
 from typer.testing import CliRunner
 
 from tfprior.cli import app, sentence
-from tfprior.cli.opening import whole_path
+from tfprior.cli.opening import resolved_path
 
 
 @pytest.mark.parametrize(
@@ -218,15 +218,15 @@ def test_what_is_stopped_says_how_it_goes_on(
     assert words in run(*command.format(tmp=tmp_path).split(), code=1)
 
 
-def test_what_exists_is_kept_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_exists_is_kept_as_a_resolved_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine", "digits"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     mine = str((tmp_path / "mine").resolve())
-    assert [whole_path(given) for given in ("mine", "./mine", "~/mine", mine)] == [mine] * 4
-    assert [whole_path(given) for given in ("digits", "", "missing")] == ["digits", "", "missing"]
-    assert whole_path("./digits") == str((tmp_path / "digits").resolve())
+    assert [resolved_path(given) for given in ("mine", "./mine", "~/mine", mine)] == [mine] * 4
+    assert [resolved_path(given) for given in ("digits", "", "missing")] == ["digits", "", "missing"]
+    assert resolved_path("./digits") == str((tmp_path / "digits").resolve())
 
 
 def test_unexpected_errors_say_what_they_are() -> None:

@@ -75,7 +75,7 @@ def evaluate(
     if finer and source.run is not None and not source.of_codes:
         raise WrongUsage(f"--finer: {run} is not of codes; leave it out.")
     of_codes = source.of_codes or tokenizer is not None or bool(finer)
-    generator = generator_of(source, tokenizer, finer) if of_codes else None
+    generator, why_none = generator_of(source, tokenizer, finer) if of_codes else (None, "")
     model = source.model() if generator is None else generator.priors[0]
     images = images_of(source, model, data, image_size, levels)
     if maps is not None and images.are_codes and (generator is None or images.origin is None):
@@ -89,6 +89,8 @@ def evaluate(
     if others:
         facts = {score.words or score.name: f"{scores[score.name]:.4g}" for score in others}
         console.print(facts_table("", facts))
+    if why_none:
+        typer.echo(f"Bits per code alone: {why_none}", err=True)
     if generator is not None and images.origin is not None:
         images = load(**images.origin.images)
         bounds = bound_scores(generator, *source.part_of(images, split.value))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
 from tfprior.cli.app import import_keras
 from tfprior.cli.errors import WrongUsage
 
@@ -187,8 +185,10 @@ def drawing_at(path: Path, tokenizer: Path | None, finer: list[Path] | None) -> 
     return Drawing(open_bundle(path), (), {})
 
 
-def generator_of(source: Source, tokenizer: Path | None, finer: list[Path] | None) -> "Generator | None":
-    """A prior of codes with its tokenizer; None, and a sentence on why, where that gives no images.
+def generator_of(
+    source: Source, tokenizer: Path | None, finer: list[Path] | None
+) -> "tuple[Generator | None, str]":
+    """A prior of codes with its tokenizer; or None, and why that gives no images.
 
     So it is where the remembered tokenizer is gone, and of one of several priors alone.
     """
@@ -197,12 +197,10 @@ def generator_of(source: Source, tokenizer: Path | None, finer: list[Path] | Non
     origin = source.codes_origin
     if origin is not None and origin.num_grids > 1 and not finer:
         name = f"{source.path} is the prior of grid {origin.grid} of {origin.num_grids}"
-        typer.echo(f"Bits per code alone: {name}; the bound takes all: RUN --finer RUN.", err=True)
-        return None
+        return None, f"{name}; the bound takes all: RUN --finer RUN."
     try:
-        return load_generator(source.path, tokenizer, finer or ())
+        return load_generator(source.path, tokenizer, finer or ()), ""
     except FileNotFoundError as error:
         if tokenizer is not None:
             raise
-        typer.echo(f"Bits per code alone: {error}", err=True)
-        return None
+        return None, str(error)

@@ -5,10 +5,7 @@ from typing import Any
 import tensorflow as tf
 from keras import tree
 
-
-def num_replicas() -> int:
-    """How many devices share a training step under the strategy in force."""
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+from tfprior.compilation import num_replicas
 
 
 def replica_id() -> Any:

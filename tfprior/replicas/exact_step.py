@@ -4,13 +4,15 @@ Each replica differentiates the mean over its own examples; one collective adds 
 times its number of examples, and every replica then does the same with the sums.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from keras import tree
 
+from tfprior.compilation import num_replicas
 from tfprior.feeding import Batch
-from tfprior.replicas.collective import add_up, counts_of_all, num_replicas, replica_id
+from tfprior.replicas.collective import add_up, counts_of_all, replica_id
 from tfprior.replicas.share import Share, sees
 
 
@@ -36,7 +38,10 @@ def train(model: Any, data: Any) -> Sums:
         differentiated = tf.function(_differentiated, jit_compile=True, autograph=False)
     loss, gradients, statistics = differentiated(model, batch, share_of(batch.count))
     (loss, gradients), statistics, count = of_all((loss, gradients), statistics, batch.count)
-    model.optimizer.apply(gradients, model.trainable_variables)
+    if gradients:
+        model.optimizer.apply(gradients, model.trainable_variables)
+    else:
+        warnings.warn("The model does not have any trainable weights.", stacklevel=2)
     model.follow(statistics)
     return Sums(loss, statistics, count)
 

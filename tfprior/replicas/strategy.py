@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfprior.replicas.collective import replica_id
+
 EXACT = (
     tf.distribute.MirroredStrategy,
     tf.distribute.MultiWorkerMirroredStrategy,
@@ -53,11 +55,11 @@ def same_on_all_workers(model: Any) -> None:
     strategy = model.distribute_strategy
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
-    is_chief = strategy.cluster_resolver.task_id == 0
 
     def of_replica(values: list[Any]) -> list[Any]:
-        own = [tf.identity(value) if is_chief else tf.zeros_like(value) for value in values]
-        return [tf.distribute.get_replica_context().all_reduce("SUM", value) for value in own]
+        context, is_first = tf.distribute.get_replica_context(), tf.equal(replica_id(), 0)
+        own = [tf.where(is_first, value, tf.zeros_like(value)) for value in values]
+        return [context.all_reduce("SUM", value) for value in own]
 
     @tf.function(autograph=False)
     def of_chief(values: list[Any]) -> list[Any]:
