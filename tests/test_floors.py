@@ -24,6 +24,7 @@ FLOORS = [
         "image_model",
         "inputs",
         "mean_of_sums",
+        "once_a_step",
         "progress",
         "range_checks",
         "registration",

@@ -18,6 +18,7 @@ from tfprior.inputs import as_array, check_condition, num_to_complete
 from tfprior.layers.streaming import State, empty_state
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.mean_of_sums import MeanOfSums
+from tfprior.once_a_step import once_a_step
 from tfprior.priors.base import Prior
 from tfprior.priors.rollout import ByStep, Rollout
 
@@ -214,6 +215,7 @@ class AutoregressivePrior(Prior, ImageModel):
         super().track(statistics)
         self._bits_per_dim.update_state(statistics["bits_per_dim"])
 
+    @once_a_step
     def _nats_per_dim(self, inputs: Any, params: Tensor) -> Tensor:
         values, _ = self.unpack(inputs)
         return -ops.sum(self.distribution.log_prob(params, values), axis=(1, 2)) / self.num_dims

@@ -12,6 +12,7 @@ from keras import tree
 
 from tfprior.compilation import num_replicas
 from tfprior.feeding import Batch
+from tfprior.once_a_step import one_step
 from tfprior.replicas.collective import add_up, counts_of_all, replica_id
 from tfprior.replicas.share import Share, sees
 
@@ -116,8 +117,9 @@ def _examined(model: Any, batch: Batch, training: bool) -> tuple[Any, Any]:
     """The loss of a batch, and what else is to be known of it."""
     inputs = model.bounded_inputs(batch)
     outputs = model(inputs, training=training)
-    loss = model._compute_loss(inputs, batch.inputs, outputs, batch.sample_weight, training)
-    return loss, model.statistics(inputs, batch.inputs, outputs, batch.sample_weight, training)
+    examined = inputs, batch.inputs, outputs, batch.sample_weight, training
+    with one_step():
+        return model._compute_loss(*examined), model.statistics(*examined)
 
 
 def _with_blank(part: Any, count: Any) -> Any:

@@ -14,6 +14,7 @@ from tfprior.distributions.base import OutputDistribution
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
 from tfprior.mean_of_sums import MeanOfSums
+from tfprior.once_a_step import once_a_step
 from tfprior.quantizers.base import Quantizer
 from tfprior.score import BITS_PER_DIM, Score
 from tfprior.tokenizers.usage import CodebookUsage
@@ -175,6 +176,7 @@ class Tokenizer(GridModel):
         for quantizer, of_batch in zip(self.quantizers, statistics.get("quantizers", ()), strict=False):
             quantizer.update(of_batch)
 
+    @once_a_step
     def _nats(self, inputs: Any, outputs: Tokenized) -> Tensor:
         images, _ = self.unpack(inputs)
         return -ops.sum(self.distribution.log_prob(outputs.params, images), axis=(1, 2))
