@@ -177,7 +177,7 @@ class FittedModel(SteppedModel):
         return strategy.first_of_all(self.distribute_strategy, source)
 
     def _check_strategy(self) -> None:
-        if self._exact_steps():
+        if keras.backend.backend() == "tensorflow":
             from tfprior.replicas import strategy
 
             strategy.check_strategy(self)

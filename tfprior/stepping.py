@@ -1,6 +1,6 @@
 """The steps of training, evaluation and prediction, on every backend and any number of replicas.
 
-With TensorFlow they are those of `tfprior.replicas`; other backends run Keras's own.
+Several replicas run those of `tfprior.replicas`, one device Keras's own.
 """
 
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.feeding import Batch, batch_of
+from tfprior.once_a_step import one_step
 from tfprior.range_checks import bounded
 
 
@@ -38,13 +39,15 @@ class SteppedModel(keras.Model):
         *state, data = state_and_data
         if steps := self._exact_steps():
             return self.tracked(steps.train(self, data))
-        return super().train_step(*state, self._step_data(data))
+        with one_step():
+            return super().train_step(*state, self._step_data(data))
 
     def test_step(self, *state_and_data: Any) -> Any:
         *state, data = state_and_data
         if steps := self._exact_steps():
             return self.tracked(steps.evaluate(self, data))
-        return super().test_step(*state, self._step_data(data))
+        with one_step():
+            return super().test_step(*state, self._step_data(data))
 
     def _compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
@@ -65,10 +68,9 @@ class SteppedModel(keras.Model):
         self.track(sums.statistics)
         return self.get_metrics_result()
 
-    @staticmethod
-    def _exact_steps() -> Any:
-        """The steps for any number of replicas; None where the backend has no tf.distribute."""
-        if keras.backend.backend() != "tensorflow":
+    def _exact_steps(self) -> Any:
+        """The steps of several replicas; None for one, which runs those of Keras: XLA makes them faster."""
+        if self._replicas() == 1:
             return None
         from tfprior.replicas import exact_step
 
