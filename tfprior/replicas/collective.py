@@ -9,15 +9,12 @@ from tfprior.compilation import num_replicas
 
 
 def replica_id() -> Any:
-    """Which of them runs this: a number, or a tensor in a graph."""
-    context = tf.distribute.get_replica_context()
-    return 0 if context is None else context.replica_id_in_sync_group
+    """Which of the replicas runs this, a tensor in a graph."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
 def add_up(tensors: Any) -> Any:
     """Sums over the replicas of a structure of float tensors, in one collective; None stays None."""
-    if num_replicas() == 1:
-        return tensors
     leaves = [leaf for leaf in tree.flatten(tensors) if leaf is not None]
     flat = tf.concat([tf.reshape(tf.cast(leaf, "float32"), (-1,)) for leaf in leaves], axis=0)
     flat = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)

@@ -1,4 +1,4 @@
-"""The training step and the evaluation step of every model, on one device or as a replica among several.
+"""The steps of training, evaluation and prediction of a replica among several.
 
 Each replica differentiates the mean over its own examples; one collective adds up what the others have, each
 times its number of examples, and every replica then does the same with the sums.
@@ -72,15 +72,11 @@ class Filled(NamedTuple):
 def filled(batch: Batch) -> Filled:
     """The batch, and how many examples it has: () int32."""
     count = tf.shape(batch.values)[0]
-    if num_replicas() > 1:
-        batch = Batch(*(None if part is None else _with_blank(part, count) for part in batch))
-    return Filled(batch, count)
+    return Filled(Batch(*(None if part is None else _with_blank(part, count) for part in batch)), count)
 
 
-def share_of(count: Any) -> Share | None:
-    """The part of the global batch that this replica's `count` examples are; None where it is all of it."""
-    if num_replicas() == 1:
-        return None
+def share_of(count: Any) -> Share:
+    """The part of the global batch that this replica's `count` examples are."""
     counts = counts_of_all(count)
     first = tf.reduce_sum(tf.where(tf.range(num_replicas()) < replica_id(), counts, 0))
     return Share(first, count, tf.reduce_sum(counts), tf.maximum(count, 1), add_up)
@@ -89,8 +85,6 @@ def share_of(count: Any) -> Share | None:
 def of_all(means: Any, sums: Any, count: Any) -> tuple[Any, Any, Any]:
     """Means over a replica's own `count` examples, and sums over them → those of the global batch, and N."""
     count = tf.cast(count, "float32")
-    if num_replicas() == 1:
-        return means, sums, count
     exists = tf.cast(count > 0, "float32")
     weighted = tree.map_structure(
         lambda mean: None if mean is None else mean * tf.cast(count, mean.dtype), means
@@ -101,7 +95,7 @@ def of_all(means: Any, sums: Any, count: Any) -> tuple[Any, Any, Any]:
     return means, sums, total
 
 
-def _differentiated(model: Any, batch: Filled, share: Share | None) -> tuple[Any, Any, Any]:
+def _differentiated(model: Any, batch: Filled, share: Share) -> tuple[Any, Any, Any]:
     with sees(share), tf.GradientTape() as tape:
         loss, statistics = _examined(model, batch.examples, training=True)
         scaled = model.optimizer.scale_loss(loss)
