@@ -85,10 +85,7 @@ def specification_of(dataset: Any) -> Batch:
     Raises:
         ValueError: for elements that are no batch.
     """
-    # Of a distributed dataset, what a replica has.
-    element = keras.tree.map_structure(
-        lambda part: getattr(part, "_value_specs", [part])[0], dataset.element_spec
-    )
+    element = keras.tree.map_structure(_of_a_replica, dataset.element_spec)
     if isinstance(element, tuple) and len(element) > 3:
         raise ValueError(
             f"Got a dataset of {len(element)}-tuples; expected values, (values, labels) or a dict of "

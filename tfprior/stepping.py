@@ -52,7 +52,7 @@ class SteppedModel(keras.Model):
     def _compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The loss, after which the steps of Keras, which know of gradients alone, move the codebooks."""
+        """The loss, and in Keras's own steps, which know of gradients alone, the move of the codebooks."""
         loss = super()._compute_loss(x, y, y_pred, sample_weight, training)
         if training and not self._exact_steps():
             self.follow(self.statistics(x, y, y_pred, sample_weight, training))
@@ -69,7 +69,7 @@ class SteppedModel(keras.Model):
         return self.get_metrics_result()
 
     def _exact_steps(self) -> Any:
-        """The steps of several replicas; None for one, which runs those of Keras: XLA makes them faster."""
+        """The steps of several replicas; None for one device, which runs Keras's own."""
         if self._replicas() == 1:
             return None
         from tfprior.replicas import exact_step
