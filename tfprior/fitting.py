@@ -38,9 +38,10 @@ class FittedModel(SteppedModel):
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             value = loss if name == "loss" else kwargs.get(name)
             if value:
+                reported = ", ".join(score.name for score in self.scores)
                 raise ValueError(
-                    f"compile got {name}={value!r}; a {self.kind} has its own loss, the negative "
-                    "log-likelihood, and reports bits_per_dim: leave it out, compile(optimizer=…)."
+                    f"compile got {name}={value!r}; a {self.kind} has its own loss and reports {reported}: "
+                    "leave it out, compile(optimizer=…)."
                 )
         super().compile(optimizer, **kwargs)
 

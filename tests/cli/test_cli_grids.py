@@ -160,6 +160,10 @@ def test_a_tokenizer_that_moved_or_changed(folder: Path, tokenizer: Path, tmp_pa
         printed = run("train", *TINY, "--data", codes, "--out", tmp_path / "new", code=1)
         assert words in printed
         assert not (tmp_path / "new").exists()
+    run(
+        *("train", *TINY, "--data", codes, "--tokenizer", folder / "tokenizer"),
+        *("--out", tmp_path / "new", "--epochs", 1),
+    )
     names = folder / "top", "--finer", moved, "--num", 1, "--out", tmp_path / "s.png"
     run("sample", *names, "--tokenizer", folder / "tokenizer")
     assert "is not the tokenizer of" in run("sample", *names, "--tokenizer", tokenizer, code=1)

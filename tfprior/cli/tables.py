@@ -79,7 +79,10 @@ def grid_of_codes(run: "RunFolder") -> str | None:
 
 def model_table(path: Path, model: "GridModel") -> Table:
     """What a .keras file holds: a prior, or a tokenizer with its grids of codes, coarse to fine."""
-    grids = zip(getattr(model, "code_shapes", ()), getattr(model, "codebook_sizes", ()), strict=True)
+    tokenizer: Any = model
+    grids = (
+        zip(tokenizer.code_shapes, tokenizer.codebook_sizes, strict=True) if model.kind == "tokenizer" else ()
+    )
     return facts_table(
         str(path),
         {

@@ -11,7 +11,7 @@ from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.model_commands import command_of
 from tfprior.cli.opening import resolved_path
-from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption
+from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption, TokenizerOption
 from tfprior.cli.tables import score_table
 from tfprior.registry import MODELS, Model
 
@@ -95,6 +95,7 @@ RUN = (
         ],
         None,
     ),
+    shared("tokenizer", TokenizerOption, None),
     shared(
         "overwrite",
         Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")],
@@ -131,6 +132,7 @@ def train_model(
         run_options["overwrite"],
         console,
         initial=run_options.get("initial"),
+        tokenizer=run_options.get("tokenizer"),
     )
     result = run.result or {}
     values = {

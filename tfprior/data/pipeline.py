@@ -39,10 +39,10 @@ def batches(
             return batch
         return {"values": batch, "condition": conditioned(tf.gather(classes, index))}
 
-    def conditioned(given: tf.Tensor) -> tf.Tensor:
+    def conditioned(part: tf.Tensor) -> tf.Tensor:
         if condition_map is None:
-            return given
-        condition = tf.numpy_function(condition_map, [given], tf.float32, stateful=False)
+            return part
+        condition = tf.numpy_function(condition_map, [part], tf.float32, stateful=False)
         condition.set_shape((None, *map_shape))
         return condition
 

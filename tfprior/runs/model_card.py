@@ -66,10 +66,10 @@ def subject(run: RunFolder) -> str:
     if run.config["kind"] == "model":
         return f"A model of {grid} images of {data['levels']} levels"
     kind = "A class-conditional" if model.get("conditional") else "An unconditional"
-    noun = "codes" if run.of_codes else "levels"
+    values = "codes" if run.of_codes else "levels"
     if run.codes_origin is not None and run.codes_origin.grid:
-        return f"A prior, given the coarser codes, over {grid} grids of {data['levels']} {noun}"
-    return f"{kind} prior over {grid} grids of {data['levels']} {noun}"
+        return f"A prior, given the coarser codes, over {grid} grids of {data['levels']} {values}"
+    return f"{kind} prior over {grid} grids of {data['levels']} {values}"
 
 
 def codebook(result: dict[str, Any]) -> str:

@@ -96,6 +96,7 @@ def train(
     overwrite: bool = False,
     console: Console | None = None,
     initial: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> RunFolder:
     """Trains a prior or a tokenizer into the folder `out`; called again, it goes on where it was stopped.
 
@@ -114,6 +115,8 @@ def train(
         overwrite: starts anew where a run exists.
         console: where progress goes; the terminal when left out.
         initial: a run, or a .keras file, of the same architecture, whose weights are the first ones.
+        tokenizer: run or .keras file of the tokenizer of codes of a finer grid; where the codes remember it
+            when left out.
 
     Raises:
         ValueError: for options that do not fit, a folder that holds a finished or another run, damaged files,
@@ -131,7 +134,7 @@ def train(
             f"{images.name} holds codes, and mirrored codes are not those of mirrored images; train without "
             "--flip (flip=False)."
         )
-    condition_map = condition_map_of(images)
+    condition_map = condition_map_of(images, tokenizer)
     untrained = build_model(images, model, condition_map and condition_map.shape)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
