@@ -94,3 +94,20 @@ def test_a_folder_of_codes_is_no_folder_of_images(tmp_path: Path) -> None:
     codes(tmp_path)
     with pytest.raises(ValueError, match=r"codes-0000.\.npz is no image file that is read"):
         load(tmp_path)
+
+
+def test_batches_of_codes_are_a_function_of_the_step(tmp_path: Path) -> None:
+    written = codes(tmp_path)
+    for drop_remainder, steps in ((False, 4), (True, 3)):
+        data = ShardedCodes(tmp_path).resumable(3, seed=1, drop_remainder=drop_remainder)
+        assert data.steps_per_epoch == steps
+        whole = list(data.starting_at(0).take(2 * steps).as_numpy_iterator())
+        if not drop_remainder:
+            first, second = np.concatenate(whole[:steps]), np.concatenate(whole[steps:])
+            assert not np.array_equal(first, second)
+            for each in (first, second):
+                assert sorted(map(bytes, each.astype("uint8"))) == sorted(map(bytes, written.astype("uint8")))
+        for step in range(2 * steps):
+            again = list(data.starting_at(step).take(2 * steps - step).as_numpy_iterator())
+            for one, other in zip(whole[step:], again, strict=True):
+                np.testing.assert_array_equal(one, other)

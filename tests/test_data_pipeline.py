@@ -39,15 +39,30 @@ def test_training_pipeline_holds_every_example_once_an_epoch() -> None:
     assert order(images().pipeline("train", 4, seed=1)) != one
 
 
-def test_repeat_mixes_no_epochs() -> None:
-    dataset = images().pipeline("train", 4, repeat=True)
-    batches = epoch(dataset.take(6))
-    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
-    one, two = ([int(x[0, 0, 0]) for batch in half for x in batch] for half in (batches[:3], batches[3:]))
-    assert sorted(one) == sorted(two) == list(range(10))
-    assert one != two
-    dropped = images().pipeline("train", 4, repeat=True, drop_remainder=True)
-    assert dropped.element_spec.shape.as_list() == [4, 2, 3, 1]
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_batches_are_a_function_of_the_step(drop_remainder: bool) -> None:
+    data = images().resumable(4, seed=3, conditional=True, flip=True, drop_remainder=drop_remainder)
+    steps = data.steps_per_epoch
+    assert steps == (2 if drop_remainder else 3)
+    whole = epoch(data.starting_at(0).take(3 * steps))
+    assert [len(batch["values"]) for batch in whole] == 3 * [4, 4, 2][:steps]
+    epochs = [
+        [int(v[1, 2, 0]) for b in whole[k * steps : (k + 1) * steps] for v in b["values"]] for k in range(3)
+    ]
+    assert len({*map(tuple, epochs)}) == 3  # another order each
+    if not drop_remainder:
+        assert all(sorted(order) == list(range(10)) for order in epochs)
+    for step in range(2 * steps):
+        again = epoch(data.starting_at(step).take(3 * steps - step))
+        for one, other in zip(whole[step:], again, strict=True):
+            np.testing.assert_array_equal(one["values"], other["values"])
+            np.testing.assert_array_equal(one["condition"], other["condition"])
+    other_seed = images().resumable(4, seed=4, conditional=True, drop_remainder=drop_remainder)
+    assert order_of(epoch(other_seed.starting_at(0).take(steps))) != order_of(whole[:steps])
+
+
+def order_of(batches: list[Any]) -> list[int]:
+    return [int(label) for batch in batches for label in batch["condition"]]
 
 
 def test_conditional_pipeline_keeps_labels_with_their_images() -> None:

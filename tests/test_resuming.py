@@ -1,6 +1,5 @@
 """Runs that were interrupted, and finished ones that go on."""
 
-import dataclasses
 import errno
 import importlib
 import io
@@ -9,63 +8,105 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from small_runs import MODEL, QUIET, TOKENIZER, made, options
 
-from tfprior.priors import PixelCNN
 from tfprior.runs import load_run
-from tfprior.runs.checkpoint import Checkpoint, Version, digest_of
 from tfprior.runs.run_folder import RunFolder
-from tfprior.tokenizers import VQVAE
 from tfprior.training import train
 from tfprior.training.description import differences
-from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.schedule import Schedule
+from tfprior.training.state_file import TrainingState, newest_state
 
 
-@pytest.mark.parametrize(("model", "kind", "ema"), [(MODEL, PixelCNN, None), (TOKENIZER, VQVAE, 0.9)])
-def test_an_interrupted_run_goes_on_without_repeating_an_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], kind: Any, ema: float | None
-) -> None:
-    images, out, saved = made(), tmp_path / "run", []
-    settings = options(ema=ema)
-    save_weights = kind.save_weights
+def test_a_disk_that_fills_up_costs_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = made(), tmp_path / "run"
+    write = TrainingState.write_to
 
-    def save_twice(self: Any, path: Path) -> None:
-        if len(saved) == 2:
-            Path(path).write_bytes(b"half")
+    def full(self: TrainingState, stream: Any) -> None:
+        if self.epoch == 3:
+            stream.write(b"half")
             raise OSError(errno.ENOSPC, "disk is gone")
-        saved.append(int(self.optimizer.iterations))
-        save_weights(self, path)
+        write(self, stream)
 
-    monkeypatch.setattr(kind, "save_weights", save_twice)
-    words = r"run: the checkpoint of epoch 3 could not be written \(\[Errno 28\] disk is gone\); what was"
+    monkeypatch.setattr(TrainingState, "write_to", full)
+    words = (
+        r"resume: the state after step 12 could not be written \(disk is gone\); the one before is as it was"
+    )
     with pytest.raises(OSError, match=words):
-        train(images, model, out, settings, console=QUIET)
-    assert [row["epoch"] for row in load_run(out).history()] == [1, 2]
-    assert isinstance(load_run(out).load("last.keras"), kind)
+        train(images, MODEL, out, options(), console=QUIET)
     assert load_run(out).result is None
+    assert sorted(path.name for path in (out / "resume").iterdir()) == [
+        "state-0000000004.npz",
+        "state-0000000008.npz",
+    ]
     monkeypatch.undo()
-    before = load_run(out).history()
     (out / ".writing-1-best.keras").write_bytes(b"half")
-
     with pytest.raises(ValueError, match=r"another batch_size \(8, now 4\)"):
-        train(images, model, out, options(ema=ema, batch_size=4), console=QUIET)
+        train(images, MODEL, out, options(batch_size=4), console=QUIET)
     log = io.StringIO()
-    run = train(images, model, out, settings, console=Console(file=log, width=200))
-    assert "going on after epoch 2" in log.getvalue()
+    run = train(images, MODEL, out, options(), console=Console(file=log, width=200))
+    assert "going on after epoch 2\n" in log.getvalue()
     assert "epoch 3/3" in log.getvalue()
     assert "epoch 2/3" not in log.getvalue()
-    assert [row["epoch"] for row in run.history()] == [1, 2, 3]
-    assert run.history()[:2] == before[:2]
-    assert run.history()[2]["seconds"] > before[1]["seconds"]
+    seconds = [row["seconds"] for row in run.history()]
+    assert seconds == sorted(seconds)
+    same_as(run, train(images, MODEL, tmp_path / "whole", options(), console=QUIET))
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        (MODEL, {"flip": True}),
+        ({"name": "gated_pixel_cnn", "filters": 4, "num_layers": 1, "dropout": 0.5}, {"ema": 0.9}),
+        ({**TOKENIZER, "restart_below": 0.3}, {"ema": 0.9}),
+    ],
+    ids=["flips", "dropout", "restarts"],
+)
+def test_an_interrupted_run_ends_as_the_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    images, settings = made(), options(checkpoint_minutes=1e-9, **changes)
     whole = train(images, model, tmp_path / "whole", settings, console=QUIET)
-    assert {path.name for path in out.iterdir()} == {path.name for path in whole.path.iterdir()}
-    assert list(run.history()[2]) == list(whole.history()[2])
-    # Another order of the images after the interruption, from the same weights.
-    assert run.history()[2]["validation"] == pytest.approx(whole.history()[2]["validation"], rel=0.1)
-    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    out, begin, log = tmp_path / "run", Schedule.on_train_batch_begin, io.StringIO()
+    for step in (3, 6, 9, 10):
+
+        def killed(self: Schedule, batch: int, logs: Any = None, step: int = step) -> None:
+            if self.step == step:
+                raise KeyboardInterrupt
+            begin(self, batch, logs)
+
+        monkeypatch.setattr(Schedule, "on_train_batch_begin", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, model, out, settings, console=Console(file=log, width=200))
+    monkeypatch.undo()
+    same_as(train(images, model, out, settings, console=QUIET), whole)
+    assert "going on after epoch 0 and 3 of 4 steps" in log.getvalue()
+    assert "going on after epoch 2 and 1 of 4 steps" in log.getvalue()
+
+
+def same_as(run: RunFolder, other: RunFolder) -> None:
+    """Bit for bit, but for the seconds."""
+    names = {
+        str(path.relative_to(run.path)) for path in run.path.rglob("*") if "tensorboard" not in str(path)
+    }
+    assert names == {
+        str(path.relative_to(other.path)) for path in other.path.rglob("*") if "tensorboard" not in str(path)
+    }
+    rows, others = ([{**row, "seconds": 0} for row in each.history()] for each in (run, other))
+    assert rows == others
+    for which in ("best.keras", "last.keras"):
+        assert run.load(which).weights_digest() == other.load(which).weights_digest()
+    one, two = (newest_state(each.file("resume")) for each in (run, other))
+    assert one is not None
+    assert two is not None
+    assert one.history == two.history
+    assert one.arrays.keys() == two.arrays.keys()
+    for part, arrays in one.arrays.items():
+        for array, same in zip(arrays, two.arrays[part], strict=True):
+            np.testing.assert_array_equal(array, same)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +135,7 @@ def damage(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["resume.weights.h5", "best.keras", "last.keras", "metrics.csv"])
+@pytest.mark.parametrize("name", ["best.keras", "last.keras", "metrics.csv"])
 def test_a_flipped_bit_is_noticed_before_training(unfinished: Path, name: str) -> None:
     damage(unfinished / name)
     words = rf"{name} is damaged: it is not what was written in training; restore it from a copy, or .*--over"
@@ -105,6 +146,27 @@ def test_a_flipped_bit_is_noticed_before_training(unfinished: Path, name: str) -
         train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
 
 
+def test_a_damaged_state_costs_what_came_after_the_one_before(tmp_path: Path) -> None:
+    images, out = made(36), tmp_path / "run"
+    whole = train(images, MODEL, tmp_path / "whole", options(epochs=3), console=QUIET)
+    run = train(images, MODEL, out, options(epochs=3), console=QUIET)
+    RunFolder(out, {**run.config, "result": None}).write_config()
+    newest = out / "resume" / "state-0000000012.npz"
+    for name in ("whole", "run"):  # a finished run has but one
+        assert [path.name for path in (tmp_path / name / "resume").iterdir()] == [newest.name]
+    damage(newest)
+    words = r"state-0000000012\.npz .*: delete it\. No other state in .*resume can be read: train anew"
+    with pytest.raises(ValueError, match=words):
+        train(images, MODEL, out, options(epochs=3), console=QUIET)
+    shutil.rmtree(out)
+    train(images, MODEL, out, options(epochs=2), console=QUIET)
+    shutil.copy(newest if newest.exists() else whole.file("resume") / newest.name, newest)
+    damage(newest)
+    with pytest.warns(UserWarning, match=r"0012\.npz .*Going on from state-0000000008\.npz, the one before"):
+        run = train(images, MODEL, out, options(epochs=3), console=QUIET)
+    assert len(run.history()) == 3
+
+
 def test_a_shortened_history_is_noticed(unfinished: Path) -> None:
     file = unfinished / "metrics.csv"
     text = file.read_text()
@@ -112,14 +174,6 @@ def test_a_shortened_history_is_noticed(unfinished: Path) -> None:
         file.write_text(kept)
         with pytest.raises(ValueError, match=r"metrics\.csv is damaged: it is not what was written"):
             train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
-    # Even where it is the history of the epoch before, which is known while a run trains.
-    checkpoint = Checkpoint.read(unfinished)
-    assert checkpoint is not None
-    early = Version(digest_of(file), 1)
-    files = {**checkpoint.files, "metrics.csv": [early, *checkpoint.files["metrics.csv"]]}
-    dataclasses.replace(checkpoint, files=files).write(unfinished)
-    with pytest.raises(ValueError, match=r"metrics\.csv holds 1 lines after 2 epochs; restore it from a"):
-        train(made(36), MODEL, unfinished, options(epochs=2), console=QUIET)
 
 
 def test_what_files_are_checked_by_is_checked_itself(copied: Path) -> None:
@@ -192,18 +246,16 @@ def test_a_finished_run_goes_on_for_more_epochs(copied: Path, monkeypatch: pytes
     falling = [1e-3 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
     assert rates[:5] == pytest.approx(falling[:5], rel=1e-5)
     assert rates[5:] == pytest.approx(falling[4:], rel=1e-5)
-    model = run.load()
-    model.compile(AveragedAdamW(1e-3))
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(run.file("resume.weights.h5"))
-    assert int(model.optimizer.iterations) == 16
+    state = newest_state(run.file("resume"))
+    assert state is not None
+    assert int(state.arrays["optimizer"][0]) == state.step == 16  # its iterations
     with pytest.raises(ValueError, match=r"finished run \(4 epochs"):
         train(images, MODEL, copied, options(epochs=4), console=QUIET)
 
 
 def test_a_finished_run_without_what_it_goes_on_from(copied: Path) -> None:
-    (copied / "resume.weights.h5").unlink()
-    with pytest.raises(FileNotFoundError, match=r"resume\.weights\.h5 is missing"):
+    shutil.rmtree(copied / "resume")
+    with pytest.raises(FileNotFoundError, match=r"resume holds no state to go on from; restore it"):
         train(made(36), MODEL, copied, options(epochs=4), console=QUIET)
     assert load_run(copied).result is not None
     load_run(copied).load()

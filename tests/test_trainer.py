@@ -38,7 +38,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     found = {path.name for path in out.iterdir()} - {"tensorboard"}
     assert found == {
-        *("config.json", "metrics.csv", "best.keras", "last.keras", "checkpoint.json", "resume.weights.h5"),
+        *("config.json", "metrics.csv", "best.keras", "last.keras", "checkpoint.json", "resume"),
         *("samples.png", "curve.png", "model_card.md"),
     }
     assert load_run(out) == run
@@ -67,7 +67,7 @@ def test_a_tokenizer_from_beginning_to_end(tmp_path: Path, ema: float | None) ->
     assert set(rows[0]) == {*COLUMNS, *further}
     found = {path.name for path in out.iterdir()} - {"tensorboard"}
     assert found == {
-        *("config.json", "metrics.csv", "best.keras", "last.keras", "checkpoint.json", "resume.weights.h5"),
+        *("config.json", "metrics.csv", "best.keras", "last.keras", "checkpoint.json", "resume"),
         "model_card.md",
         *("reconstructions.png", "codebook_usage.png", "curve.png"),
     }

@@ -5,9 +5,9 @@ sources by first batch            └───────── StopRefused see
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import GeneratorType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -15,8 +15,25 @@ from keras import ops
 
 from tfprior.feeding import Batch, HeldBatches, are_arrays, checked, spread
 from tfprior.range_checks import Refused, RefusedExamples, StopRefused, explain
+from tfprior.resumable_dataset import ResumableDataset
 from tfprior.score import Score
 from tfprior.stepping import SteppedModel
+
+DEFAULTS = {
+    "initial_epoch": 0,
+    "steps_per_epoch": None,
+    "validation_steps": None,
+    "validation_batch_size": None,
+    "validation_freq": 1,
+}
+"""Of the arguments of Keras's `fit` that ours hands on."""
+
+
+@runtime_checkable
+class AroundFit(Protocol):
+    """A callback that decides what Keras's `fit` gets, and ends after it, however it ends."""
+
+    def around_fit(self, model: Any, arguments: dict[str, Any]) -> AbstractContextManager[dict[str, Any]]: ...
 
 
 class FittedModel(SteppedModel):
@@ -75,7 +92,8 @@ class FittedModel(SteppedModel):
                 soon as they come.
         """
         self._check_strategy()
-        x, y, first = checked(self, x, y, sample_weight, class_weight)
+        data = x if isinstance(x, ResumableDataset) else None
+        x, y, first = checked(self, data.starting_at(0) if data else x, y, sample_weight, class_weight)
         if validation_data is not None:
             parts = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
             val_x, val_y, val_weight = (*parts, None, None)[:3]
@@ -88,25 +106,34 @@ class FittedModel(SteppedModel):
             if self.needs_initialization:
                 self._initialize_from(x, first, batch_size or 32)
             self._build_optimizer()
-            if self._replicas() > 1:
+        callbacks = self._with_ours(callbacks)
+        arguments = {
+            "x": data or x,
+            "y": y,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "verbose": verbose,
+            "callbacks": callbacks,
+            "validation_split": validation_split,
+            "validation_data": validation_data,
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+            **DEFAULTS,
+            **kwargs,
+        }
+        with ExitStack() as stack:
+            for callback in callbacks if self.compiled else ():
+                if isinstance(callback, AroundFit):
+                    arguments = stack.enter_context(callback.around_fit(self, arguments))
+            if isinstance(arguments["x"], ResumableDataset):
+                arguments |= {"x": x, "steps_per_epoch": arguments["x"].steps_per_epoch}
+            if self.compiled and self._replicas() > 1:
                 from tfprior.replicas import strategy
 
                 strategy.same_on_all_workers(self)
                 strategy.set_noise_apart(self)
-        with self._explained():
-            return super().fit(
-                x,
-                y,
-                batch_size=batch_size,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=self._with_ours(callbacks),
-                validation_split=validation_split,
-                validation_data=validation_data,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                **kwargs,
-            )
+            stack.enter_context(self._explained())
+            return super().fit(**arguments)
 
     def evaluate(
         self,
@@ -201,8 +228,9 @@ class FittedModel(SteppedModel):
         with strategy.scope() if strategy else nullcontext():
             self.optimizer.build(self.trainable_variables)
 
-    def _symbolic_build(self, *batches: Any, **named: Any) -> None:
+    def _symbolic_build(self, *batches: Any, iterator: Any = None, **named: Any) -> None:
         """Builds the optimizer alone: on JAX Keras would call the built model, without its labels."""
+        self._remember(iterator)
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 

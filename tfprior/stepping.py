@@ -3,6 +3,7 @@
 Several replicas run those of `tfprior.replicas`, one device Keras's own.
 """
 
+import weakref
 from typing import Any, ClassVar
 
 import keras
@@ -26,6 +27,7 @@ class SteppedModel(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._compiles_inside = False
+        self._epoch_iterator: Any = None
 
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         if self._replicas() > 1:  # XLA knows of no sums over replicas: it compiles what is between them
@@ -136,9 +138,44 @@ class SteppedModel(keras.Model):
         batch = self.step_batch(data)
         return self.bounded_inputs(batch), batch.inputs, batch.sample_weight
 
+    @property
+    def is_one_of_workers(self) -> bool:
+        """Whether several processes train the model."""
+        if self._replicas() == 1:
+            return False
+        from tfprior.replicas import strategy
+
+        return strategy.has_workers(self.distribute_strategy)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that reads and writes for all."""
+        if not self.is_one_of_workers:
+            return True
+        from tfprior.replicas import strategy
+
+        return strategy.is_chief(self.distribute_strategy)
+
+    def from_chief(self, message: bytes) -> bytes:
+        """The chief's message, on all workers."""
+        if not self.is_one_of_workers:
+            return message
+        from tfprior.replicas import strategy
+
+        return strategy.from_chief(self.distribute_strategy, message)
+
     def _replicas(self) -> int:
         strategy = getattr(self, "distribute_strategy", None)
         return 1 if strategy is None else int(strategy.num_replicas_in_sync)
 
-    def _maybe_symbolic_build(self, *batches: Any, **named: Any) -> None:
-        """Nothing: models are built by their constructors, and the optimizer before training."""
+    def _maybe_symbolic_build(self, *batches: Any, iterator: Any = None, **named: Any) -> None:
+        """Builds nothing: that do the constructors, and before training `fit`."""
+        self._remember(iterator)
+
+    def _remember(self, iterator: Any) -> None:
+        self._epoch_iterator = None if iterator is None else weakref.ref(iterator)
+
+    @property
+    def epoch_iterator(self) -> Any:
+        """Keras's iterator over the batches of an epoch, of the `fit` or `evaluate` that began last."""
+        return self._epoch_iterator and self._epoch_iterator()

@@ -18,19 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
-from tfprior.registry import build_model
 from tfprior.runs import RunFolder, load_run
 from tfprior.training import train
 from tfprior.training.resuming import opened, resume
-from tfprior.training.trainer import compile_model
 
 from ..small_runs import MODEL, QUIET, made, options
 from .mutations import mutated, outcome
 
-FILES = ("config.json", "metrics.csv", "checkpoint.json", "resume.weights.h5", "best.keras", "last.keras")
+STATE = "resume/state-0000000008.npz"
+FILES = ("config.json", "metrics.csv", "checkpoint.json", STATE, "best.keras", "last.keras")
 KINDS = ("refused", "right", "changed", "wrong", "raw", "hung")
 
 
@@ -42,9 +38,6 @@ class Damage:
         self.settings = options(epochs=2)
         run = train(made(36), MODEL, self.folder, self.settings, console=QUIET)
         self.config = {name: part for name, part in run.config.items() if name != "result"}
-        self.model = build_model(made(36), MODEL)
-        compile_model(self.model, self.settings)
-        self.model.optimizer.build(self.model.trainable_variables)
         self.finished = self.files()
         RunFolder(self.folder, self.config).write_config()
         self.unfinished = self.files()
@@ -64,15 +57,12 @@ class Damage:
         return run.load().weights_digest(), run.history()
 
     def resume(self) -> Any:
-        """What a run goes on from, into a model that has forgotten everything."""
-        for variable in self.state():
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+        """What a run goes on from."""
         with opened(self.folder, self.config, False, self.settings.total_epochs) as run:
-            start, rows = resume(self.model, run)
-        return start, rows, b"".join(np.asarray(variable).tobytes() for variable in self.state())
-
-    def state(self) -> list[keras.Variable]:
-        return [*self.model.weights, *self.model.optimizer.variables]
+            start, state = resume(run)
+        assert state is not None
+        arrays = {part: [array.tobytes() for array in arrays] for part, arrays in state.arrays.items()}
+        return start, {**vars(state), "arrays": arrays}
 
     def kind_of(self, name: str, content: bytes | None, call: str) -> str:
         """What becomes of opening or resuming, once the file has that content, or none."""

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codes": ["ShardedCodes", "encode_dataset"],
         "encoding": ["encode_grids", "encode_images"],
         "holdout": ["hold_out_validation", "split_of"],
-        "images": ["CodesOrigin", "Images"],
+        "images": ["CodesOrigin", "Images", "ResumableDataset"],
         "image_size": ["parse_image_size"],
         "loading": ["load"],
         "numpy_files": ["save_npz"],

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tfprior.atomic import atomic_path, remove_unfinished, write_text
+from tfprior.resumable_dataset import ResumableDataset
 
 from .code_shards import DESCRIPTION, FORMAT, VERSION, read_description, read_shard, shard_file
 from .levels import smallest
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from .pipeline import Batches
 
 
 class Encoder(Protocol):
@@ -77,11 +80,20 @@ class ShardedCodes:
         Each epoch holds every example once. Shuffling draws the order of the shards and of the examples in
         each anew.
         """
+        return self._batches(batch_size, shuffle, seed, drop_remainder).of_one_epoch
+
+    def resumable(self, batch_size: int, seed: int = 0, drop_remainder: bool = False) -> ResumableDataset:
+        """The batches of `pipeline`, shuffled, of all epochs from any step on."""
+        return self._batches(batch_size, True, seed, drop_remainder).of_all
+
+    def _batches(self, batch_size: int, shuffle: bool, seed: int, drop_remainder: bool) -> "Batches":
         from .pipeline import sharded_batches
 
-        return sharded_batches(
-            self._num_shards, self._read, self.num_examples, batch_size, shuffle, seed, drop_remainder
-        )
+        sizes = [self._size_of(index) for index in range(self._num_shards)]
+        return sharded_batches(sizes, self._read, batch_size, shuffle, seed, drop_remainder)
+
+    def _size_of(self, index: int) -> int:
+        return min(self._shard_size, self.num_examples - index * self._shard_size)
 
     @property
     def _num_shards(self) -> int:
@@ -90,7 +102,7 @@ class ShardedCodes:
     def _read(self, index: int) -> dict[str, np.ndarray]:
         """A shard without what tells its source, checked to be as described."""
         file = shard_file(self.path, index)
-        count = min(self._shard_size, self.num_examples - index * self._shard_size)
+        count = self._size_of(index)
         shard = read_shard(file)
         shard.pop("source", None)
         values = shard.get("values", np.zeros(0))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tfprior.resumable_dataset import ResumableDataset
+
 from .levels import (
     as_coarser,
     as_labels,
@@ -18,6 +20,8 @@ from .levels import (
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from .pipeline import Batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +145,6 @@ class Images:
         seed: int = 0,
         conditional: bool = False,
         flip: bool = False,
-        repeat: bool = False,
         drop_remainder: bool = False,
         condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> "tf.data.Dataset":
@@ -155,26 +158,69 @@ class Images:
         Raises:
             ValueError: for an unknown split, a batch size below 1, or `conditional` without labels.
         """
-        from .pipeline import batches
+        shuffle = split == "train" if shuffle is None else shuffle
+        return self._batches(
+            split, batch_size, shuffle, seed, conditional, flip, drop_remainder, condition_map
+        ).of_one_epoch
+
+    def resumable(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        conditional: bool = False,
+        flip: bool = False,
+        drop_remainder: bool = False,
+        condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> ResumableDataset:
+        """The batches of `pipeline("train", …)`, shuffled, of all epochs from any step on.
+
+        Raises:
+            ValueError: for a batch size below 1, or `conditional` without labels.
+        """
+        return self._batches(
+            "train", batch_size, True, seed, conditional, flip, drop_remainder, condition_map
+        ).of_all
+
+    def _batches(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        conditional: bool,
+        flip: bool,
+        drop_remainder: bool,
+        condition_map: Callable[[np.ndarray], np.ndarray] | None,
+    ) -> "Batches":
+        from .pipeline import batches, mapped, mirrored_at_random
 
         if split not in ("train", "test"):
             raise ValueError(f"split={split!r} is unknown; expected one of 'train', 'test'.")
+        values = self.x_train if split == "train" else self.x_test
         labels = self.y_train if split == "train" else self.y_test
         if conditional and labels is None:
             raise ValueError(
                 f"{self.name} has no labels for its {split} split; expected y_{split}: add the labels or "
                 "pass conditional=False."
             )
+
+        def change(batch: Any, seed: Any) -> Any:
+            batch = batch if conditional else {"values": batch}
+            if flip:
+                batch["values"] = mirrored_at_random(batch["values"], seed)
+            if conditional and condition_map is not None:
+                batch["condition"] = mapped(condition_map, labels, batch["condition"])
+            return batch if conditional else batch["values"]
+
+        examples = {"values": values, "condition": labels} if conditional else values
         return batches(
-            self.x_train if split == "train" else self.x_test,
-            labels if conditional else None,
+            examples,
             batch_size,
-            shuffle=split == "train" if shuffle is None else shuffle,
+            shuffle=shuffle,
             seed=seed,
-            flip=flip,
-            repeat=repeat,
             drop_remainder=drop_remainder,
-            condition_map=condition_map,
+            change=change,
         )
 
     def _check_grids(self) -> None:

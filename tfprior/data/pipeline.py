@@ -1,91 +1,159 @@
-"""Batches as a tf.data pipeline; the only file here that needs TensorFlow."""
+"""Batches as tf.data pipelines, whose order is a function of the step; only this file needs TensorFlow.
+
+epoch 0, 1, 2, … ─ an order of the examples each ─ batches of indices ─ gathered, and changed
+"""
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfprior.inputs import is_integer
+from tfprior.resumable_dataset import ResumableDataset
+
+Change = Callable[[Any, tf.Tensor], Any]
+"""A batch, and a seed (2,) int64 of its own → the batch that is given."""
+
+
+class Batches(NamedTuple):
+    """The batches of a data set.
+
+    Attributes:
+        of_one_epoch: another one every time it is read.
+        of_all: those of all epochs.
+    """
+
+    of_one_epoch: tf.data.Dataset
+    of_all: ResumableDataset
 
 
 def batches(
-    values: np.ndarray,
-    labels: np.ndarray | None,
+    examples: Any,
     batch_size: int,
     *,
     shuffle: bool,
     seed: int,
-    flip: bool,
-    repeat: bool,
-    drop_remainder: bool,
-    condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> tf.data.Dataset:
-    """Batches of values (B, H, W, C), with a condition (B,) where there are labels; see `Images.pipeline`."""
-    if not is_integer(batch_size) or batch_size < 1:
-        raise ValueError(
-            f"batch_size={batch_size!r} is not a size; expected an integer of at least 1: pass 64, say."
-        )
+    drop_remainder: bool = False,
+    change: Change | None = None,
+) -> Batches:
+    """Batches of arrays of N examples each.
+
+    Args:
+        examples: an array, or a structure of them.
+        batch_size: examples in a batch.
+        shuffle: draws an order for every epoch.
+        seed: of orders and changes.
+        drop_remainder: leaves out a smaller last batch.
+        change: what is done to a batch.
+    """
+    check_batch_size(batch_size)
     # The arrays stay in host memory once; what moves through the pipeline before batching is indices only.
     with tf.device("CPU:0"):
-        images = tf.constant(values)
-        classes = None if labels is None else tf.constant(labels)
-    map_shape = () if condition_map is None or labels is None else condition_map(labels[:1]).shape[1:]
+        held = tf.nest.map_structure(tf.constant, examples)
+    num_examples = len(tf.nest.flatten(examples)[0])
+    steps = steps_of(num_examples, batch_size, drop_remainder)
 
-    def gather(index: tf.Tensor, coin: tf.Tensor | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
-        batch = tf.gather(images, index)  # (B, H, W, C)
-        if coin is not None:
-            batch = tf.where(coin[:, None, None, None] % 2 == 0, batch, tf.reverse(batch, axis=[2]))
-        if classes is None:
-            return batch
-        return {"values": batch, "condition": conditioned(tf.gather(classes, index))}
+    def indices(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.range(num_examples, dtype="int64")
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]), alg="philox")
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder)
 
-    def conditioned(part: tf.Tensor) -> tf.Tensor:
-        if condition_map is None:
-            return part
-        condition = tf.numpy_function(condition_map, [part], tf.float32, stateful=False)
-        condition.set_shape((None, *map_shape))
-        return condition
+    def gathered(step: tf.Tensor, index: tf.Tensor) -> Any:
+        batch = tf.nest.map_structure(lambda part: tf.gather(part, index), held)
+        return change(batch, tf.stack([seed, step])) if change else batch
 
-    dataset = tf.data.Dataset.range(len(values))
-    if shuffle:
-        dataset = dataset.shuffle(len(values), seed=seed, reshuffle_each_iteration=True)
-    if flip:
-        # Another seed than the order's: the same stream would tie an image's coin to its place.
-        coins = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True)
-        dataset = tf.data.Dataset.zip((dataset, coins))
-    dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    if repeat:  # after batching, so that no batch mixes two epochs
-        dataset = dataset.repeat()
-    return dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    def of(epochs: tf.data.Dataset, done: int = 0) -> tf.data.Dataset:
+        numbered = epochs.flat_map(
+            lambda epoch: (
+                indices(epoch).enumerate().map(lambda number, index: (epoch * steps + number, index))
+            )
+        )
+        return numbered.skip(done).map(gathered, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    return all_of(of, seed, steps)
 
 
 def sharded_batches(
-    num_shards: int,
+    sizes: list[int],
     read: Callable[[int], dict[str, np.ndarray]],
-    num_examples: int,
     batch_size: int,
     shuffle: bool,
     seed: int,
     drop_remainder: bool,
-) -> tf.data.Dataset:
-    """Batches from shards that each are a dict of arrays; see `ShardedCodes.pipeline`."""
+) -> Batches:
+    """Batches from shards of so many examples, which each are a dict of arrays."""
+    check_batch_size(batch_size)
     first = read(0)
     kinds = {name: "float32" if part.dtype.kind == "f" else "int32" for name, part in first.items()}
-    shapes = {name: part.shape[1:] for name, part in first.items()}
-    signature = {name: tf.TensorSpec((None, *shapes[name]), kind) for name, kind in kinds.items()}
-    orders = np.random.default_rng(seed)
+    signature = {name: tf.TensorSpec((None, *part.shape[1:]), kinds[name]) for name, part in first.items()}
+    steps = steps_of(sum(sizes), batch_size, drop_remainder)
 
-    def examples() -> Iterator[dict[str, np.ndarray]]:
-        for index in orders.permutation(num_shards) if shuffle else range(num_shards):
+    def examples(epoch: int, done: int) -> Iterator[dict[str, np.ndarray]]:
+        """Those of the shards, in their order, after the `done` ones."""
+        for index in order(len(sizes), epoch) if shuffle else range(len(sizes)):
+            if done >= sizes[index]:
+                done -= sizes[index]
+                continue
             shard = read(int(index))
-            count = len(shard["values"])
-            order = orders.permutation(count) if shuffle else np.arange(count)
-            yield {name: part[order].astype(kinds[name]) for name, part in shard.items()}
+            places = order(sizes[index], epoch, index) if shuffle else np.arange(sizes[index])
+            yield {name: part[places[done:]].astype(kinds[name]) for name, part in shard.items()}
+            done = 0
 
-    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
-    dataset = dataset.rebatch(batch_size, drop_remainder)
-    if len(signature) == 1:
-        dataset = dataset.map(lambda parts: parts["values"])
-    num_batches = num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    def order(count: int, *numbers: int) -> np.ndarray:
+        return np.random.default_rng([seed, *numbers]).permutation(count)
+
+    def of_epoch(epoch: tf.Tensor, done: tf.Tensor) -> tf.data.Dataset:
+        read_from = tf.data.Dataset.from_generator(
+            examples, args=(epoch, done * batch_size), output_signature=signature
+        )
+        return read_from.rebatch(batch_size, drop_remainder)
+
+    def of(epochs: tf.data.Dataset, done: int = 0) -> tf.data.Dataset:
+        started = tf.data.Dataset.from_tensors(tf.constant(done, "int64")).concatenate(
+            tf.data.Dataset.from_tensors(tf.constant(0, "int64")).repeat()
+        )
+        dataset = tf.data.Dataset.zip((epochs, started)).flat_map(of_epoch)
+        if len(signature) == 1:
+            dataset = dataset.map(lambda parts: parts["values"])
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    return all_of(of, seed, steps)
+
+
+def all_of(of: Callable[..., tf.data.Dataset], seed: int, steps: int) -> Batches:
+    """Batches of one epoch and of all, where `of` gives those of some epochs after the first `done` ones."""
+    some_epoch = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+
+    def starting_at(step: int) -> tf.data.Dataset:
+        epoch, done = divmod(step, steps)
+        return of(tf.data.Dataset.counter(epoch), done)
+
+    once = of(some_epoch).apply(tf.data.experimental.assert_cardinality(steps))
+    return Batches(once, ResumableDataset(steps, starting_at))
+
+
+def steps_of(num_examples: int, batch_size: int, drop_remainder: bool) -> int:
+    return num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
+
+
+def mirrored_at_random(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """About half of the images (B, H, W, C) mirrored left to right."""
+    coins = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
+    return tf.where(coins < 0.5, images, tf.reverse(images, axis=[2]))
+
+
+def mapped(function: Callable[[np.ndarray], np.ndarray], examples: Any, batch: tf.Tensor) -> tf.Tensor:
+    """What the function makes of a batch of such examples, as float32."""
+    shape = function(examples[:1]).shape[1:]
+    made = tf.numpy_function(function, [batch], tf.float32, stateful=False)
+    made.set_shape((None, *shape))
+    return made
+
+
+def check_batch_size(batch_size: Any) -> None:
+    if not is_integer(batch_size) or batch_size < 1:
+        raise ValueError(
+            f"batch_size={batch_size!r} is not a size; expected an integer of at least 1: pass 64, say."
+        )

@@ -27,20 +27,13 @@ def inputs_of(
         ValueError: for a conditional prior and images without labels.
     """
     if condition_map is not None:
-        from tfprior.data.pipeline import batches
+        from tfprior.data.pipeline import batches, mapped
 
-        in_order = batches(
-            values,
-            labels,
-            batch_size,
-            shuffle=False,
-            seed=0,
-            flip=False,
-            repeat=False,
-            drop_remainder=False,
-            condition_map=condition_map,
-        )
-        return {"x": in_order}
+        def conditioned(batch: Any, seed: Any) -> Any:
+            return {**batch, "condition": mapped(condition_map, labels, batch["condition"])}
+
+        examples = {"values": values, "condition": labels}
+        return {"x": batches(examples, batch_size, shuffle=False, seed=0, change=conditioned).of_one_epoch}
     if model.num_classes is None:
         return {"x": values, "batch_size": batch_size}
     if labels is None:

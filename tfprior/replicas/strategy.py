@@ -50,11 +50,37 @@ def set_noise_apart(model: Any) -> None:
                 _set_apart(generator.state.value, strategy)
 
 
+def has_workers(strategy: Any) -> bool:
+    """Whether it is of several processes."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief(strategy: Any) -> bool:
+    """Whether this process is the first of the workers."""
+    return not strategy.cluster_resolver.task_id
+
+
 def same_on_all_workers(model: Any) -> None:
-    """Sets every variable of the model to the chief's."""
+    """Sets all that changes in training to what the chief has."""
     strategy = model.distribute_strategy
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not has_workers(strategy):
         return
+    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    values = _of_chief(strategy, [variable.value for variable in variables])
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def from_chief(strategy: Any, message: bytes) -> bytes:
+    """The chief's message, on all workers."""
+    (length,) = map(int, _of_chief(strategy, [tf.constant(len(message), "int64")]))
+    padded = message[:length].ljust(-(-length // 8) * 8, b"\0")  # another worker's is not looked at
+    (words,) = _of_chief(strategy, [tf.constant(np.frombuffer(padded, "int64"))])
+    return bytes(words.numpy().tobytes()[:length])
+
+
+def _of_chief(strategy: Any, values: list[Any]) -> list[Any]:
+    """The values that the first replica has, on all workers."""
 
     def of_replica(values: list[Any]) -> list[Any]:
         context, is_first = tf.distribute.get_replica_context(), tf.equal(replica_id(), 0)
@@ -66,13 +92,15 @@ def same_on_all_workers(model: Any) -> None:
         return strategy.run(of_replica, args=(values,))
 
     # Collectives know floats and two types of integers.
-    kinds = [tf.as_dtype(variable.dtype) for variable in model.variables]
+    kinds = [tf.as_dtype(value.dtype) for value in values]
     values = [
-        tf.cast(variable.value, kind if kind.is_floating else "int64")
-        for variable, kind in zip(model.variables, kinds, strict=True)
+        tf.cast(value, kind if kind.is_floating else "int64")
+        for value, kind in zip(values, kinds, strict=True)
     ]
-    for variable, kind, value in zip(model.variables, kinds, of_chief(values), strict=True):
-        variable.assign(tf.cast(strategy.experimental_local_results(value)[0], kind))
+    return [
+        tf.cast(strategy.experimental_local_results(value)[0], kind)
+        for value, kind in zip(of_chief(values), kinds, strict=True)
+    ]
 
 
 def first_of_all(strategy: Any, dataset: Any) -> Any:

@@ -4,9 +4,9 @@ config.json         its kind, data, model, score, options and versions; once fin
 metrics.csv         one line an epoch
 best.keras          the prior or tokenizer with the best validation score
 last.keras          the same after the last epoch
-resume.weights.h5   weights and optimizer, to go on: three times best.keras, four times with averaged weights;
-                    of a finished run needed only to train it for more epochs
-checkpoint.json     the SHA-256 of these four
+checkpoint.json     the SHA-256 of these three
+resume/             all that training goes on from, of the last two times it was saved: each three times
+                    best.keras, four times with averaged weights; of a finished run one, to train it further
 run.lock            while a process trains
 curve.png · model_card.md · tensorboard/
 samples.png, of a tokenizer reconstructions.png · codebook_usage.png
@@ -36,7 +36,7 @@ CONFIG, METRICS, BEST, LAST, RESUME = (
     "metrics.csv",
     "best.keras",
     "last.keras",
-    "resume.weights.h5",
+    "resume",
 )
 SAMPLES, CURVE, CARD, TENSORBOARD = "samples.png", "curve.png", "model_card.md", "tensorboard"
 RECONSTRUCTIONS, USAGE = "reconstructions.png", "codebook_usage.png"
@@ -156,11 +156,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Deletes what a run writes and nothing else."""
-        written = (RESUME, BEST, LAST, METRICS, SAMPLES, CURVE, RECONSTRUCTIONS, USAGE, CARD)
+        written = (BEST, LAST, METRICS, SAMPLES, CURVE, RECONSTRUCTIONS, USAGE, CARD)
         # Without its checkpoint, a half-deleted run cannot go on by mistake.
         for name in (CHECKPOINT, *written, CONFIG):
             self.file(name).unlink(missing_ok=True)
-        shutil.rmtree(self.file(TENSORBOARD), ignore_errors=True)
+        for folder in (RESUME, TENSORBOARD):
+            shutil.rmtree(self.file(folder), ignore_errors=True)
         remove_unfinished(self.path)
 
 

@@ -1,21 +1,21 @@
-"""What is written after every epoch: metrics, models, and what a resumed run needs."""
+"""What is written after every epoch beside what training goes on from: metrics and models."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from tfprior.runs.checkpoint import written_together
-from tfprior.runs.run_folder import BEST, LAST, METRICS, RESUME, RunFolder
+from tfprior.runs.run_folder import BEST, LAST, METRICS, RunFolder
 from tfprior.training.clock import Clock
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes metrics, best and last model, and what a resumed run needs, after every epoch.
+    """Writes metrics, best and last model after every epoch.
 
-    They are written beside those of the epoch before and then moved into place, the file to resume from last:
-    whoever is killed in between does that epoch again, and best.keras may then hold what no row tells of, so
-    `train` measures it once more at the end.
+    They are written beside those of the epoch before and then moved into place. Whoever is killed before the
+    state of the training is written too does that epoch again, and comes to the same.
 
     Args:
         run: the folder.
@@ -44,6 +44,12 @@ class Checkpoints(keras.callbacks.Callback):
     @property
     def best(self) -> float:
         return self.run.score.best_of(row["validation"] for row in self.rows)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": self.clock.seconds()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing: `train` has read it."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         # Without an optimizer, so that the files hold a model and no more.
@@ -77,11 +83,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.rows.append(row)
 
     def _write(self, epoch: int, rows: list[dict[str, float]], best: list[str]) -> None:
-        with written_together(self.run.path, [METRICS, *best, LAST, RESUME], epoch) as paths:
+        with written_together(self.run.path, [METRICS, *best, LAST], epoch) as paths:
             self.run.write_history(rows, paths[METRICS])
             for name in (*best, LAST):
                 self.plain.save(paths[name])
-            self.model.save_weights(paths[RESUME])
 
     def _copy_weights(self) -> None:
         if self.average is not None:

@@ -15,6 +15,7 @@ from tfprior.runs.config import SCHEMA_VERSION
 from tfprior.score import Score
 
 LENGTHS = ("epochs", "minutes")  # which a finished run may have more of
+FREE = ("checkpoint_minutes",)  # which change nothing of what a run becomes
 
 
 def describe(
@@ -62,7 +63,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], but: tuple[str, ...
         f"{name} ({short(old.get(name))}, now {short(new.get(name))})"
         for old, new in zip(parts(before), parts(now), strict=True)
         for name in sorted({*old, *new})
-        if name not in but and old.get(name) != new.get(name)
+        if name not in (*but, *FREE) and old.get(name) != new.get(name)
     ]
 
 

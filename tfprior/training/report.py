@@ -16,7 +16,14 @@ class Report(keras.callbacks.Callback):
     """A bar for the epoch under way, and a line for each one that ended; lines alone where no terminal is."""
 
     def __init__(
-        self, console: Console, score: Score, epochs: int, steps: int, clock: Clock, best: float
+        self,
+        console: Console,
+        score: Score,
+        epochs: int,
+        steps: int,
+        clock: Clock,
+        best: float,
+        done: int = 0,
     ) -> None:
         super().__init__()
         self.console = console
@@ -25,6 +32,7 @@ class Report(keras.callbacks.Callback):
         self.steps = steps
         self.clock = clock
         self.best = best
+        self.done = done
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -49,7 +57,7 @@ class Report(keras.callbacks.Callback):
         self.progress.start()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch_started = time.monotonic()
+        self.epoch_started, self.first_step = time.monotonic(), self.steps_done
         if self.steps_done == 0:
             self.first_epoch = epoch
         self.progress.reset(self.task, description=f"epoch {epoch + 1}{self.of_epochs}", loss="")
@@ -59,13 +67,14 @@ class Report(keras.callbacks.Callback):
         loss = ""
         if self.console.is_terminal and batch % 10 == 0:
             loss = f"{float(logs[self.score.name]):.3f} {self.score.unit} · {self._aside(logs)}"
-            self.progress.update(self.task, completed=batch + 1, loss=loss)
+            self.progress.update(self.task, completed=self.done + batch + 1, loss=loss)
         else:
-            self.progress.update(self.task, completed=batch + 1)
+            self.progress.update(self.task, completed=self.done + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         train, validation = float(logs[self.score.name]), float(logs[f"val_{self.score.name}"])
-        speed = self.steps / max(1e-9, time.monotonic() - self.epoch_started)
+        speed = (self.steps_done - self.first_step) / max(1e-9, time.monotonic() - self.epoch_started)
+        self.done = 0
         mark = " *" if self.score.improves(validation, self.best) else ""
         self.best = self.score.best_of((self.best, validation))
         self.console.print(

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfprior.atomic import remove_unfinished
-from tfprior.grid_model import GridModel
-from tfprior.runs.checkpoint import Checkpoint, Start
+from tfprior.runs.checkpoint import REMEDY, Checkpoint, Start
 from tfprior.runs.lock import locked
 from tfprior.runs.run_folder import (
     BEST,
@@ -23,6 +22,7 @@ from tfprior.runs.run_folder import (
     load_run,
 )
 from tfprior.training.description import LENGTHS, differences
+from tfprior.training.state_file import TrainingState, newest_state
 
 
 @contextlib.contextmanager
@@ -97,10 +97,12 @@ def longer(run: RunFolder, config: dict[str, Any], epochs: int) -> RunFolder:
             "or pass --overwrite to train anew."
         )
     checkpoint = run.checkpoint().settled(run.path)  # also checks every file
+    _, state = resume(run)
+    if state is None:
+        raise FileNotFoundError(f"{run.file(RESUME)} holds no state to go on from; {REMEDY}.")
     remove_unfinished(run.path)
     # Killed in between, the run is still a finished one, of which this is not asked.
-    (written,) = checkpoint.files[RESUME]
-    replace(checkpoint, start=Start(written.epoch, seconds_of(run))).write(run.path)
+    replace(checkpoint, start=Start(state.epoch, seconds_of(run))).write(run.path)
     # The weights that the run began with may have gone on changing: what it remembers of them stays.
     return RunFolder(run.path, {**config, "initial": run.config.get("initial")}).write_config()
 
@@ -110,40 +112,25 @@ def seconds_of(run: RunFolder) -> float:
     return run.history()[-1]["seconds"]
 
 
-def resume(model: GridModel, run: RunFolder) -> tuple[Start, list[dict[str, float]]]:
-    """Restores weights and optimizer of an interrupted run: (where it began, metrics of the epochs done).
-
-    The file to resume from tells how many epochs are done; metrics.csv may have one more.
+def resume(run: RunFolder) -> tuple[Start, TrainingState | None]:
+    """Where training began, and what it goes on from; None at the beginning.
 
     Raises:
         FileNotFoundError: for a missing file.
         ValueError: for a damaged one.
     """
-    file = run.file(RESUME)
-    if not file.exists() and may_be_before_the_first(Checkpoint.read(run.path)):
-        return Start(), []
+    state, checkpoint = newest_state(run.file(RESUME)), Checkpoint.read(run.path)
+    if state is None:
+        if checkpoint is not None and last_epoch(checkpoint) > 1:
+            raise FileNotFoundError(f"{run.file(RESUME)} holds no state to go on from; {REMEDY}.")
+        return Start(), None
+    if not state.epoch:
+        return Start(), state
     checkpoint = run.checkpoint()
-    done = checkpoint.version_of(file).epoch
-    for name in (BEST, LAST):
+    for name in (METRICS, BEST, LAST):
         checkpoint.version_of(run.file(name))
-    rows = run.history()
-    if len(rows) < done:
-        raise ValueError(
-            f"{run.file(METRICS)} holds {len(rows)} lines after {done} epochs; restore it from a copy, or "
-            "train again with --overwrite."
-        )
-    model.optimizer.build(model.trainable_variables)
-    try:
-        model.load_weights(file)
-    except Exception as error:
-        raise ValueError(
-            f"{file} is damaged ({type(error).__name__}) and the run cannot go on; start it anew with "
-            "--overwrite."
-        ) from error
-    return checkpoint.start, rows[:done]
+    return checkpoint.start, state
 
 
-def may_be_before_the_first(checkpoint: Checkpoint | None) -> bool:
-    """Whether the run may have been killed before there was a file to resume from."""
-    versions = checkpoint.files.get(RESUME, ()) if checkpoint else ()
-    return [version.epoch for version in versions] in ([], [1])
+def last_epoch(checkpoint: Checkpoint) -> int:
+    return max((version.epoch for versions in checkpoint.files.values() for version in versions), default=0)

@@ -17,16 +17,18 @@ from tfprior.measuring.likelihood import inputs_of, scores_of
 from tfprior.registry import build_model
 from tfprior.runs.conditions import ConditionMap, condition_map_of
 from tfprior.runs.model_card import model_card
-from tfprior.runs.run_folder import CARD, RunFolder, holds_run
+from tfprior.runs.run_folder import CARD, RESUME, RunFolder, holds_run
 from tfprior.training.checkpoints import Checkpoints
 from tfprior.training.clock import Clock
 from tfprior.training.description import describe
+from tfprior.training.exact_resume import ExactResume
 from tfprior.training.fine_tuning import source_of, take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.report import Report
 from tfprior.training.resuming import full_disk_explained, opened, resume
 from tfprior.training.schedule import Schedule
+from tfprior.training.state_file import keep_newest
 from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
 
 DEFAULT_EPOCHS = 20
@@ -52,6 +54,7 @@ class TrainingOptions:
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
         xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
+        checkpoint_minutes: how often the state of the training is saved within an epoch, beside at its end.
 
     Raises:
         ValueError: for options out of range.
@@ -70,9 +73,18 @@ class TrainingOptions:
     validation_fraction: float = 0.1
     validation_limit: int = 2000
     xla: bool = True
+    checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit"):
+        for name in (
+            "epochs",
+            "minutes",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "validation_limit",
+            "checkpoint_minutes",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value}; expected a positive number.")
@@ -163,8 +175,6 @@ def finish(
     condition_map: ConditionMap | None,
 ) -> RunFolder:
     """Measures the best model and writes the pictures, the card and the result."""
-    # Measured, not taken from the rows: whoever is killed between best.keras and the file to resume from does
-    # that epoch again, and its row goes while its weights may stay the best.
     scores = scores_of(
         run.load(), held_out.x_train, held_out.y_train, options.batch_size, condition_map=condition_map
     )
@@ -183,6 +193,7 @@ def finish(
     show_on_tensorboard(run, len(rows))
     write_text(run.file(CARD), model_card(run, result))
     run.checkpoint().settled(run.path).write(run.path)
+    keep_newest(run.file(RESUME), 1)
     # The result marks the run as finished, so it is written after everything else.
     return run.write_config(result=result)
 
@@ -201,18 +212,20 @@ def fit(
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
     compile_model(model, options)
-    start, rows = resume(model, run)
-    first, epochs = len(rows), options.total_epochs
+    start, state = resume(run)
+    told = (state and state.remembered("Checkpoints")) or {"rows": [], "seconds": 0.0}
+    rows, done, epochs = list(told["rows"]), state.step if state else 0, options.total_epochs
     limit = options.minutes and 60 * options.minutes
-    clock = Clock(rows[-1]["seconds"] if rows else 0.0, limit, start.seconds)
-    if first >= epochs or (rows and clock.share() >= 1):
+    clock = Clock(told["seconds"], limit, start.seconds)
+    if len(rows) >= epochs or (rows and clock.share() >= 1):
         return clock.spent, rows
-    if first:
-        words = f"{run.path}: going on after epoch {first}"
+    if state is not None:
+        words = f"{run.path}: going on after epoch {state.epoch}"
+        words += f" and {state.steps_of_epoch} of {steps} steps" if state.steps_of_epoch else ""
         console.print(words, markup=False, highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, run.score, epochs, steps, clock, checkpoints.best)
+    report = Report(console, run.score, epochs, steps, clock, checkpoints.best, done % steps)
     total_steps = (epochs - start.epochs) * steps
     validation = inputs_of(
         model,
@@ -223,20 +236,16 @@ def fit(
     )
     try:
         model.fit(
-            # Another order after an interruption than at the beginning.
-            seen.pipeline(
-                "train",
+            seen.resumable(
                 batch_size,
-                seed=options.seed + first,
+                seed=options.seed,
                 conditional=conditional,
                 flip=options.flip,
                 drop_remainder=True,
                 condition_map=condition_map,
             ),
             validation_data=validation["x"],
-            shuffle=False,  # the pipeline shuffles
             validation_batch_size=validation.get("batch_size"),
-            initial_epoch=first,
             epochs=epochs,
             verbose=0,
             callbacks=[
@@ -245,12 +254,13 @@ def fit(
                     min(options.warmup_steps, total_steps // 10),
                     total_steps,
                     clock,
-                    (first - start.epochs) * steps,
+                    done - start.epochs * steps,
                 ),
                 *([average] if average else []),
                 report,
                 checkpoints,
                 *tensorboard_logs(run),
+                ExactResume(run.file(RESUME), options.checkpoint_minutes),
             ],
         )
     finally:
