@@ -2,6 +2,7 @@
 
     python tests/replica_training.py mirrored MODEL …
     python tests/replica_training.py worker MODEL …   # a task of TF_CONFIG; without it, one device
+    python tests/replica_training.py resumed MODEL …  # as two replicas, whole and interrupted
 
 Prints what came out as a line of JSON a model. A collective that failed ends a process for good, and keys of
 collectives are known to one strategy alone: tests run this in processes of their own.
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +27,7 @@ from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedL
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
+from tfprior.training import ExactResume
 
 EXAMPLES, BATCH = 5, 5  # three on the first replica and two on the second
 OTHER_SIZES = {
@@ -53,6 +56,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "residual": lambda: vq_vae(ResidualVectorQuantizer([vectors(), vectors()])),
     "lookup-free": lambda: vq_vae(LookupFreeQuantizer(3)),
     "VQVAE2": lambda: VQVAE2((8, 8, 1), vectors(), vectors(), DiscretizedLogistic(4), 2, **SMALL),
+}
+NOISY: dict[str, Callable[[], Any]] = {
+    "dropout": lambda: GatedPixelCNN((4, 3, 1), Categorical(4), filters=8, num_layers=1, dropout=0.5),
+    "restarts": lambda: vq_vae(vectors()),
 }
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "PixelCNN": lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2),
@@ -89,6 +96,36 @@ def shared_by_workers(strategy: Any, batches: tf.data.Dataset) -> Any:
         return batches.map(lambda batch: tf.nest.map_structure(cut, batch))
 
     return strategy.distribute_datasets_from_function(part)
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends `fit` with an error after a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def resumed(name: str, strategy: Any, stops: tuple[int, ...]) -> list[Any]:
+    """All that training changed, in numbers, after it was interrupted so many times."""
+    with tempfile.TemporaryDirectory() as folder:
+        for stop in (*stops, 0):
+            keras.utils.set_random_seed(1)
+            with strategy.scope():
+                model = NOISY[name]()
+                optimizer = keras.optimizers.AdamW(0.01, global_clipnorm=1.0, use_ema=True)
+                model.compile(optimizer=optimizer)
+            callbacks = [Stop(stop), ExactResume(folder, every_minutes=0)]
+            with contextlib.suppress(KeyboardInterrupt):
+                model.fit(data_of(model, 11), batch_size=5, epochs=2, verbose=0, callbacks=callbacks)
+    everything = [*model.variables, *model.optimizer.variables]
+    copies = [strategy.experimental_local_results(each.value) for each in everything]
+    return [[np.asarray(copy, "float64").tolist() for copy in each] for each in copies]
 
 
 def train(name: str, strategy: Any = None) -> dict[str, Any]:
@@ -139,6 +176,12 @@ def main() -> None:
     if kind == "mirrored":
         strategy = two_devices()
         results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
+    elif kind == "resumed":
+        strategy = two_devices()
+        results = [
+            {"name": name, "whole": resumed(name, strategy, ()), "parts": resumed(name, strategy, (2, 4))}
+            for name in names
+        ]
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy() if os.environ.get("TF_CONFIG") else None
         results = [{"name": name, **train(name, strategy)} for name in names]

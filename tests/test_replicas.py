@@ -44,6 +44,18 @@ def test_two_replicas_train_as_one_device(names: tuple[str, ...]) -> None:
         check_same(result["alone"], result["together"])
 
 
+def test_replicas_that_were_interrupted_end_as_if_not() -> None:
+    names = ["dropout", "restarts"]
+    ran = subprocess.run([sys.executable, SCRIPT, "resumed", *names], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    results = lines_of(ran.stdout)
+    assert [result["name"] for result in results] == names
+    for result in results:
+        assert result["whole"] == result["parts"]
+    # Noise of its own on every replica: their generators are apart.
+    assert any(first != second for first, second in results[0]["whole"])
+
+
 def test_two_workers_train_as_one_device() -> None:
     names = ["GatedPixelCNN", "EMA with restarts"]
     both = (

@@ -125,11 +125,14 @@ class FittedModel(SteppedModel):
             for callback in callbacks if self.compiled else ():
                 if isinstance(callback, AroundFit):
                     arguments = stack.enter_context(callback.around_fit(self, arguments))
-            if isinstance(arguments["x"], ResumableDataset):
-                arguments |= {"x": x, "steps_per_epoch": arguments["x"].steps_per_epoch}
+            data = arguments["x"]
+            if isinstance(data, ResumableDataset):
+                arguments |= {"x": data.starting_at(0), "steps_per_epoch": data.steps_per_epoch}
             if self.compiled and self._replicas() > 1:
                 from tfprior.replicas import strategy
 
+                if isinstance(data, ResumableDataset):
+                    arguments["x"] = strategy.shared(self.distribute_strategy, arguments["x"])
                 strategy.same_on_all_workers(self)
                 strategy.set_noise_apart(self)
             stack.enter_context(self._explained())

@@ -1,7 +1,7 @@
 """Training data that can be read from any step on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -19,3 +19,7 @@ class ResumableDataset:
     steps_per_epoch: int
     starting_at: Callable[[int], Any]
     digest: str = ""
+
+    def after(self, step: int) -> "ResumableDataset":
+        """The same without the first steps."""
+        return replace(self, starting_at=lambda later: self.starting_at(step + later))

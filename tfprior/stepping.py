@@ -156,6 +156,13 @@ class SteppedModel(keras.Model):
 
         return strategy.is_chief(self.distribute_strategy)
 
+    def held(self, variable: Any) -> np.ndarray:
+        """What the first replica of this process has of a variable, without a word to the others."""
+        value = variable.value
+        if self._replicas() > 1:
+            value = self.distribute_strategy.experimental_local_results(value)[0]
+        return np.array(ops.convert_to_numpy(value))
+
     def from_chief(self, message: bytes) -> bytes:
         """The chief's message, on all workers."""
         if not self.is_one_of_workers:

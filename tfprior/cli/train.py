@@ -1,6 +1,7 @@
 """`tfprior train`: a subcommand for every model, and what is the same for all of them."""
 
 import inspect
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,11 @@ def models() -> None:
     """
 
 
+class Strategy(StrEnum):
+    mirrored = "mirrored"
+    multi_worker = "multi_worker"
+
+
 def shared(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -97,6 +103,17 @@ RUN = (
     ),
     shared("tokenizer", TokenizerOption, None),
     shared(
+        "strategy",
+        Annotated[
+            Strategy | None,
+            typer.Option(
+                help="Train on all GPUs of this machine, or on all machines that TF_CONFIG names; they share "
+                "every batch, and the numbers are those of one device."
+            ),
+        ],
+        None,
+    ),
+    shared(
         "overwrite",
         Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")],
         False,
@@ -111,9 +128,11 @@ def train_model(
     import_keras()
     from tfprior.data import load
     from tfprior.registry import described
-    from tfprior.training import TrainingOptions
+    from tfprior.training import TrainingOptions, strategy_named
     from tfprior.training import train as run_training
 
+    # Before anything else is asked of TensorFlow.
+    strategy = run_options.get("strategy") and strategy_named(run_options["strategy"].value)
     options = TrainingOptions(**training)
     source = {
         "name_or_path": resolved_path(run_options["data"]),
@@ -133,8 +152,11 @@ def train_model(
         console,
         initial=run_options.get("initial"),
         tokenizer=run_options.get("tokenizer"),
+        strategy=strategy,
     )
-    result = run.result or {}
+    if run.result is None:  # which the chief has
+        return
+    result = run.result
     values = {
         f"this {model.kind} (epoch {result['best_epoch']})": run.best_score,
         **result["baselines"],

@@ -74,6 +74,8 @@ def same_on_all_workers(model: Any) -> None:
 def from_chief(strategy: Any, message: bytes) -> bytes:
     """The chief's message, on all workers."""
     (length,) = map(int, _of_chief(strategy, [tf.constant(len(message), "int64")]))
+    if not length:  # of nothing TensorFlow makes no sum: it crashes
+        return b""
     padded = message[:length].ljust(-(-length // 8) * 8, b"\0")  # another worker's is not looked at
     (words,) = _of_chief(strategy, [tf.constant(np.frombuffer(padded, "int64"))])
     return bytes(words.numpy().tobytes()[:length])
@@ -101,6 +103,30 @@ def _of_chief(strategy: Any, values: list[Any]) -> list[Any]:
         tf.cast(strategy.experimental_local_results(value)[0], kind)
         for value, kind in zip(of_chief(values), kinds, strict=True)
     ]
+
+
+def shared(strategy: Any, dataset: Any) -> Any:
+    """Batches of all replicas, each cut into parts of about the same size, of which every replica has one."""
+    replicas = strategy.num_replicas_in_sync
+
+    def of_worker(context: Any) -> Any:
+        own = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * own
+
+        def parts(batch: Any) -> Any:
+            def part(replica: Any) -> Any:
+                return tf.nest.map_structure(lambda each: _cut(each, replica, replicas), batch)
+
+            return tf.data.Dataset.range(first, first + own).map(part)
+
+        return dataset.flat_map(parts).prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _cut(tensor: Any, part: Any, parts: int) -> Any:
+    count = tf.shape(tensor, out_type="int64")[0]
+    return tensor[part * count // parts : (part + 1) * count // parts]
 
 
 def first_of_all(strategy: Any, dataset: Any) -> Any:

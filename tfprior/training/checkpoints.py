@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 from tfprior.runs.checkpoint import written_together
 from tfprior.runs.run_folder import BEST, LAST, METRICS, RunFolder
@@ -59,7 +60,7 @@ class Checkpoints(keras.callbacks.Callback):
         score = self.run.score
         row = {
             "epoch": epoch + 1,
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "train": float(logs[score.name]),
             "validation": float(logs[f"val_{score.name}"]),
             "seconds": self.clock.seconds(),

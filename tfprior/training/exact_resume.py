@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from tfprior.atomic import remove_unfinished
 from tfprior.runs.lock import locked
@@ -85,7 +83,7 @@ class ExactResume(keras.callbacks.Callback):
             stopped = self._state is not None and self._state.stopped
             yield {
                 **arguments,
-                "x": data.starting_at(start),
+                "x": data.after(start),
                 "y": None,
                 "shuffle": False,
                 "steps_per_epoch": data.steps_per_epoch,
@@ -134,7 +132,9 @@ class ExactResume(keras.callbacks.Callback):
         if not model.is_chief:
             return
         callbacks, theirs = states_of(self._others)
-        arrays = {part: [_array(v) for v in variables] for part, variables in variables_of(model).items()}
+        arrays = {
+            part: [model.held(each) for each in variables] for part, variables in variables_of(model).items()
+        }
         state = TrainingState(
             step=step,
             steps_per_epoch=self._steps_per_epoch,
@@ -186,7 +186,3 @@ def shared_by_workers(model: Any, state: TrainingState | None) -> TrainingState 
         file = Path(folder) / "state.npz"
         file.write_bytes(message)
         return read_state(file)
-
-
-def _array(variable: Any) -> np.ndarray:
-    return np.array(ops.convert_to_numpy(variable.value))

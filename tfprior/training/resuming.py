@@ -3,7 +3,7 @@
 import contextlib
 import errno
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,34 @@ def resume(run: RunFolder) -> tuple[Start, TrainingState | None]:
     for name in (METRICS, BEST, LAST):
         checkpoint.version_of(run.file(name))
     return checkpoint.start, state
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is done of the training that is under way, in types of JSON.
+
+    Attributes:
+        steps: that are done.
+        rows: metrics of the epochs that are done.
+        seconds: that they took.
+        first_epoch: epochs that were done when it began; of a finished run that goes on, all of that run.
+        first_seconds: that those took.
+    """
+
+    steps: int
+    rows: list[dict[str, float]]
+    seconds: float
+    first_epoch: int
+    first_seconds: float
+
+
+def begun_in(run: RunFolder) -> Begun:
+    """What the folder tells; FileNotFoundError and ValueError as in `resume`."""
+    start, state = resume(run)
+    if state is None:
+        return Begun(0, [], 0.0, 0, 0.0)
+    kept = state.remembered("Checkpoints") or {"rows": [], "seconds": 0.0}
+    return Begun(state.step, list(kept["rows"]), kept["seconds"], start.epochs, start.seconds)
 
 
 def last_epoch(checkpoint: Checkpoint) -> int:

@@ -1,5 +1,6 @@
 """One training run, from a data set to a folder of results."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -26,10 +27,11 @@ from tfprior.training.fine_tuning import source_of, take_weights
 from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.report import Report
-from tfprior.training.resuming import full_disk_explained, opened, resume
+from tfprior.training.resuming import Begun, begun_in, full_disk_explained, opened
 from tfprior.training.schedule import Schedule
 from tfprior.training.state_file import keep_newest
 from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
+from tfprior.training.workers import Workers
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
@@ -109,6 +111,7 @@ def train(
     console: Console | None = None,
     initial: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
+    strategy: Any = None,
 ) -> RunFolder:
     """Trains a prior or a tokenizer into the folder `out`; called again, it goes on where it was stopped.
 
@@ -129,6 +132,8 @@ def train(
         initial: a run, or a .keras file, of the same architecture, whose weights are the first ones.
         tokenizer: run or .keras file of the tokenizer of codes of a finer grid; where the codes remember it
             when left out.
+        strategy: of `tf.distribute`: a MirroredStrategy or a MultiWorkerMirroredStrategy. Of several workers
+            the chief, which is the first, writes the folder; the others return a run without a result.
 
     Raises:
         ValueError: for options that do not fit, a folder that holds a finished or another run, damaged files,
@@ -139,7 +144,9 @@ def train(
         ArithmeticError: when training diverges.
     """
     options = options or TrainingOptions()
-    console = console or Console()
+    workers = Workers(strategy)
+    console = (console or Console()) if workers.is_chief else Console(quiet=True)
+    check_workers(options, workers)
     keras.utils.set_random_seed(options.seed)
     if options.flip and images.are_codes:
         raise ValueError(
@@ -147,7 +154,8 @@ def train(
             "--flip (flip=False)."
         )
     condition_map = condition_map_of(images, tokenizer)
-    untrained = build_model(images, model, condition_map and condition_map.shape)
+    with workers.scope():
+        untrained = build_model(images, model, condition_map and condition_map.shape)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
     path = Path(out)
@@ -159,9 +167,32 @@ def train(
         first = take_weights(untrained, initial, path)
     config = describe(images, model, dataclasses.asdict(options), source, untrained, first)
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
-    with full_disk_explained(path), opened(path, config, overwrite, options.total_epochs) as run:
-        seconds, rows = fit(untrained, run, seen, held_out, options, console, condition_map)
-        return finish(run, seen, held_out, seconds, rows, options, console, condition_map)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workers.lost_ones_explained())
+        workers.check_same(config)
+        stack.enter_context(full_disk_explained(path))
+        run = RunFolder(path, config)
+        if workers.is_chief:
+            run = stack.enter_context(opened(path, config, overwrite, options.total_epochs))
+        seconds, rows = fit(untrained, run, seen, held_out, options, console, condition_map, workers)
+        if workers.is_chief:
+            run = finish(run, seen, held_out, seconds, rows, options, console, condition_map)
+        workers.wait()
+        return run
+
+
+def check_workers(options: TrainingOptions, workers: Workers) -> None:
+    """Raises ValueError for options that do not fit several replicas."""
+    if options.batch_size < workers.num_replicas:
+        raise ValueError(
+            f"batch_size={options.batch_size} for {workers.num_replicas} replicas, which share a batch; "
+            "expected at least one image for each."
+        )
+    if options.minutes is not None and workers.are_several:
+        raise ValueError(
+            f"minutes={options.minutes} are of one machine's clock, and several workers have to take the "
+            "same steps; pass epochs."
+        )
 
 
 def finish(
@@ -206,27 +237,27 @@ def fit(
     options: TrainingOptions,
     console: Console,
     condition_map: ConditionMap | None,
+    workers: Workers,
 ) -> tuple[float, list[dict[str, float]]]:
     """Trains from where the folder stands to the end; returns the seconds and the metrics of every epoch."""
     conditional = model.num_classes is not None or condition_map is not None
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
-    compile_model(model, options)
-    start, state = resume(run)
-    told = (state and state.remembered("Checkpoints")) or {"rows": [], "seconds": 0.0}
-    rows, done, epochs = list(told["rows"]), state.step if state else 0, options.total_epochs
-    limit = options.minutes and 60 * options.minutes
-    clock = Clock(told["seconds"], limit, start.seconds)
+    with workers.scope():
+        compile_model(model, options)
+    begun = Begun(**workers.told_by_chief(dataclasses.asdict(begun_in(run)) if workers.is_chief else None))
+    rows, epochs = begun.rows, options.total_epochs
+    clock = Clock(begun.seconds, options.minutes and 60 * options.minutes, begun.first_seconds)
     if len(rows) >= epochs or (rows and clock.share() >= 1):
         return clock.spent, rows
-    if state is not None:
-        words = f"{run.path}: going on after epoch {state.epoch}"
-        words += f" and {state.steps_of_epoch} of {steps} steps" if state.steps_of_epoch else ""
+    if begun.steps:
+        words = f"{run.path}: going on after epoch {begun.steps // steps}"
+        words += f" and {begun.steps % steps} of {steps} steps" if begun.steps % steps else ""
         console.print(words, markup=False, highlight=False, soft_wrap=True)
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
-    report = Report(console, run.score, epochs, steps, clock, checkpoints.best, done % steps)
-    total_steps = (epochs - start.epochs) * steps
+    report = Report(console, run.score, epochs, steps, clock, checkpoints.best, begun.steps % steps)
+    total_steps = (epochs - begun.first_epoch) * steps
     validation = inputs_of(
         model,
         held_out.x_train,
@@ -254,18 +285,16 @@ def fit(
                     min(options.warmup_steps, total_steps // 10),
                     total_steps,
                     clock,
-                    done - start.epochs * steps,
+                    begun.steps - begun.first_epoch * steps,
                 ),
                 *([average] if average else []),
-                report,
-                checkpoints,
-                *tensorboard_logs(run),
+                *([report, checkpoints, *tensorboard_logs(run)] if workers.is_chief else []),
                 ExactResume(run.file(RESUME), options.checkpoint_minutes),
             ],
         )
     finally:
         report.close()
-    return rows[-1]["seconds"], rows
+    return rows[-1]["seconds"] if rows else clock.seconds(), rows
 
 
 def compile_model(model: GridModel, options: TrainingOptions) -> None:
