@@ -13,10 +13,11 @@ from tfprior.runs import load_run
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(data: Path, tmp_path: Path) -> None:
-    out, epochs = tmp_path / "run", 14
+    out, whole, epochs = tmp_path / "run", tmp_path / "whole", 14
     code = "from tfprior.cli import main; main()"
     command = [sys.executable, "-c", code, "train", *TINY, "--data", data, "--out", out]
-    command += ["--levels", "4", "--epochs", str(epochs), "--ema", "0.9"]
+    command += ["--levels", "4", "--epochs", str(epochs), "--ema", "0.9", "--flip"]
+    command += ["--checkpoint-minutes", "0.0001"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for_epochs(process, out / "metrics.csv", 3)
         os.kill(process.pid, signal.SIGKILL)
@@ -28,15 +29,21 @@ def test_a_killed_run_goes_on_from_its_last_epoch(data: Path, tmp_path: Path) ->
     load_run(out).load("last.keras")  # whole, whenever the process was killed
 
     again = subprocess.run(command, check=True, capture_output=True, text=True)
-    done = next(int(line.split()[-1]) for line in again.stdout.splitlines() if "going on" in line)
+    going_on = next(line for line in again.stdout.splitlines() if "going on after epoch" in line)
+    done = int(going_on.split("epoch ")[1].split()[0])
     assert done in (len(killed), len(killed) - 1)
     assert f"epoch {done + 1}/{epochs}" in again.stdout
     assert f"epoch {done}/{epochs}" not in again.stdout
     rows = epochs_in(out / "metrics.csv")
-    assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert rows[:done] == killed[:done]
-    assert load_run(out).result is not None
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert not [path.name for path in out.rglob("*") if path.name.startswith(".")]
+
+    subprocess.run([*command, "--out", whole], check=True, capture_output=True)
+    assert [{**row, "seconds": ""} for row in rows] == [
+        {**row, "seconds": ""} for row in epochs_in(whole / "metrics.csv")
+    ]
+    for which in ("best.keras", "last.keras"):
+        assert load_run(out).load(which).weights_digest() == load_run(whole).load(which).weights_digest()
 
 
 def wait_for_epochs(process: subprocess.Popen[bytes], file: Path, count: int) -> None:

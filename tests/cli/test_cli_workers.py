@@ -22,7 +22,8 @@ for index in range(2):
     config["task"]["index"] = index
     told = {**os.environ, "TF_CONFIG": json.dumps(config)}
     command = [sys.executable, "-c", "from tfprior.cli import main; main()", *sys.argv[1:]]
-    workers.append(subprocess.Popen(command, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    workers.append(subprocess.Popen(command, env=told, **piped))
 print(*(worker.pid for worker in workers), flush=True)
 print(json.dumps([[*worker.communicate(), worker.returncode] for worker in workers]))
 """
