@@ -1,5 +1,6 @@
 """Which tf.distribute strategies a model trains under, and what is set right before it does."""
 
+import functools
 from typing import Any
 
 import keras
@@ -76,23 +77,14 @@ def from_chief(strategy: Any, message: bytes) -> bytes:
     (length,) = map(int, _of_chief(strategy, [tf.constant(len(message), "int64")]))
     if not length:  # of nothing TensorFlow makes no sum: it crashes
         return b""
-    padded = message[:length].ljust(-(-length // 8) * 8, b"\0")  # another worker's is not looked at
+    size = max(4096, 1 << (length - 1).bit_length())  # of few sizes: each is traced
+    padded = message[:length].ljust(size, b"\0")  # another worker's is not looked at
     (words,) = _of_chief(strategy, [tf.constant(np.frombuffer(padded, "int64"))])
     return bytes(words.numpy().tobytes()[:length])
 
 
 def _of_chief(strategy: Any, values: list[Any]) -> list[Any]:
     """The values that the first replica has, on all workers."""
-
-    def of_replica(values: list[Any]) -> list[Any]:
-        context, is_first = tf.distribute.get_replica_context(), tf.equal(replica_id(), 0)
-        own = [tf.where(is_first, value, tf.zeros_like(value)) for value in values]
-        return [context.all_reduce("SUM", value) for value in own]
-
-    @tf.function(autograph=False)
-    def of_chief(values: list[Any]) -> list[Any]:
-        return strategy.run(of_replica, args=(values,))
-
     # Collectives know floats and two types of integers.
     kinds = [tf.as_dtype(value.dtype) for value in values]
     values = [
@@ -101,8 +93,20 @@ def _of_chief(strategy: Any, values: list[Any]) -> list[Any]:
     ]
     return [
         tf.cast(strategy.experimental_local_results(value)[0], kind)
-        for value, kind in zip(of_chief(values), kinds, strict=True)
+        for value, kind in zip(_sum_of_first(strategy)(values), kinds, strict=True)
     ]
+
+
+@functools.cache
+def _sum_of_first(strategy: Any) -> Any:
+    """Sums over the replicas of values, to which the first one alone gives what is not zero."""
+
+    def of_replica(values: list[Any]) -> list[Any]:
+        context, is_first = tf.distribute.get_replica_context(), tf.equal(replica_id(), 0)
+        own = [tf.where(is_first, value, tf.zeros_like(value)) for value in values]
+        return [context.all_reduce("SUM", value) for value in own]
+
+    return tf.function(lambda values: strategy.run(of_replica, args=(values,)), autograph=False)
 
 
 def shared(strategy: Any, dataset: Any) -> Any:
