@@ -4,9 +4,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from catalogue import integers
 
-from examples import train_pixelcnn_pp, vq_vae_pipeline
+from examples import train_multi_worker, train_pixelcnn_pp, vq_vae_pipeline
 
 
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
@@ -45,3 +46,17 @@ def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
     assert np.isfinite(list(scores.values())).all()
     for name in ("reconstructions.png", "samples.png", "bundle/manifest.json"):
         assert (tmp_path / "run" / name).is_file()
+
+
+def test_one_worker_trains_alone_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = integers(40, 4, 3, 1, top=4).astype("uint8")
+    np.savez(tmp_path / "mine.npz", x_train=images[:32], x_test=images[32:], num_levels=4)
+    arguments = {"data_set": str(tmp_path / "mine.npz"), "batch_size": 8, "filters": 4, "num_layers": 1}
+    train_multi_worker.main(**arguments, out=str(tmp_path / "parts"), epochs=1)
+    parts = train_multi_worker.main(**arguments, out=str(tmp_path / "parts"), epochs=2)
+    whole = train_multi_worker.main(**arguments, out=str(tmp_path / "whole"), epochs=2)
+    assert parts == whole
+    assert f"{parts['bits_per_dim']:.4f} bits/dim on the test images" in capsys.readouterr().out
+    prior = keras.saving.load_model(tmp_path / "parts" / "prior.keras")
+    bits = np.mean(prior.bits_per_dim(images[32:]))
+    np.testing.assert_allclose(parts["bits_per_dim"], bits, rtol=1e-5)
