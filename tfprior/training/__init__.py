@@ -1,10 +1,12 @@
-"""Training: a run from a data set to a folder of results, which goes on after an interruption."""
+"""Training: callbacks for `fit`, and a run from a data set to a folder of results, which goes on after an interruption."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "images_per_second": ["ImagesPerSecond"],
+        "picture_logger": ["PictureLogger"],
         "trainer": ["TrainingOptions", "train"],
     },
 )
