@@ -10,9 +10,12 @@ collectives are known to one strategy alone: tests run this in processes of thei
 import contextlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -25,6 +28,7 @@ from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedL
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
+from tfprior.training import PictureLogger
 
 EXAMPLES, BATCH = 5, 5  # three on the first replica and two on the second
 OTHER_SIZES = {
@@ -62,6 +66,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     ),
     "PixelCNNPP": lambda: keras.optimizers.Adam(0.001, global_clipnorm=1.0),
 }
+DRAWN = ("GatedPixelCNN", "PixelCNNPP")
 HOW: dict[str, dict[str, Any]] = {
     "GatedPixelCNN": {"steps_per_execution": 2},
     "PixelCNN": {"jit_compile": True},
@@ -106,12 +111,17 @@ def train(name: str, strategy: Any = None) -> dict[str, Any]:
     with warnings.catch_warnings():
         # What Keras says at the end of data of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        history = model.fit(fed, epochs=3, verbose=0, validation_data=batches).history
+        pictures = Path(tempfile.mkdtemp())
+        drawing = [PictureLogger(pictures, columns=1)] if name in DRAWN else []
+        options = {"epochs": 3, "verbose": 0, "validation_data": batches, "callbacks": drawing}
+        history = model.fit(fed, **options).history
     result = {
         "history": history,
         "weights": [np.asarray(weight, "float64").tolist() for weight in model.get_weights()],
         "spread": spread(model, strategy),
+        "pictures": sorted(path.name for path in pictures.iterdir()),
     }
+    shutil.rmtree(pictures)
     if name == "GatedPixelCNN":
         result["predicted"] = model.predict(batches, verbose=0).tolist()
     return result

@@ -1,4 +1,7 @@
-"""Training: callbacks for `fit`, and a run from a data set to a folder of results, which goes on after an interruption."""
+"""Training: callbacks for `fit`, and runs from a data set to a folder of results.
+
+A run goes on after an interruption.
+"""
 
 import lazy_loader
 

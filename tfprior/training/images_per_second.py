@@ -9,8 +9,8 @@ import keras
 class ImagesPerSecond(keras.callbacks.Callback):
     """Adds `images_per_second` to what an epoch reports: of training alone, without validation.
 
-    It stands before the callbacks that are to see it, as CSVLogger and TensorBoard; History has it anyway. The
-    first step of a training, which compiles, does not count unless it is the only one of its epoch.
+    It stands before the callbacks that are to see it, as CSVLogger and TensorBoard; `History` has it anyway.
+    The first step of a training, which compiles, does not count unless it is the only one of its epoch.
     """
 
     def __init__(self) -> None:

@@ -23,33 +23,34 @@ DIGITS = {"epoch": 4, "step": 7}
 
 
 class PictureLogger(keras.callbacks.Callback):
-    """Draws what a model makes while it trains: samples and completions of a prior, or a tokenizer's reconstructions.
+    """Draws samples and completions of a prior, or reconstructions of a tokenizer, while it trains.
 
     After three epochs `folder` has samples-epoch-0003.png and completions-epoch-0003.png, or
-    reconstructions-epoch-0003.png. The noise is the same every time, so that pictures compare.
+    reconstructions-epoch-0003.png. The noise is the same every time, so that pictures compare, and training
+    goes on as if nothing had been drawn. The first pictures compile for seconds, later ones do not.
 
-    What is drawn are the weights that validation measures, averaged ones where there is `SwapEMAWeights`;
-    without validation, and by steps, those that the model has when it is this callback's turn. Training goes on
-    as if nothing had been drawn. The first pictures compile for seconds, later ones do not. Under tf.distribute
-    the chief draws. Weights that are NaN are not drawn, and a warning says so.
+    Drawn are the weights that validation measures, averaged ones where there is `SwapEMAWeights`; by steps,
+    and without validation, those that are there when it is this callback's turn. Under tf.distribute the
+    chief draws. Weights that are NaN are not drawn, and a warning says so.
 
     Args:
         folder: of the PNG files.
-        images: integers (N, H, W, C) that are not trained on: a tokenizer needs them, its first 32 are drawn; a
-            prior completes the first eight; without them it has samples alone.
-        condition: of a conditional prior, one for each image. There are samples of each class, ten at most;
-            of conditions that are no classes, a sample for each.
+        images: integers (N, H, W, C) that are not trained on. A tokenizer needs them, and reconstructs the
+            first 32; a prior completes the first eight, and without them draws samples alone.
+        condition: of a conditional prior, one for each image. Samples are drawn of each class, ten at most;
+            of conditions that are no classes, one for each.
         every: epochs, or steps of the optimizer, from one picture to the next.
         unit: "epoch" or "step".
-        mask: what of the images is hidden, and completed: "left", "right", "top", "bottom", "centre", the path
-            of a PNG that is bright there, or an array (H, W), True there.
-        model: what draws instead of the model that is trained: the `Generator` that a prior of codes is part of.
-        columns: of the sheet of samples. It has a row for each class, or as many as columns.
+        mask: what of the images is hidden, to be completed: "left", "right", "top", "bottom", "centre", the
+            path of a PNG that is bright there, or an array (H, W), True there.
+        model: what draws instead of the model that is trained, as the `Generator` of a prior of codes.
+        columns: of the sheet of samples. It has a row for each class, or as many rows as columns.
         seed: of the noise.
-        log_dir: of `keras.callbacks.TensorBoard`, whose pictures these become too.
+        log_dir: of `keras.callbacks.TensorBoard`, which then shows the pictures too.
 
     Raises:
         ValueError: before training, for arguments that do not fit each other or the model.
+        FileExistsError: before training, for a folder that is a file.
         ModuleNotFoundError: for a log_dir where TensorBoard is not installed.
         OSError: where a picture cannot be written.
     """
@@ -155,8 +156,8 @@ class PictureLogger(keras.callbacks.Callback):
             return {"reconstructions": self._reconstructions(model)}
         if not isinstance(model, ImageModel):
             raise ValueError(
-                f"PictureLogger got a {type(model).__name__} to draw from; expected a prior, a tokenizer or a "
-                "generator."
+                f"PictureLogger got a {type(model).__name__} to draw from; expected a prior, a tokenizer or "
+                "a generator."
             )
         samples = {"samples": self._samples(model)}
         return samples if self.images is None else {**samples, "completions": self._completions(model)}
@@ -164,7 +165,8 @@ class PictureLogger(keras.callbacks.Callback):
     def _reconstructions(self, tokenizer: Tokenizer) -> Draw:
         if self.images is None:
             raise ValueError(
-                "PictureLogger got no images for a tokenizer to reconstruct; pass some that it is not trained on."
+                "PictureLogger got no images for a tokenizer to reconstruct; pass some that it is not "
+                "trained on."
             )
         tokenizer.check_inputs(self.images, self.condition)
         return lambda path: draw_reconstructions(tokenizer, self.images, path)
