@@ -56,7 +56,7 @@ def generator() -> None:
     assert (np.asarray(tokenizer.quantizer.codebook) != before).any()  # follows its vectors
 
     prior = GatedPixelCNN(tokenizer.code_shape, Categorical(8), filters=8, num_layers=1, first_kernel_size=3)
-    prior.compile(optimizer="adam")
+    prior.compile(optimizer=keras.optimizers.Adam(0.05))
     model, folder = Generator(tokenizer, prior), Path(tempfile.mkdtemp())
     callbacks = [
         ImagesPerSecond(),

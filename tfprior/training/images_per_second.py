@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import keras
+from keras import ops
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
@@ -48,4 +49,4 @@ class ImagesPerSecond(keras.callbacks.Callback):
     def _images(self) -> float:
         """Examples of this epoch so far, all replicas' together: what the mean of the loss is over."""
         loss = next(metric for metric in self.model.metrics if metric.name == "loss")
-        return float(loss.count)
+        return float(ops.convert_to_numpy(loss.count))

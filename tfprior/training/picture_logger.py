@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_condition
@@ -122,7 +123,7 @@ class PictureLogger(keras.callbacks.Callback):
             self._writer = None
 
     def _steps_done(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _reach(self, step: int) -> None:
         is_due = step // self.every > self._step // self.every
