@@ -22,7 +22,7 @@ from tfprior.training.checkpoints import Checkpoints
 from tfprior.training.clock import Clock
 from tfprior.training.description import describe
 from tfprior.training.fine_tuning import source_of, take_weights
-from tfprior.training.illustration import illustrate
+from tfprior.training.illustration import check_pictures, illustrate, pictures_while_training
 from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.report import Report
 from tfprior.training.resuming import full_disk_explained, opened, resume
@@ -52,6 +52,8 @@ class TrainingOptions:
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
         xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
+        pictures_every: epochs from one picture of what the model makes to the next, in the folder pictures;
+            none before the end when left out.
 
     Raises:
         ValueError: for options out of range.
@@ -70,9 +72,11 @@ class TrainingOptions:
     validation_fraction: float = 0.1
     validation_limit: int = 2000
     xla: bool = True
+    pictures_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit"):
+        positive = ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit")
+        for name in (*positive, "pictures_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value}; expected a positive number.")
@@ -132,6 +136,7 @@ def train(
             "--flip (flip=False)."
         )
     condition_map = condition_map_of(images)
+    check_pictures(options.pictures_every, condition_map)
     untrained = build_model(images, model, condition_map and condition_map.shape)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
@@ -247,6 +252,7 @@ def fit(
                 *([average] if average else []),
                 report,
                 checkpoints,
+                *pictures_while_training(run, model, held_out, options.pictures_every, options.seed, console),
                 *tensorboard_logs(run),
             ],
         )
