@@ -73,4 +73,4 @@ def test_two_workers_train_as_one_device() -> None:
         assert first["weights"] == second["weights"]
         assert first["history"] == second["history"]
         assert (first["pictures"], second["pictures"]) == (one["pictures"], [])
-    assert expected[0]["pictures"] == [f"samples-epoch-000{epoch}.png" for epoch in (1, 2, 3)]
+    assert expected[1]["pictures"] == [f"reconstructions-epoch-000{epoch}.png" for epoch in (1, 2, 3)]

@@ -128,15 +128,13 @@ def test_pictures_on_tensorboard(tmp_path: Path) -> None:
 
 
 def test_pictures_while_a_run_trains(tmp_path: Path) -> None:
-    images, often = made(), options(epochs=4, pictures_every=2, ema=0.9)
+    images, often = made(), options(epochs=2, pictures_every=2, ema=0.9)
     run = train(images, {**MODEL, "conditional": True}, tmp_path / "run", often, console=QUIET)
     drawn, kinds = run.path / "pictures", ("completions", "samples")
-    assert {path.name for path in drawn.iterdir()} == {
-        f"{kind}-epoch-000{epoch}.png" for kind in kinds for epoch in (2, 4)
-    }
+    assert {path.name for path in drawn.iterdir()} == {f"{kind}-epoch-0002.png" for kind in kinds}
     labels = np.arange(3).repeat(8)
     save_grid(run.load("last.keras").sample(24, labels, seed=0), 4, tmp_path / "expected.png")
-    np.testing.assert_array_equal(opened(drawn / "samples-epoch-0004.png"), opened(tmp_path / "expected.png"))
+    np.testing.assert_array_equal(opened(drawn / "samples-epoch-0002.png"), opened(tmp_path / "expected.png"))
     often = options(epochs=1, pictures_every=1)
     train(images, TOKENIZER, tmp_path / "run", often, overwrite=True, console=QUIET)
     assert [path.name for path in drawn.iterdir()] == ["reconstructions-epoch-0001.png"]

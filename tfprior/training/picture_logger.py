@@ -96,6 +96,8 @@ class PictureLogger(keras.callbacks.Callback):
             raise FileExistsError(f"{self.folder} is a file; expected a folder for the pictures.")
         self._sheets = self._sheets_of(self.drawn_model or self.model)
         self._step = self._steps_done()
+        if is_chief(self.model):
+            self.folder.mkdir(parents=True, exist_ok=True)  # fails before any work where it cannot be made
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch + 1
