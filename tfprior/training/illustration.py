@@ -1,8 +1,7 @@
-"""The pictures of a run: of its end, and while it trains."""
+"""The pictures of a finished run."""
 
 from typing import Any
 
-import keras
 from rich.console import Console
 
 from tfprior.data import Images, spread
@@ -12,20 +11,10 @@ from tfprior.pictures.curve import save_curve
 from tfprior.pictures.sheets import save_grid
 from tfprior.runs.conditions import ConditionMap
 from tfprior.runs.model_card import in_words
-from tfprior.runs.opening import load_generator, load_prior, load_tokenizer, tokenizer_of
-from tfprior.runs.run_folder import (
-    CURVE,
-    DRAWN_WHILE_TRAINING,
-    RECONSTRUCTIONS,
-    SAMPLES,
-    TENSORBOARD,
-    USAGE,
-    RunFolder,
-)
+from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
+from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
 from tfprior.tokenizers.base import as_levels
 from tfprior.training.drawing import NUM_RECONSTRUCTIONS, draw_reconstructions, draw_samples
-from tfprior.training.picture_logger import PictureLogger
-from tfprior.training.tensorboard import is_installed
 
 
 def illustrate(
@@ -92,41 +81,3 @@ def generator_of(run: RunFolder, console: Console) -> Generator | None:
 def say_grey(error: Exception, console: Console) -> None:
     words = f"{SAMPLES} shows the codes as shades of grey: {error}"
     console.print(words, markup=False, highlight=False, soft_wrap=True)
-
-
-def check_pictures(every: int | None, condition_map: ConditionMap | None) -> None:
-    """Raises ValueError for pictures while a prior of finer codes trains."""
-    if every is not None and condition_map is not None:
-        raise ValueError(
-            f"pictures_every={every}; a prior of finer codes is drawn once it is trained: leave it out."
-        )
-
-
-def pictures_while_training(
-    run: RunFolder, model: Any, held_out: Images, every: int | None, seed: int, console: Console
-) -> list[PictureLogger]:
-    """What draws held-out images and samples into the folder of the run, every so many epochs."""
-    if every is None:
-        return []
-    shown, images, labels = model, None, None
-    if held_out.are_codes:
-        try:
-            shown = Generator(tokenizer_of(held_out.origin, held_out.name), model)
-        except (OSError, ValueError) as error:
-            say_grey(error, console)
-    else:
-        index = spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]
-        images = held_out.x_train[index]
-        labels = held_out.y_train[index] if model.num_classes is not None else None
-    on_tensorboard = is_installed() and keras.backend.backend() == "tensorflow"
-    return [
-        PictureLogger(
-            run.file(DRAWN_WHILE_TRAINING),
-            images,
-            labels,
-            every=every,
-            model=shown,
-            seed=seed,
-            log_dir=run.file(TENSORBOARD) if on_tensorboard else None,
-        )
-    ]

@@ -22,12 +22,13 @@ from tfprior.training.checkpoints import Checkpoints
 from tfprior.training.clock import Clock
 from tfprior.training.description import describe
 from tfprior.training.fine_tuning import source_of, take_weights
-from tfprior.training.illustration import check_pictures, illustrate, pictures_while_training
+from tfprior.training.illustration import illustrate
 from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.report import Report
 from tfprior.training.resuming import full_disk_explained, opened, resume
 from tfprior.training.schedule import Schedule
 from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
+from tfprior.training.while_training import check_pictures, pictures_while_training
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
