@@ -26,6 +26,7 @@ from tfprior.pictures.sheets import save_grid, save_reconstructions
 from tfprior.priors import GatedPixelCNN
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
+from tfprior.training import PictureLogger
 
 
 def main(
@@ -61,8 +62,14 @@ def main(
         num_residual_blocks=1,
     )
     tokenizer.compile(optimizer=keras.optimizers.Adam(2e-3), jit_compile=False)
+    pictures, every = folder / "pictures", max(1, epochs // 4)
     tokenizer.fit(
-        images.x_train, validation_data=(images.x_test,), batch_size=batch_size, epochs=epochs, verbose=2
+        images.x_train,
+        validation_data=(images.x_test,),
+        batch_size=batch_size,
+        epochs=epochs,
+        verbose=2,
+        callbacks=[PictureLogger(pictures, images.x_test, every=every)],
     )
     save_reconstructions(
         images.x_test[:16],
@@ -83,16 +90,17 @@ def main(
         value_embedding_dim=code_dim,
     )
     prior.compile(optimizer=keras.optimizers.Adam(2e-3))
+    generator = Generator(tokenizer, prior)
     prior.fit(
         inputs_of(tokenizer.encode(images.x_train), images.y_train),
         validation_data=(inputs_of(tokenizer.encode(images.x_test), images.y_test),),
         batch_size=batch_size,
         epochs=epochs,
         verbose=2,
+        callbacks=[PictureLogger(pictures, every=every, model=generator, seed=seed)],
     )
 
     console.print("\n[bold]3 · Measuring[/] images the two have never seen")
-    generator = Generator(tokenizer, prior)
     scores = {
         "VQ-VAE and prior, at most": float(generator.bits_per_dim(images.x_test, images.y_test).mean()),
         **baseline_bits(images.x_train, images.x_test, images.num_levels),

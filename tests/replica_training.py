@@ -11,10 +11,12 @@ collectives are known to one strategy alone: tests run this in processes of thei
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -27,7 +29,7 @@ from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedL
 from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
-from tfprior.training import ExactResume
+from tfprior.training import ExactResume, ImagesPerSecond, PictureLogger
 
 EXAMPLES, BATCH = 5, 5  # three on the first replica and two on the second
 OTHER_SIZES = {
@@ -143,12 +145,20 @@ def train(name: str, strategy: Any = None) -> dict[str, Any]:
     with warnings.catch_warnings():
         # What Keras says at the end of data of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        history = model.fit(fed, epochs=3, verbose=0, validation_data=batches).history
+        pictures = Path(tempfile.mkdtemp())
+        callbacks = [ImagesPerSecond()]
+        if name == "EMA with restarts":
+            callbacks.append(PictureLogger(pictures, data_of(model, count)))
+        options = {"epochs": 3, "verbose": 0, "validation_data": batches, "callbacks": callbacks}
+        history = model.fit(fed, **options).history
+    assert min(history.pop("images_per_second")) > 0
     result = {
         "history": history,
         "weights": [np.asarray(weight, "float64").tolist() for weight in model.get_weights()],
         "spread": spread(model, strategy),
+        "pictures": sorted(path.name for path in pictures.iterdir()),
     }
+    shutil.rmtree(pictures)
     if name == "GatedPixelCNN":
         result["predicted"] = model.predict(batches, verbose=0).tolist()
     return result

@@ -1,6 +1,8 @@
 """What happens while a run trains, and its optimizer."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from small_runs import MODEL, made
 
 from tfprior.registry import build_prior
+from tfprior.training import ImagesPerSecond
 from tfprior.training.clock import Clock, clock_face
 from tfprior.training.optimizer import AveragedAdamW
 from tfprior.training.schedule import Schedule
@@ -55,3 +58,40 @@ def test_the_learning_rate_follows_the_clock() -> None:
 
 def test_a_clock_face() -> None:
     assert [clock_face(seconds) for seconds in (0.2, 65, 3723)] == ["0:00", "1:05", "1:02:03"]
+
+
+class Passing(keras.callbacks.Callback):
+    """A clock on which a step of training takes a second, and one of validation a hundred."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.now += 1
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.now += 100
+
+
+def test_images_per_second_are_those_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, images, prior = Passing(), made(40).x_train, build_prior(made(), MODEL)
+    monkeypatch.setattr("tfprior.training.images_per_second.time", clock)
+    prior.compile()
+    callbacks = [ImagesPerSecond(), keras.callbacks.CSVLogger(tmp_path / "metrics.csv"), clock]
+    history = prior.fit(
+        images,
+        sample_weight=np.full(40, 3.0),  # which make no more images of them
+        validation_data=images,
+        batch_size=12,  # the last batch has four
+        epochs=2,
+        verbose=0,
+        callbacks=callbacks,
+    ).history
+    assert history["images_per_second"] == [28 / 3, 40 / 4]  # the first step compiles
+    assert "images_per_second" in (tmp_path / "metrics.csv").read_text().splitlines()[0]
+    evaluated = prior.evaluate(images, verbose=0, callbacks=callbacks[:1], return_dict=True)
+    assert set(evaluated) == {"loss", "bits_per_dim"}

@@ -44,7 +44,8 @@ def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
     given = {"codes": 8, "code_dim": 4, "filters": 8, "epochs": 1, "batch_size": 16}
     scores = vq_vae_pipeline.main(str(tmp_path / "mine.npz"), str(tmp_path / "run"), **given)
     assert np.isfinite(list(scores.values())).all()
-    for name in ("reconstructions.png", "samples.png", "bundle/manifest.json"):
+    drawn = ("pictures/reconstructions-epoch-0001.png", "pictures/samples-epoch-0001.png")
+    for name in ("reconstructions.png", "samples.png", "bundle/manifest.json", *drawn):
         assert (tmp_path / "run" / name).is_file()
 
 

@@ -1,8 +1,10 @@
 """Priors, tokenizers and generators on JAX, in processes of their own: a backend is chosen at import."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,9 +40,11 @@ def generator() -> None:
 
     from tfprior.distributions import Categorical, DiscretizedLogistic
     from tfprior.generator import Generator
+    from tfprior.pictures.sheets import save_grid
     from tfprior.priors import GatedPixelCNN
     from tfprior.quantizers import VectorQuantizer
     from tfprior.tokenizers import VQVAE
+    from tfprior.training import ImagesPerSecond, PictureLogger
 
     images = catalogue.integers(12, 4, 8, 1, top=16)
     tokenizer = VQVAE((4, 8, 1), VectorQuantizer(8, 4), DiscretizedLogistic(16), filters=8)
@@ -52,10 +56,25 @@ def generator() -> None:
     assert (np.asarray(tokenizer.quantizer.codebook) != before).any()  # follows its vectors
 
     prior = GatedPixelCNN(tokenizer.code_shape, Categorical(8), filters=8, num_layers=1, first_kernel_size=3)
-    prior.compile(optimizer="adam")
-    prior.fit(tokenizer.encode(images), verbose=0)
-    model = Generator(tokenizer, prior)
-    assert model.sample(3, seed=0).shape == (3, 4, 8, 1)
+    prior.compile(optimizer=keras.optimizers.Adam(0.05))
+    model, folder = Generator(tokenizer, prior), Path(tempfile.mkdtemp())
+    callbacks = [
+        ImagesPerSecond(),
+        PictureLogger(folder, images, model=model),
+        PictureLogger(folder, model=model, every=2, unit="step"),
+    ]
+    codes = tokenizer.encode(images)
+    history = prior.fit(codes, validation_data=codes, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
+    assert min(history.history["images_per_second"]) > 0
+    steps = [f"samples-step-000000{step}.png" for step in (2, 4, 6)]
+    assert {path.name for path in folder.glob("samples-step*")} == set(steps)
+    drawn = model.sample(64, seed=0)
+    save_grid(drawn, 16, folder / "expected.png")
+    expected = (folder / "expected.png").read_bytes()
+    assert (folder / "samples-epoch-0002.png").read_bytes() == expected == (folder / steps[-1]).read_bytes()
+    assert (folder / steps[0]).read_bytes() != expected
+    shutil.rmtree(folder)
+    assert drawn.shape == (64, 4, 8, 1)
     assert np.isfinite(model.bits_per_dim(images, batch_size=5)).all()
     print("VQVAE", keras.backend.backend())
 

@@ -67,6 +67,25 @@ def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names["more"].shape == (10, 8, 8, 1)
 
 
+def test_the_callbacks_run_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = GatedPixelCNN.fit
+
+    def fit_little(self: GatedPixelCNN, x: dict, **options: Any) -> object:
+        few = {name: array[:64] for name, array in x.items()}
+        return train(self, few, **{**options, "epochs": 5, "verbose": 0})
+
+    monkeypatch.setattr(GatedPixelCNN, "fit", fit_little)
+    trained, _ = snippets_of("docs/training.md")
+    names: dict = {}
+    exec(trained, names)
+    assert {path.name for path in (tmp_path / "runs" / "callbacks").rglob("*.*")} == {
+        *("best.keras", "metrics.csv"),
+        *("completions-epoch-0005.png", "samples-epoch-0005.png"),
+    }
+    assert len(names["history"].history["images_per_second"]) == 5
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pictures_and_links_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):

@@ -42,6 +42,7 @@ def test_two_replicas_train_as_one_device(names: tuple[str, ...]) -> None:
     assert [result["name"] for result in results] == list(names)
     for result in results:
         check_same(result["alone"], result["together"])
+        assert result["together"]["pictures"] == result["alone"]["pictures"]
 
 
 def test_replicas_that_were_interrupted_end_as_if_not() -> None:
@@ -83,3 +84,5 @@ def test_two_workers_train_as_one_device() -> None:
         check_same(one, first)
         assert first["weights"] == second["weights"]
         assert first["history"] == second["history"]
+        assert (first["pictures"], second["pictures"]) == (one["pictures"], [])
+    assert expected[1]["pictures"] == [f"reconstructions-epoch-000{epoch}.png" for epoch in (1, 2, 3)]

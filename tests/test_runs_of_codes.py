@@ -23,7 +23,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_prior_of_codes_shows_images(tmp_path: Path, tokenizer: Path) -> None:
     codes, log = coded(made(), tokenizer), io.StringIO()
-    run = train(codes, MODEL, tmp_path / "prior", options(epochs=1), console=Console(file=log, width=300))
+    often = options(epochs=1, pictures_every=1)
+    run = train(codes, MODEL, tmp_path / "prior", often, console=Console(file=log, width=300))
     assert run.of_codes
     assert run.codes_origin == codes.origin
     assert load_run(run.path) == run
@@ -31,6 +32,8 @@ def test_a_prior_of_codes_shows_images(tmp_path: Path, tokenizer: Path) -> None:
     generator = load_generator(run.path)
     save_grid(generator.sample(64, seed=0), 4, tmp_path / "expected.png")
     np.testing.assert_array_equal(opened(run.file("samples.png")), opened(tmp_path / "expected.png"))
+    while_training = run.file("pictures") / "samples-epoch-0001.png"
+    np.testing.assert_array_equal(opened(while_training), opened(tmp_path / "expected.png"))
     assert "shades" not in log.getvalue()
     np.testing.assert_array_equal(
         load_generator(run.path / "best.keras", tokenizer).sample(4, seed=1), generator.sample(4, seed=1)

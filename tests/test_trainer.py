@@ -21,7 +21,7 @@ from tfprior.distributions import (
     OutputDistribution,
 )
 from tfprior.measuring import bits_per_dim, scores_of
-from tfprior.pictures.sheets import GAP
+from tfprior.pictures.sheets import GAP, save_grid
 from tfprior.registry import build_model, build_tokenizer, output_distribution
 from tfprior.runs import load_run, load_tokenizer
 from tfprior.runs.model_file import load_model
@@ -123,9 +123,23 @@ def test_outputs_by_name(output: str, expected: OutputDistribution) -> None:
 
 
 def test_pictures_on_tensorboard(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     run = train(made(), TOKENIZER, tmp_path / "run", options(epochs=1), console=QUIET)
     assert list((run.path / "tensorboard" / "pictures").glob("events*"))
+
+
+def test_pictures_while_a_run_trains(tmp_path: Path) -> None:
+    images, often = made(), options(epochs=2, pictures_every=2, ema=0.9)
+    run = train(images, {**MODEL, "conditional": True}, tmp_path / "run", often, console=QUIET)
+    drawn, kinds = run.path / "pictures", ("completions", "samples")
+    assert {path.name for path in drawn.iterdir()} == {f"{kind}-epoch-0002.png" for kind in kinds}
+    labels = np.arange(3).repeat(8)
+    save_grid(run.load("last.keras").sample(24, labels, seed=0), 4, tmp_path / "expected.png")
+    np.testing.assert_array_equal(opened(drawn / "samples-epoch-0002.png"), opened(tmp_path / "expected.png"))
+    often = options(epochs=1, pictures_every=1)
+    train(images, TOKENIZER, tmp_path / "run", often, overwrite=True, console=QUIET)
+    assert [path.name for path in drawn.iterdir()] == ["reconstructions-epoch-0001.png"]
+    with pytest.raises(ValueError, match="pictures_every=0; expected a positive number"):
+        options(pictures_every=0)
 
 
 def test_the_number_reported_is_of_the_weights_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,16 @@ def test_each_grid_is_a_data_set_and_the_finer_one_holds_the_coarser(folder: Pat
         assert archive["y_train"].dtype == np.uint8
 
 
+def test_finer_codes_are_drawn_at_the_end(folder: Path, tmp_path: Path) -> None:
+    words = run(
+        *("train", *TINY, "--data", folder / "codes_1.npz", "--out", tmp_path / "run"),
+        *("--pictures-every", 1),
+        code=1,
+    )
+    assert "--pictures-every 1: a prior of finer codes is drawn once it is trained: leave it out." in words
+    assert not (tmp_path / "run").exists()
+
+
 def test_both_runs_are_the_generator_of_their_models(folder: Path, tmp_path: Path) -> None:
     names = folder / "top", "--finer", folder / "bottom"
     expected = Generator(

@@ -9,6 +9,7 @@ resume/             all that training goes on from, of the last two times it was
                     best.keras, four times with averaged weights; of a finished run one, to train it further
 run.lock            while a process trains
 curve.png · model_card.md · tensorboard/
+pictures/           those drawn while it trains, where they are asked for
 samples.png, of a tokenizer reconstructions.png · codebook_usage.png
 """
 
@@ -39,6 +40,7 @@ CONFIG, METRICS, BEST, LAST, RESUME = (
     "resume",
 )
 SAMPLES, CURVE, CARD, TENSORBOARD = "samples.png", "curve.png", "model_card.md", "tensorboard"
+DRAWN_WHILE_TRAINING = "pictures"
 RECONSTRUCTIONS, USAGE = "reconstructions.png", "codebook_usage.png"
 PICTURES = {"prior": (SAMPLES,), "tokenizer": (RECONSTRUCTIONS, USAGE), "model": ()}
 COLUMNS = ("epoch", "learning_rate", "train", "validation", "seconds")
@@ -160,8 +162,8 @@ class RunFolder:
         # Without its checkpoint, a half-deleted run cannot go on by mistake.
         for name in (CHECKPOINT, *written, CONFIG):
             self.file(name).unlink(missing_ok=True)
-        for folder in (RESUME, TENSORBOARD):
-            shutil.rmtree(self.file(folder), ignore_errors=True)
+        for name in (RESUME, TENSORBOARD, DRAWN_WHILE_TRAINING):
+            shutil.rmtree(self.file(name), ignore_errors=True)
         remove_unfinished(self.path)
 
 

@@ -1,4 +1,4 @@
-"""Test images of which a part is hidden and drawn again."""
+"""Images of which a part is hidden and drawn again."""
 
 from typing import Any
 
@@ -29,7 +29,15 @@ def complete_images(
         raise ValueError(f"The prior is conditional and {images.name} has no labels; choose labelled data.")
     index = spread(images.y_test, len(images.x_test))[:num]
     originals = images.x_test[index]
-    repeated = originals.repeat(completions, axis=0)
-    labels = images.y_test[index].repeat(completions) if conditional and images.y_test is not None else None
-    drawn = model.complete(repeated, mask, labels, seed=seed, **options)
-    return originals, drawn.reshape(len(originals), completions, *originals.shape[1:])
+    labels = images.y_test[index] if conditional and images.y_test is not None else None
+    return originals, completions_of(model, originals, mask, completions, labels, seed=seed, **options)
+
+
+def completions_of(
+    model: ImageModel, images: np.ndarray, mask: np.ndarray, num: int, condition: Any = None, **options: Any
+) -> np.ndarray:
+    """`num` completions of each image (N, H, W, C): (N, K, H, W, C); options are those of `complete`."""
+    repeated = images.repeat(num, axis=0)
+    conditions = None if condition is None else np.asarray(condition).repeat(num, axis=0)
+    drawn = model.complete(repeated, mask, conditions, **options)
+    return drawn.reshape(len(images), num, *images.shape[1:])

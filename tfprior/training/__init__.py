@@ -1,4 +1,7 @@
-"""Training: a run from a data set to a folder of results, which goes on after an interruption."""
+"""Training: callbacks for `fit`, and runs from a data set to a folder of results.
+
+A run goes on after an interruption.
+"""
 
 import lazy_loader
 
@@ -6,6 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "exact_resume": ["ExactResume"],
+        "images_per_second": ["ImagesPerSecond"],
+        "picture_logger": ["PictureLogger"],
         "workers": ["strategy_named"],
         "trainer": ["TrainingOptions", "train"],
     },

@@ -15,7 +15,7 @@ from tfprior.runs.config import SCHEMA_VERSION
 from tfprior.score import Score
 
 LENGTHS = ("epochs", "minutes")  # which a finished run may have more of
-FREE = ("checkpoint_minutes",)  # which change nothing of what a run becomes
+FREE = ("checkpoint_minutes", "pictures_every")  # which change nothing of what a run becomes
 
 
 def describe(

@@ -2,21 +2,19 @@
 
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from tfprior.data import Images, spread
 from tfprior.generator import Generator
 from tfprior.pictures.codebook_usage import save_codebook_usage
 from tfprior.pictures.curve import save_curve
-from tfprior.pictures.sheets import save_grid, save_reconstructions
+from tfprior.pictures.sheets import save_grid
 from tfprior.runs.conditions import ConditionMap
 from tfprior.runs.model_card import in_words
 from tfprior.runs.opening import load_generator, load_prior, load_tokenizer
 from tfprior.runs.run_folder import CURVE, RECONSTRUCTIONS, SAMPLES, USAGE, RunFolder
 from tfprior.tokenizers.base import as_levels
-
-NUM_RECONSTRUCTIONS = 32
+from tfprior.training.drawing import NUM_RECONSTRUCTIONS, draw_reconstructions, draw_samples
 
 
 def illustrate(
@@ -43,7 +41,7 @@ def illustrate(
         draw_tokenizer(run, held_out)
     if SAMPLES in run.pictures:
         if condition_map is None:
-            draw_samples(run, seed, console)
+            draw_prior(run, seed, console)
         else:
             draw_finer(run, held_out, condition_map, seed)
 
@@ -52,19 +50,16 @@ def draw_tokenizer(run: RunFolder, held_out: Images) -> None:
     """Draws held-out images, one of each class in turn, above what their codes give; and the codes' use."""
     tokenizer = load_tokenizer(run.path)
     some = held_out.x_train[spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]]
-    save_reconstructions(some, tokenizer.reconstruct(some), held_out.num_levels, run.file(RECONSTRUCTIONS))
+    draw_reconstructions(tokenizer, some, run.file(RECONSTRUCTIONS))
     codes = tokenizer.grids_of(tokenizer.encode(held_out.x_train))
     title = f"{held_out.name}: share of each code in held-out images"
     save_codebook_usage(codes, tokenizer.codebook_sizes, run.file(USAGE), title)
 
 
-def draw_samples(run: RunFolder, seed: int, console: Console) -> None:
-    """Draws samples, a row for each of ten classes at most; codes through their tokenizer if it is there."""
+def draw_prior(run: RunFolder, seed: int, console: Console) -> None:
+    """Draws samples of the best prior; codes through their tokenizer if it is there."""
     generator = generator_of(run, console) if run.of_codes else None
-    model = generator or load_prior(run.path)
-    labels = None if model.num_classes is None else np.repeat(np.arange(min(10, model.num_classes)), 8)
-    count = 64 if labels is None else len(labels)
-    save_grid(model.sample(count, labels, seed=seed), model.num_levels, run.file(SAMPLES))
+    draw_samples(generator or load_prior(run.path), run.file(SAMPLES), seed)
 
 
 def draw_finer(run: RunFolder, held_out: Images, condition_map: ConditionMap, seed: int) -> None:
@@ -79,6 +74,10 @@ def generator_of(run: RunFolder, console: Console) -> Generator | None:
     try:
         return load_generator(run.path)
     except (OSError, ValueError) as error:
-        words = f"{SAMPLES} shows the codes as shades of grey: {error}"
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
+        say_grey(error, console)
         return None
+
+
+def say_grey(error: Exception, console: Console) -> None:
+    words = f"{SAMPLES} shows the codes as shades of grey: {error}"
+    console.print(words, markup=False, highlight=False, soft_wrap=True)

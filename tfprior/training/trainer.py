@@ -31,6 +31,7 @@ from tfprior.training.resuming import Begun, begun_in, full_disk_explained, open
 from tfprior.training.schedule import Schedule
 from tfprior.training.state_file import keep_newest
 from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
+from tfprior.training.while_training import check_pictures, pictures_while_training
 from tfprior.training.workers import Workers
 
 DEFAULT_EPOCHS = 20
@@ -57,6 +58,8 @@ class TrainingOptions:
         validation_limit: the most images held out.
         xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
         checkpoint_minutes: how often the state of the training is saved within an epoch, beside at its end.
+        pictures_every: epochs from one picture of what the model makes to the next, in the folder pictures;
+            none before the end when left out.
 
     Raises:
         ValueError: for options out of range.
@@ -76,17 +79,11 @@ class TrainingOptions:
     validation_limit: int = 2000
     xla: bool = True
     checkpoint_minutes: float = 10.0
+    pictures_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "epochs",
-            "minutes",
-            "batch_size",
-            "learning_rate",
-            "clip_norm",
-            "validation_limit",
-            "checkpoint_minutes",
-        ):
+        positive = ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit")
+        for name in (*positive, "checkpoint_minutes", "pictures_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value}; expected a positive number.")
@@ -154,6 +151,7 @@ def train(
             "--flip (flip=False)."
         )
     condition_map = condition_map_of(images, tokenizer)
+    check_pictures(options.pictures_every, condition_map)
     with workers.scope():
         untrained = build_model(images, model, condition_map and condition_map.shape)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
@@ -257,6 +255,12 @@ def fit(
     average = keras.callbacks.SwapEMAWeights() if options.ema else None
     checkpoints = Checkpoints(run, rows, clock, average)
     report = Report(console, run.score, epochs, steps, clock, checkpoints.best, begun.steps % steps)
+    for_chief = [
+        report,
+        checkpoints,
+        *pictures_while_training(run, model, held_out, options.pictures_every, options.seed, console),
+        *tensorboard_logs(run),
+    ]
     total_steps = (epochs - begun.first_epoch) * steps
     validation = inputs_of(
         model,
@@ -288,7 +292,7 @@ def fit(
                     begun.steps - begun.first_epoch * steps,
                 ),
                 *([average] if average else []),
-                *([report, checkpoints, *tensorboard_logs(run)] if workers.is_chief else []),
+                *(for_chief if workers.is_chief else []),
                 ExactResume(run.file(RESUME), options.checkpoint_minutes),
             ],
         )

@@ -1,0 +1,45 @@
+"""Sheets of what models make, drawn while they train and when they are finished.
+
+Shapes: N images · H W C grid.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfprior.image_model import ImageModel
+from tfprior.pictures.sheets import save_completions, save_grid, save_reconstructions
+from tfprior.sampling.completion import completions_of
+from tfprior.tokenizers.base import Tokenizer
+
+NUM_RECONSTRUCTIONS = 32
+NUM_COMPLETED, NUM_COMPLETIONS = 8, 4
+
+
+def draw_samples(model: ImageModel, path: Path, seed: int, condition: Any = None, columns: int = 8) -> None:
+    """Draws samples, a row for each class, ten at most; without classes as many rows as columns.
+
+    Given conditions that are no classes, a sample for each, as many as without at most.
+    """
+    if model.num_classes is not None:
+        condition = np.repeat(np.arange(min(10, model.num_classes)), columns)
+    elif condition is not None:
+        condition = condition[: columns**2]
+    count = columns**2 if condition is None else len(condition)
+    save_grid(model.sample(count, condition, seed=seed), model.num_levels, path, columns)
+
+
+def draw_completions(
+    model: ImageModel, images: np.ndarray, mask: np.ndarray, path: Path, seed: int, condition: Any = None
+) -> None:
+    """Draws the first of the images (N, H, W, C), each beside completions of what the mask (H, W) hides."""
+    images, condition = images[:NUM_COMPLETED], None if condition is None else condition[:NUM_COMPLETED]
+    drawn = completions_of(model, images, mask, NUM_COMPLETIONS, condition, seed=seed)
+    save_completions(images, mask, drawn, model.num_levels, path)
+
+
+def draw_reconstructions(tokenizer: Tokenizer, images: np.ndarray, path: Path) -> None:
+    """Draws the first of the images (N, H, W, C), each above what its codes give."""
+    images = images[:NUM_RECONSTRUCTIONS]
+    save_reconstructions(images, tokenizer.reconstruct(images), tokenizer.num_levels, path)
