@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from rich.console import Console
@@ -31,6 +31,7 @@ from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
 
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ class TrainingOptions:
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
         xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
+        precision: that the layers compute in while they train. Weights, losses and codebooks are float32 in
+            all of them, and so is the trained model wherever it draws, measures or is exported.
 
     Raises:
         ValueError: for options out of range.
@@ -70,6 +73,7 @@ class TrainingOptions:
     validation_fraction: float = 0.1
     validation_limit: int = 2000
     xla: bool = True
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "validation_limit"):
@@ -81,6 +85,8 @@ class TrainingOptions:
                 raise ValueError(f"{name}={getattr(self, name)}; expected a number from 0.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema}; expected a momentum between 0 and 1, for example 0.995.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
 
     @property
     def total_epochs(self) -> int:
@@ -132,7 +138,7 @@ def train(
             "--flip (flip=False)."
         )
     condition_map = condition_map_of(images)
-    untrained = build_model(images, model, condition_map and condition_map.shape)
+    untrained = build_model(images, model, condition_map and condition_map.shape, options.precision)
     part = (options.validation_fraction, options.validation_limit, options.batch_size, options.seed)
     seen, held_out = hold_out_validation(images, *part)
     path = Path(out)
