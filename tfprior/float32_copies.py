@@ -1,8 +1,8 @@
 """Models that compute in half precision, as models that compute in float32.
 
-A mixed policy keeps weights in float32 and computes in 16 bits, where a step and the whole image round otherwise:
-what is one function in float32 is not one there. So whatever draws, measures, compresses or exports goes through
-a copy in float32, which has the very same weights.
+A mixed policy keeps weights in float32 and computes in 16 bits, where a step and the whole image round
+differently: what is one function in float32 is not one there. So whatever draws, measures, compresses or
+exports goes through a copy in float32, which has the very same weights.
 """
 
 import weakref

@@ -1,7 +1,7 @@
 """Steps that loss scaling refuses, under mixed_float16: their gradients overflow, and nothing is to move.
 
-Keras keeps the optimizer from moving weights, and lowers the scale; a codebook has followed the batch by then, and
-is put back here.
+Keras keeps the optimizer from moving weights, and lowers the scale; a codebook has followed the batch by
+then, and is put back here.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def put_back_where_refused(optimizer: Any, weights: list[Any]) -> Iterator[None]
 
 
 def state_put_back(optimizer: Any, before: Any, after: Any) -> Any:
-    """The state after a step on JAX, with what is not trained as it was `before` where the step is refused."""
+    """The state after a step on JAX; where it is refused, what is not trained is as it was `before`."""
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return after
     index = [variable is optimizer.dynamic_scale for variable in optimizer.variables].index(True)
