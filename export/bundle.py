@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -46,8 +45,13 @@ def save(
         fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
         raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
     _check_target(path, overwrite)
-    _check_model(model)
+    if not isinstance(model, ImageModel):
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported; expected a prior, or a Generator of a tokenizer and "
+            "the priors of its codes."
+        )
     model = model.for_sampling()
+    _check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -62,12 +66,7 @@ def save(
     return path
 
 
-def _check_model(model: Any) -> None:
-    if not isinstance(model, ImageModel):
-        raise ValueError(
-            f"{type(model).__name__} cannot be exported; expected a prior, or a Generator of a tokenizer and "
-            "the priors of its codes."
-        )
+def _check_model(model: ImageModel) -> None:
     for prior in model.chain():
         if prior.num_levels > 2**24:
             raise ValueError(

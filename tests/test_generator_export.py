@@ -155,11 +155,23 @@ def test_golden_bounds_are_of_the_golden_condition(condition_shape: Any) -> None
     np.testing.assert_allclose(golden.log_prob_bound, bound, rtol=1e-6)
 
 
-def test_half_precision_is_refused(tmp_path: Path) -> None:
-    model = tokenizer(dtype="mixed_bfloat16")
-    prior = GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL)
-    with pytest.raises(ValueError, match=r"computes in bfloat16 .*; expected float32"):
-        tfprior.export.save(Generator(model, prior), tmp_path / "bundle")
+def test_a_model_in_half_precision_is_exported_in_float32(tmp_path: Path) -> None:
+    tokens = tokenizer(dtype="mixed_bfloat16")
+    prior = randomise(GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL, dtype="mixed_float16"))
+    model = Generator(tokens, prior)
+    client = OnnxGenerator(tfprior.export.save(model, tmp_path / "bundle", formats=("onnx",)), threads=1)
+    noise = np.random.default_rng(0).random((5, 4, 2, 1), "float32")
+    codes = sample(prior, 5, uniforms=noise)
+    out = client.generate(noise)
+    np.testing.assert_array_equal(out["codes"], codes)
+    np.testing.assert_allclose(out["images"], tokens.decode(codes), atol=PIXELS)
+    np.testing.assert_array_equal(client.encode(images(5)), tokens.encode(images(5)))
+
+
+def test_double_precision_is_refused(tmp_path: Path) -> None:
+    prior = GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL, dtype="float64")
+    with pytest.raises(ValueError, match=r"computes in float64 .*; expected float32"):
+        tfprior.export.save(prior, tmp_path / "bundle")
 
 
 def test_wrong_arguments_are_named(exported: Exported) -> None:

@@ -119,7 +119,10 @@ def test_mixed_bfloat16_looks_up_in_float32(name: str) -> None:
     assert result.quantized.dtype == "bfloat16"
     assert result.loss.dtype == "float32"
     np.testing.assert_array_equal(result.codes, half.encode(rounded))
-    np.testing.assert_array_equal(result.quantized, half.decode(result.codes))
+    decoded = half.decode(result.codes)
+    assert decoded.dtype == "float32"
+    np.testing.assert_array_equal(decoded, layer.decode(result.codes))
+    np.testing.assert_array_equal(result.quantized, tf.cast(decoded, "bfloat16"))
     if name != "residual":  # whose remainders are of rounded vectors
         np.testing.assert_array_equal(result.codes, layer.encode(rounded))
 

@@ -13,6 +13,8 @@ import pytest
 from rich.console import Console
 from small_runs import MODEL, QUIET, TOKENIZER, made, options
 
+from tfprior.data import split_of
+from tfprior.measuring import bits_per_dim
 from tfprior.runs import load_run
 from tfprior.runs.run_folder import RunFolder
 from tfprior.training import train
@@ -251,6 +253,47 @@ def test_a_finished_run_goes_on_for_more_epochs(copied: Path, monkeypatch: pytes
     assert int(state.arrays["optimizer"][0]) == state.step == 16  # its iterations
     with pytest.raises(ValueError, match=r"finished run \(4 epochs"):
         train(images, MODEL, copied, options(epochs=4), console=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "ema"),
+    [(TOKENIZER, "mixed_float16", 0.9), (MODEL, "mixed_bfloat16", None)],
+    ids=["tokenizer", "prior"],
+)
+def test_a_run_goes_on_in_its_precision(
+    tmp_path: Path, model: dict[str, Any], precision: Any, ema: float | None
+) -> None:
+    images, out = made(), tmp_path / "run"
+    run = train(images, model, out, options(epochs=1, precision=precision, ema=ema), console=QUIET)
+    assert run.config["options"]["precision"] == precision
+    assert f"| precision | {precision} |" in (out / "model_card.md").read_text()
+    with pytest.raises(ValueError, match=rf"another precision \({precision}, now float32\)"):
+        train(images, model, out, options(epochs=2, ema=ema), console=QUIET)
+    run = train(images, model, out, options(epochs=2, precision=precision, ema=ema), console=QUIET)
+    assert [row["epoch"] for row in run.history()] == [1, 2]
+    trained = run.load()
+    assert {layer.dtype_policy.name for layer in trained._flatten_layers()} == {precision}
+    # Measured in float32; the rows are of training.
+    values, _ = split_of(images, "validation", run.config["options"])
+    exact = bits_per_dim(trained, values)
+    assert run.best_score == pytest.approx(exact, rel=1e-6)
+    assert run.history()[run.result["best_epoch"] - 1]["validation"] == pytest.approx(exact, rel=5e-3)
+
+
+def test_a_run_of_before_precision_was_told_is_one_in_float32(copied: Path) -> None:
+    run = load_run(copied)
+    told = {name: value for name, value in run.config["options"].items() if name != "precision"}
+    RunFolder(copied, {**run.config, "options": told}).write_config()
+    with pytest.raises(ValueError, match=r"another precision \(float32, now mixed_bfloat16\)"):
+        train(made(36), MODEL, copied, options(epochs=4, precision="mixed_bfloat16"), console=QUIET)
+    assert len(train(made(36), MODEL, copied, options(epochs=4), console=QUIET).history()) == 4
+
+
+def test_fine_tuning_in_another_precision(finished: Path, tmp_path: Path) -> None:
+    expected = load_run(finished).load().weights_digest()
+    still = options(epochs=1, learning_rate=1e-30, precision="mixed_bfloat16")
+    run = train(made(36), MODEL, tmp_path / "tuned", still, console=QUIET, initial=finished)
+    assert run.load().weights_digest() == expected
 
 
 def test_a_finished_run_without_what_it_goes_on_from(copied: Path) -> None:

@@ -257,7 +257,15 @@ def test_models_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 0}, {"minutes": -1.0}, {"learning_rate": math.nan}, {"batch_size": 0}, {"ema": 1.0}]
+    "change",
+    [
+        {"epochs": 0},
+        {"minutes": -1.0},
+        {"learning_rate": math.nan},
+        {"batch_size": 0},
+        {"ema": 1.0},
+        {"precision": "float8"},
+    ],
 )
 def test_options_out_of_range(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

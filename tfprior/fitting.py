@@ -188,6 +188,8 @@ class FittedModel(SteppedModel):
     ) -> Any:
         """Keras `train_on_batch`, on what `fit` takes as arrays; ValueError as in `fit`."""
         x, y, _ = checked(self, x, y, sample_weight, class_weight, arrays_only=True)
+        if self.compiled:
+            self._build_optimizer()
         return super().train_on_batch(x, y, class_weight=class_weight, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:

@@ -12,6 +12,7 @@ from keras import ops
 
 from tfprior import sampling
 from tfprior.distributions.base import Tensor
+from tfprior.float32_copies import in_float32
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_completion, check_condition, entropy_of, num_to_complete
@@ -152,9 +153,14 @@ class Generator(ImageModel):
         """The condition of the prior that comes after these codes: `condition` itself for the first one."""
         return self.tokenizer.condition_map(coarser[-1]) if coarser else condition
 
+    def float32_copy(self) -> "Generator":
+        """A generator of the same parts that computes in float32."""
+        return Generator(in_float32(self.tokenizer), list(map(in_float32, self.priors)), dtype="float32")
+
     def for_sampling(self) -> "Generator":
-        """A generator of the same weights that samples faster."""
-        return Generator(self.tokenizer, [prior.for_sampling() for prior in self.priors])
+        """A generator of the same weights, in float32, that samples faster."""
+        priors = [prior.for_sampling() for prior in self.priors]
+        return Generator(in_float32(self.tokenizer), priors, dtype="float32")
 
     def _draw(
         self,

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfprior.compilation import in_batches
+from tfprior.float32_copies import in_float32
 from tfprior.inputs import GridShape, as_array
 
 Tensor = Any
@@ -133,7 +134,7 @@ class ImageModel(keras.Model, abc.ABC):
         Raises:
             ValueError: for images or a condition of the wrong shape, type or range.
         """
-        return in_batches(_pixel_log_prob, self, self._checked(images, condition), batch_size)
+        return in_batches(_pixel_log_prob, in_float32(self), self._checked(images, condition), batch_size)
 
     def log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
         """Log-likelihood in nats, exact of a prior, a lower bound of a generator: (N, H, W, C) → (N,).
@@ -141,7 +142,7 @@ class ImageModel(keras.Model, abc.ABC):
         Raises:
             ValueError: for images or a condition of the wrong shape, type or range.
         """
-        return in_batches(_log_prob, self, self._checked(images, condition), batch_size)
+        return in_batches(_log_prob, in_float32(self), self._checked(images, condition), batch_size)
 
     def bits_per_dim(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
         """−log2 p / (H · W · C): images (N, H, W, C) → (N,).

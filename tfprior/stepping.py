@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.feeding import Batch, batch_of
+from tfprior.loss_scaling import put_back_where_refused, state_put_back
 from tfprior.once_a_step import one_step
 from tfprior.range_checks import bounded
 
@@ -41,8 +42,12 @@ class SteppedModel(keras.Model):
         *state, data = state_and_data
         if steps := self._exact_steps():
             return self.tracked(steps.train(self, data))
-        with one_step():
-            return super().train_step(*state, self._step_data(data))
+        if state:  # on JAX
+            with one_step():
+                logs, after = super().train_step(*state, self._step_data(data))
+            return logs, state_put_back(self.optimizer, *state, after)
+        with one_step(), put_back_where_refused(self.optimizer, self.weights):
+            return super().train_step(self._step_data(data))
 
     def test_step(self, *state_and_data: Any) -> Any:
         *state, data = state_and_data

@@ -113,7 +113,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         words += [option, *written]
     training = ["--weight-decay", "0.1", "--clip-norm", "2", "--validation-fraction", "0.2"]
     training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--no-xla"]
-    training += ["--minutes", "0.5", "--from", "elsewhere"]
+    training += ["--minutes", "0.5", "--from", "elsewhere", "--precision", "mixed_bfloat16"]
     command = ["train", name, "--data", str(pictures), "--out", "nowhere", *words, *training]
     result = CliRunner().invoke(app, ["--debug", *command])
     assert isinstance(result.exception, Reached)
@@ -133,6 +133,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         flip=True,
         xla=False,
         minutes=0.5,
+        precision="mixed_bfloat16",
     )
     given = reached["built"].get_config()
     for option in ("filters", "kernel_size", "num_stages", "residual_filters", "weight_norm"):

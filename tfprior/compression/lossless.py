@@ -14,6 +14,7 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, file_of, read
 from tfprior.compression.environment import Environment
 from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
+from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_condition, check_values
 from tfprior.sharding import rounded
@@ -42,7 +43,7 @@ def compress(
             a model of more than 65 536 levels, and one that gives NaN.
         ModuleNotFoundError: without the package constriction.
     """
-    images, condition = _array(images), _array(condition)
+    model, images, condition = in_float32(model), _array(images), _array(condition)
     check_levels(model)
     check_values(images, model.grid_shape, model.num_levels, "images")
     check_condition(condition, model.num_classes, model.condition_shape, len(images))
@@ -83,7 +84,7 @@ def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: 
         ModuleNotFoundError: without the package constriction.
     """
     header, words = read(data)
-    condition = _array(condition)
+    model, condition = in_float32(model), _array(condition)
     check_model(model, header)
     check_condition_of(model, condition, header)
     check_counts(model, header, len(words))

@@ -39,9 +39,10 @@ class WeightNormalized(keras.layers.Layer, abc.ABC):
     def add_kernel(self, *shape: int) -> None:
         """Creates the weights: a kernel (*shape, filters), a scale and a bias for every output channel."""
         shape = (*shape, self.filters)
-        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel")
+        exact = {"autocast": False}  # normalized in float32 under every policy
+        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="kernel", **exact)
         if self.weight_norm:
-            self.scale = self.add_weight(shape=(self.filters,), initializer="ones", name="scale")
+            self.scale = self.add_weight(shape=(self.filters,), initializer="ones", name="scale", **exact)
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def effective_kernel(self) -> Any:

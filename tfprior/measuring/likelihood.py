@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.float32_copies import in_float32
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
 
@@ -51,13 +52,14 @@ def scores_of(
     batch_size: int = 256,
     condition_map: ConditionMap | None = None,
 ) -> dict[str, float]:
-    """All that the model reports of the images but the loss, its main score first.
+    """All that the model, in float32, reports of the images but the loss, its main score first.
 
     `condition_map` makes the condition of codes of a finer grid of the coarser ones in place of the labels.
 
     Raises:
         ValueError: for images or labels that the model was not built for.
     """
+    model = in_float32(model)
     if not model.compiled:
         model.compile(jit_compile=False)
     inputs = inputs_of(model, values, labels, batch_size, condition_map)

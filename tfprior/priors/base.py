@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.float32_copies import in_float32
 from tfprior.grid_model import GridModel
 from tfprior.inputs import check_condition, check_grid_shape, check_values, is_integer
 
@@ -65,8 +66,8 @@ class Prior(GridModel):
         check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
 
     def for_sampling(self) -> "Prior":
-        """A prior of the same weights that samples faster, where there is one; else this one."""
-        return self
+        """A prior of the same weights, in float32, that samples faster where there is one; else this one."""
+        return in_float32(self)
 
     def get_config(self) -> dict[str, Any]:
         return {

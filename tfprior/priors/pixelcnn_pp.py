@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.float32_copies import in_float32
 from tfprior.inputs import check_sizes
 from tfprior.layers.gated_resnet import Features, GatedResNet
 from tfprior.layers.masked_dense import MaskedDense
@@ -178,14 +179,15 @@ class PixelCNNPP(TwoStreams):
         return plain
 
     def for_sampling(self) -> "PixelCNNPP":
-        """The copy with plain kernels, kept so that what was compiled for it serves again."""
+        """The copy with plain kernels, in float32, kept so that what was compiled for it serves again."""
+        exact = in_float32(self)
         if not self.weight_norm:
-            return self
-        if self in _PLAIN:
-            copy_with_plain_kernels(self, _PLAIN[self])
+            return exact
+        if exact in _PLAIN:
+            copy_with_plain_kernels(exact, _PLAIN[exact])
         else:
-            _PLAIN[self] = self.without_weight_norm()
-        return _PLAIN[self]
+            _PLAIN[exact] = exact.without_weight_norm()
+        return _PLAIN[exact]
 
     def get_config(self) -> dict[str, Any]:
         return {

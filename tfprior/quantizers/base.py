@@ -71,7 +71,7 @@ class Quantizer(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def vectors_of(self, codes: Any) -> Any:
-        """Codes (…, G) → vectors (…, D)."""
+        """Codes (…, G) → vectors (…, D) float32."""
 
     def start_from(self, inputs: Any) -> None:
         """Sets weights that depend on data from vectors (…, D); without a codebook there are none."""
@@ -124,7 +124,7 @@ class Quantizer(keras.layers.Layer, abc.ABC):
         return self.codes_of(inputs)
 
     def decode(self, codes: Any) -> Any:
-        """Codes (…, G) → vectors (…, D).
+        """Codes (…, G) → vectors (…, D), in float32 under every policy.
 
         Raises:
             ValueError: for codes of the wrong shape, type or range. The range is not checked inside a graph.

@@ -74,8 +74,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     def vectors_of(self, codes: Any) -> Any:
         digits = codes // self._places % np.array(self.levels, "int32")  # (…, D)
-        values = ops.cast(digits - self._middles, "float32") / self._middles.astype("float32")
-        return ops.cast(values, self.compute_dtype)
+        return ops.cast(digits - self._middles, "float32") / self._middles.astype("float32")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels}

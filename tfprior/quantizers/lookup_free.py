@@ -71,7 +71,7 @@ class LookupFreeQuantizer(Quantizer):
         return ops.sum(ops.cast(inputs > 0, "int32") * self._places, axis=-1, keepdims=True)
 
     def vectors_of(self, codes: Any) -> Any:
-        return ops.cast(2 * (codes // self._places % 2) - 1, self.compute_dtype)
+        return ops.cast(2 * (codes // self._places % 2) - 1, "float32")
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -43,7 +43,7 @@ class ResidualVectorQuantizer(CompositeQuantizer):
         results, total = [], ops.zeros_like(x)
         for quantizer in self.quantizers:
             results.append(quantizer(x - total, training=training))
-            total = total + ops.stop_gradient(_vectors(quantizer, results[-1].codes))
+            total = total + ops.stop_gradient(quantizer.vectors_of(results[-1].codes))
         return self.join(ops.cast(straight_through(x, total), self.compute_dtype), results)
 
     def codes_of(self, inputs: Any) -> Any:
@@ -51,20 +51,16 @@ class ResidualVectorQuantizer(CompositeQuantizer):
         codes, total = [], ops.zeros_like(x)
         for quantizer in self.quantizers:
             codes.append(quantizer.codes_of(x - total))
-            total = total + _vectors(quantizer, codes[-1])
+            total = total + quantizer.vectors_of(codes[-1])
         return ops.concatenate(codes, axis=-1)
 
     def vectors_of(self, codes: Any) -> Any:
         pairs = zip(self.quantizers, self.split_codes(codes), strict=True)
-        return ops.cast(sum(_vectors(quantizer, part) for quantizer, part in pairs), self.compute_dtype)
+        return sum(quantizer.vectors_of(part) for quantizer, part in pairs)
 
     def start_from(self, inputs: Any) -> None:
         x = ops.cast(inputs, "float32")
         for quantizer in self.quantizers:
             if quantizer.needs_initialization:
                 quantizer.initialize(x)
-            x = x - _vectors(quantizer, quantizer.codes_of(x))
-
-
-def _vectors(quantizer: Quantizer, codes: Any) -> Any:
-    return ops.cast(quantizer.vectors_of(codes), "float32")
+            x = x - quantizer.vectors_of(quantizer.codes_of(x))

@@ -167,7 +167,7 @@ class VectorQuantizer(Quantizer):
         return ops.reshape(nearest_codes(self._flat(inputs), self.codebook), (*leading_axes(inputs), 1))
 
     def vectors_of(self, codes: Any) -> Any:
-        return ops.cast(ops.take(self.codebook, codes[..., 0], axis=0), self.compute_dtype)
+        return ops.take(self.codebook, codes[..., 0], axis=0)
 
     def start_from(self, inputs: Any) -> None:
         """Sets the codebook from vectors (…, D): their k-means, or some of them.

@@ -44,23 +44,31 @@ def described(images: Images, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_model(
-    images: Images, model: Mapping[str, Any], condition_shape: tuple[int, ...] | None = None
+    images: Images,
+    model: Mapping[str, Any],
+    condition_shape: tuple[int, ...] | None = None,
+    precision: str | None = None,
 ) -> Prior | Tokenizer:
     """The prior or tokenizer that `model` describes, for the grid and levels of the data.
 
     `model` has a "name" of `tfprior.registry.MODELS` and options of that model; `described` tells what holds
     where it has none. A prior of a finer grid of codes has the `condition_shape` of what the tokenizer makes
-    of the coarser ones.
+    of the coarser ones. `precision` is Keras's policy for its layers; the global one when left out.
 
     Raises:
         ValueError: for unknown names or options, and data that do not fit.
     """
     is_prior = model_named(model.get("name")).kind == "prior"
-    return build_prior(images, model, condition_shape) if is_prior else build_tokenizer(images, model)
+    if is_prior:
+        return build_prior(images, model, condition_shape, precision)
+    return build_tokenizer(images, model, precision)
 
 
 def build_prior(
-    images: Images, model: Mapping[str, Any], condition_shape: tuple[int, ...] | None = None
+    images: Images,
+    model: Mapping[str, Any],
+    condition_shape: tuple[int, ...] | None = None,
+    precision: str | None = None,
 ) -> Prior:
     """`build_model` of a prior.
 
@@ -82,11 +90,11 @@ def build_prior(
     condition: dict[str, Any] = {"num_classes": images.num_classes} if conditional else {}
     if condition_shape is not None:
         condition = {"condition_shape": condition_shape}
-    prior: Prior = kind(images.grid_shape, distribution, **condition, **options)
+    prior: Prior = kind(images.grid_shape, distribution, **condition, **options, dtype=precision)
     return prior
 
 
-def build_tokenizer(images: Images, model: Mapping[str, Any]) -> Tokenizer:
+def build_tokenizer(images: Images, model: Mapping[str, Any], precision: str | None = None) -> Tokenizer:
     """`build_model` of a tokenizer, with a `VectorQuantizer` for each grid of codes.
 
     Raises:
@@ -98,7 +106,9 @@ def build_tokenizer(images: Images, model: Mapping[str, Any]) -> Tokenizer:
     entry = model_named(model["name"])
     codebook = {name: options.pop(name) for name in entry.quantizer_options}
     quantizers = {name: VectorQuantizer(**codebook) for name in entry.declaration.quantizers}
-    tokenizer: Tokenizer = kind(images.grid_shape, distribution=distribution, **quantizers, **options)
+    tokenizer: Tokenizer = kind(
+        images.grid_shape, distribution=distribution, **quantizers, **options, dtype=precision
+    )
     return tokenizer
 
 

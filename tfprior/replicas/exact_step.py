@@ -12,6 +12,7 @@ from keras import tree
 
 from tfprior.compilation import num_replicas
 from tfprior.feeding import Batch
+from tfprior.loss_scaling import put_back_where_refused
 from tfprior.once_a_step import one_step
 from tfprior.replicas.collective import add_up, counts_of_all, replica_id
 from tfprior.replicas.share import Share, sees
@@ -39,11 +40,12 @@ def train(model: Any, data: Any) -> Sums:
         differentiated = tf.function(_differentiated, jit_compile=True, autograph=False)
     loss, gradients, statistics = differentiated(model, batch, share_of(batch.count))
     (loss, gradients), statistics, count = of_all((loss, gradients), statistics, batch.count)
-    if gradients:
-        model.optimizer.apply(gradients, model.trainable_variables)
-    else:
-        warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-    model.follow(statistics)
+    with put_back_where_refused(model.optimizer, model.weights):
+        if gradients:
+            model.optimizer.apply(gradients, model.trainable_variables)
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        model.follow(statistics)
     return Sums(loss, statistics, count)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.compilation import compiled
+from tfprior.float32_copies import in_float32
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
 from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
@@ -127,5 +128,5 @@ def on_cpu() -> bool:
 
 
 def model_for(prior: AutoregressivePrior, loop: Loop) -> AutoregressivePrior:
-    """The prior, or what samples faster with its weights; `full` is the definition and takes no short way."""
-    return prior if loop is full else prior.for_sampling()
+    """What samples faster with the prior's weights; `full` is the definition, and takes no short way."""
+    return in_float32(prior) if loop is full else prior.for_sampling()

@@ -11,6 +11,7 @@ from keras import ops
 
 from tfprior.compilation import in_batches
 from tfprior.distributions.base import OutputDistribution
+from tfprior.float32_copies import in_float32
 from tfprior.grid_model import GridModel, Tensor
 from tfprior.inputs import as_array, check_grid_shape, check_values
 from tfprior.mean_of_sums import MeanOfSums
@@ -201,7 +202,7 @@ class Tokenizer(GridModel):
         """
         images = as_array(images)
         self.check_inputs(images)
-        return in_batches(_encode, self, [images], batch_size)
+        return in_batches(_encode, in_float32(self), [images], batch_size)
 
     def decode(self, codes: Any, batch_size: int = 64) -> np.ndarray:
         """Codes → expected images (N, H, W, C) float32, on the scale of the levels.
@@ -216,7 +217,7 @@ class Tokenizer(GridModel):
             )
         for grid, shape, size in zip(grids, self.code_shapes, self.codebook_sizes, strict=True):
             check_values(grid, shape, size, "codes")
-        return in_batches(_decode, self, grids, batch_size)
+        return in_batches(_decode, in_float32(self), grids, batch_size)
 
     def reconstruct(self, images: Any, batch_size: int = 64) -> np.ndarray:
         """Images → codes → images (N, H, W, C) int32.
@@ -234,7 +235,7 @@ class Tokenizer(GridModel):
         """
         images = as_array(images)
         self.check_inputs(images)
-        return in_batches(_pixel_log_prob, self, [images], batch_size)
+        return in_batches(_pixel_log_prob, in_float32(self), [images], batch_size)
 
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
         check_values(values, self.grid_shape, self.distribution.num_levels, "images")

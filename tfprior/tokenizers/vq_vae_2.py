@@ -133,7 +133,7 @@ class VQVAE2(Tokenizer):
 
     def condition_map(self, top: Tensor) -> Tensor:
         """Top codes (B, h / 2, w / 2, G) → a spatial condition for the bottom ones (B, h, w, D) float32."""
-        return ops.cast(upsampled(self.top_quantizer.decode(top)), "float32")
+        return upsampled(self.top_quantizer.decode(top))
 
     def initialize(self, inputs: Any) -> None:
         """Sets the codebooks that nothing has set yet from a batch of images, as `fit` does with its first.

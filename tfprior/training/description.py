@@ -75,8 +75,8 @@ def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     # As it is read: those of before told no direction.
     score = config.get("score") and Score.from_config(config["score"]).get_config()
     kind = {"kind": config.get("kind"), "score": score}
-    sections = (config[section] for section in ("data", "model", "options"))
-    return [kind, *sections, initial_path(config.get("initial"))]
+    options = {"precision": "float32", **config["options"]}  # which those of before did not tell either
+    return [kind, config["data"], config["model"], options, initial_path(config.get("initial"))]
 
 
 def initial_path(initial: dict[str, str] | None) -> dict[str, Any]:

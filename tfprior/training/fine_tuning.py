@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfprior.float32_copies import with_float32
 from tfprior.grid_model import GridModel
 from tfprior.runs.model_file import load_model
 from tfprior.runs.run_folder import load_run
@@ -25,7 +26,8 @@ def take_weights(model: GridModel, initial: str | os.PathLike[str], out: Path) -
             f"{initial} is a {type(trained).__name__}, and {type(model).__name__} is to be trained; expected "
             "the same architecture."
         )
-    before, now = (flat(keras.saving.serialize_keras_object(each)["config"]) for each in (trained, model))
+    # In whatever precision: weights are float32 under every policy.
+    before, now = (flat(with_float32(keras.saving.serialize_keras_object(each))) for each in (trained, model))
     changed = [
         f"{name.removesuffix('.')} ({before.get(name)}, now {now.get(name)})"
         for name in sorted({*before, *now})
