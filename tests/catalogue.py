@@ -25,7 +25,7 @@ PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
 ABSTRACT = {"OutputDistribution", "AutoregressivePrior", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A public class, the arguments of one example of it, and inputs for that example.
 
@@ -228,9 +228,9 @@ PRIORS = [
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
     _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
-    _prior_entry(PixelCNNPP, GREY, "labels", dropout=0.5),
+    _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
-    _prior_entry(PixelCNNPP, EVEN_COLOUR, distribution=DiscretizedLogisticMixture(2, 4)),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, num_stages=1, distribution=DiscretizedLogisticMixture(2, 4)),
 ]
 
 TOKENIZERS = [

@@ -1,5 +1,6 @@
 """What every public layer, distribution and prior must do, checked over one catalogue of them."""
 
+import functools
 import inspect
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ def built(entry: Entry) -> Any:
     return randomise(network)
 
 
+example_of = functools.cache(built)
+"""Networks that no test changes."""
+
+
 def assert_equal(first: Any, second: Any, atol: float = 0.0) -> None:
     for a, b in zip(tree.flatten(first), tree.flatten(second), strict=True):
         np.testing.assert_allclose(np.asarray(a, "float32"), np.asarray(b, "float32"), rtol=0, atol=atol)
@@ -76,7 +81,7 @@ def test_config_holds_every_argument_of_the_constructor(entry: Entry) -> None:
 
 @each_of_all
 def test_config_round_trip_gives_the_same_outputs(entry: Entry) -> None:
-    network, inputs = built(entry), entry.inputs()
+    network, inputs = example_of(entry), entry.inputs()
     copy = entry.kind.from_config(network.get_config())
     assert copy.get_config() == network.get_config()
     copy(inputs)
@@ -93,7 +98,7 @@ def test_layer_in_a_model_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_p
 
 @each_prior
 def test_prior_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_path: Path) -> None:
-    prior = randomise(entry.build())
+    prior = example_of(entry)
     values, condition = values_of(prior), condition_of(prior)
     prior.save(tmp_path / "prior.keras")
     loaded = keras.saving.load_model(tmp_path / "prior.keras")
@@ -118,7 +123,7 @@ def test_compiled_prior_survives_a_keras_file_with_its_optimizer(entry: Entry, t
 
 @each_prior
 def test_weights_of_a_prior_survive_a_weights_file(entry: Entry, tmp_path: Path) -> None:
-    prior, other = randomise(entry.build()), entry.build()
+    prior, other = example_of(entry), entry.build()
     prior.save_weights(tmp_path / "prior.weights.h5")
     other.load_weights(tmp_path / "prior.weights.h5")
     assert_equal(other.get_weights(), prior.get_weights())
@@ -134,7 +139,7 @@ def test_symbolic_shapes_equal_eager_shapes(entry: Entry) -> None:
 
 @each_layer
 def test_compute_output_shape_equals_the_eager_shape(entry: Entry) -> None:
-    layer, inputs = built(entry), entry.inputs()
+    layer, inputs = example_of(entry), entry.inputs()
     shapes = [x.shape for x in inputs] if isinstance(inputs, list) else inputs.shape
     computed = layer.compute_output_shape(shapes)
     computed = computed if isinstance(computed, list) else [computed]
@@ -143,7 +148,7 @@ def test_compute_output_shape_equals_the_eager_shape(entry: Entry) -> None:
 
 @each_network
 def test_gradients_are_finite_and_reach_every_weight(entry: Entry) -> None:
-    network = built(entry)
+    network = example_of(entry)
     inputs = tree.map_structure(tf.constant, entry.inputs())
     floats = [x for x in tree.flatten(inputs) if x.dtype.is_floating]
     with tf.GradientTape() as tape:
@@ -175,7 +180,7 @@ def test_sublayers_share_the_policy(entry: Entry) -> None:
 
 @each_prior
 def test_the_map_of_a_likelihood_sums_to_it(entry: Entry) -> None:
-    prior = randomise(entry.build())
+    prior = example_of(entry)
     values, condition = values_of(prior), condition_of(prior)
     nats = np.asarray(prior.pixel_log_prob(values, condition))
     assert nats.shape == values.shape[:3]
@@ -185,7 +190,7 @@ def test_the_map_of_a_likelihood_sums_to_it(entry: Entry) -> None:
 
 @each_tokenizer
 def test_the_map_of_a_tokenizer_sums_to_what_images_cost_given_their_codes(entry: Entry) -> None:
-    tokenizer, images = built(entry), entry.inputs()
+    tokenizer, images = example_of(entry), entry.inputs()
     nats = tokenizer.pixel_log_prob(images, batch_size=2)
     assert nats.shape == images.shape[:3]
     expected = tokenizer.distribution.log_prob(tokenizer(images).params, images)
@@ -194,7 +199,7 @@ def test_the_map_of_a_tokenizer_sums_to_what_images_cost_given_their_codes(entry
 
 @each_prior
 def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
-    prior, half = randomise(entry.build()), randomise(entry.build(dtype="mixed_bfloat16"))
+    prior, half = example_of(entry), randomise(entry.build(dtype="mixed_bfloat16"))
     values, condition = values_of(prior), condition_of(prior)
     nats = half.log_prob(values, condition)
     assert nats.dtype == "float32"
@@ -203,7 +208,7 @@ def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
 
 @each_of_all
 def test_function_gives_the_eager_numbers(entry: Entry) -> None:
-    network, inputs = built(entry), tree.map_structure(tf.constant, entry.inputs())
+    network, inputs = example_of(entry), tree.map_structure(tf.constant, entry.inputs())
     function = tf.function(lambda x: network(x), autograph=False)
     assert_equal(function(inputs), network(inputs), atol=1e-5)
 
