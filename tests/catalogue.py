@@ -4,12 +4,14 @@ Shapes: B batch · H W C grid. H ≠ W everywhere, and `randomise` gives every b
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
@@ -198,6 +200,16 @@ def arguments(
 def prior(kind: type[Prior], *shape: Any, seed: int = 0, **changes: Any) -> Prior:
     """A small prior with random weights; arguments as in `arguments`."""
     return randomise(kind(**arguments(kind, *shape, **changes)), seed)
+
+
+prior_like = functools.cache(prior)
+"""Priors that no test changes: what is compiled for them stays compiled."""
+
+MASKED_KINDS = [PixelCNN, GatedPixelCNN]
+KINDS = [*MASKED_KINDS, PixelCNNPP]
+each_masked_kind = pytest.mark.parametrize("kind", MASKED_KINDS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+each_grid = pytest.mark.parametrize("grid", [GREY, COLOUR], ids=["grey", "colour"])
 
 
 def values_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray:
