@@ -4,12 +4,14 @@ Shapes: B batch · H W C grid. H ≠ W everywhere, and `randomise` gives every b
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
@@ -25,7 +27,7 @@ PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
 ABSTRACT = {"OutputDistribution", "AutoregressivePrior", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A public class, the arguments of one example of it, and inputs for that example.
 
@@ -200,6 +202,16 @@ def prior(kind: type[Prior], *shape: Any, seed: int = 0, **changes: Any) -> Prio
     return randomise(kind(**arguments(kind, *shape, **changes)), seed)
 
 
+prior_like = functools.cache(prior)
+"""Priors that no test changes: what is compiled for them stays compiled."""
+
+MASKED_KINDS = [PixelCNN, GatedPixelCNN]
+KINDS = [*MASKED_KINDS, PixelCNNPP]
+each_masked_kind = pytest.mark.parametrize("kind", MASKED_KINDS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+each_grid = pytest.mark.parametrize("grid", [GREY, COLOUR], ids=["grey", "colour"])
+
+
 def values_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray:
     return integers(batch_size, *prior.grid_shape, top=prior.distribution.num_levels, seed=seed)
 
@@ -228,9 +240,9 @@ PRIORS = [
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
     _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
-    _prior_entry(PixelCNNPP, GREY, "labels", dropout=0.5),
+    _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
-    _prior_entry(PixelCNNPP, EVEN_COLOUR, distribution=DiscretizedLogisticMixture(2, 4)),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, num_stages=1, distribution=DiscretizedLogisticMixture(2, 4)),
 ]
 
 TOKENIZERS = [

@@ -1,5 +1,6 @@
 """XLA compiles for longer than tests of this size compute: only those marked `xla` use it, as users do."""
 
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from tfprior import compilation
 
 COMPILE, SUPPORTS = compilation._compile, keras_trainer.model_supports_jit
+COMPILED: dict[bool, Any] = {by_xla: weakref.WeakKeyDictionary() for by_xla in (True, False)}
+"""What is compiled for priors that tests share: with XLA, and without."""
 
 
 def compile_plainly(function: Any, model: Any, jit_compile: bool) -> Any:
@@ -30,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     by_xla = item.get_closest_marker("xla") is not None
     compilation._compile = COMPILE if by_xla else compile_plainly
+    compilation._COMPILED = COMPILED[by_xla]
     # What `compile(jit_compile="auto")` asks.
     keras_trainer.model_supports_jit = SUPPORTS if by_xla else lambda model: False
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,17 +23,30 @@ def test_uniform_and_histogram_are_what_a_hand_computes() -> None:
     assert found["histogram"] == pytest.approx(expected, abs=1e-12)
 
 
+def bytes_of(pixels: np.ndarray, format: str, **options: Any) -> int:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, **options)
+    return file.tell()
+
+
 def test_files_are_the_smallest_of_their_forms() -> None:
     images = np.zeros((9, 8, 8, 1), "uint8")
     images[:, 2:6, 2:6] = 200
-    sizes = file_sizes(images, 256)
-    alone = io.BytesIO()
-    Image.fromarray(images[0, ..., 0]).save(alone, "PNG", optimize=True)
-    assert sizes["PNG"]["each image alone"] == 9 * alone.tell()
+    forms = {
+        "each image alone": list(images[..., 0]),
+        "all in one column": [images.reshape(72, 8)],
+        "all in one mosaic": [np.tile(images[0, ..., 0], (3, 3))],
+    }
     found = baseline_bits(images, images, 256)
-    for name, forms in sizes.items():
-        smallest = min(forms, key=forms.__getitem__)
-        assert found[f"{name} ({smallest})"] == 8 * forms[smallest] / images.size
+    assert len(found) == 4
+    for name, options in {
+        "PNG": {"optimize": True},
+        "WebP": {"lossless": True, "exact": True, "method": 4, "quality": 75},
+    }.items():
+        sizes = {form: sum(bytes_of(one, name, **options) for one in made) for form, made in forms.items()}
+        assert file_sizes(images, 256)[name] == sizes
+        smallest = min(sizes, key=sizes.__getitem__)
+        assert found[f"{name} ({smallest})"] == 8 * sizes[smallest] / images.size
         assert smallest != "each image alone"  # nine headers cost more than one
 
 

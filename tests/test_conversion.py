@@ -144,6 +144,24 @@ def test_branches_would_not_know_the_shapes_of_their_weights() -> None:
         np.testing.assert_allclose(run(model, x), tf.function(call, autograph=False)(x), rtol=1e-5, atol=1e-6)
 
 
+def test_branches_in_branches_give_the_same_numbers(tmp_path: Path) -> None:
+    """As a step of PixelCNN++ with three stages, which runs the lowest in every fourth row alone."""
+    kernel = tf.Variable(KERNEL)
+
+    def call(x: Any) -> Any:
+        y = tf.nn.conv2d(x, kernel, 1, "SAME")
+
+        def inner() -> Any:
+            return tf.cond(tf.reduce_sum(x) > 9, lambda: tf.nn.conv2d(-x, kernel, 1, "SAME") * y, lambda: -y)
+
+        return tf.cond(tf.reduce_sum(x) > 0, inner, lambda: y * 2.0)
+
+    file = written(call, (2, 3, 6), tmp_path / "x.onnx", (2, 3, 4))
+    for scale in (1.0, 0.1, -1.0):  # each branch once
+        x = np.full((1, 2, 3, 6), scale, "float32")
+        np.testing.assert_allclose(run(onnx.load(file), x), call(x), rtol=1e-5, atol=1e-6)
+
+
 # What must not change with what is quick.
 
 

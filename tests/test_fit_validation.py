@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_sources import GOOD, GRID, LABELS, Indexed, generated, in_batches, new
 from PIL import Image
-from test_fit_inputs import GOOD, GRID, LABELS, Indexed, generated, in_batches, new
 
 from tfprior.distributions import Categorical, DiscretizedLogistic
 from tfprior.generator import Generator

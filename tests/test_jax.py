@@ -1,10 +1,14 @@
-"""Priors, tokenizers and generators on JAX, in processes of their own: a backend is chosen at import."""
+"""Models and ways to feed them on JAX, in a process of their own: a backend is chosen at import."""
 
+import functools
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +20,9 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", [*MODELS, "VQVAE", "VectorQuantizer"])
-def test_models_run_on_jax(name: str) -> None:
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    """What became of every check in a process on JAX: the backend that it ran on, or what went wrong."""
     pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
@@ -28,14 +33,14 @@ def test_models_run_on_jax(name: str) -> None:
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling takes longest
         "PYTHONPATH": path,
     }
-    run = subprocess.run([sys.executable, __file__, name], env=environment, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [name, "jax"]
+    outcomes: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
+    return outcomes
 
 
 def generator() -> None:
     import catalogue
-    import keras
     import numpy as np
 
     from tfprior.distributions import Categorical, DiscretizedLogistic
@@ -76,7 +81,6 @@ def generator() -> None:
     shutil.rmtree(folder)
     assert drawn.shape == (64, 4, 8, 1)
     assert np.isfinite(model.bits_per_dim(images, batch_size=5)).all()
-    print("VQVAE", keras.backend.backend())
 
 
 def quantizer() -> None:
@@ -111,13 +115,11 @@ def quantizer() -> None:
     assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
     with pytest.raises(ValueError, match="decay=None and restart_below on JAX, where training keeps no"):
         model_around(VectorQuantizer(8, 4, decay=None)).fit(x, x, verbose=0)
-    print("VectorQuantizer", keras.backend.backend())
 
 
-def main(name: str) -> None:
+def stepping_and_sampling(name: str) -> None:
     import catalogue
     import jax
-    import keras
     import numpy as np
 
     from tfprior import priors
@@ -156,8 +158,81 @@ def main(name: str) -> None:
         data = compress(prior, values, given, batch_size=3)
         np.testing.assert_array_equal(decompress(prior, data, given).images, values)
         assert read_header(data).environment.backend == "jax"
-    print(name, keras.backend.backend())
+
+
+def sources() -> None:
+    """The other backend's loops keep the weights to themselves."""
+    import jax
+    import numpy as np
+    from keras_sources import (
+        GOOD,
+        LABELS,
+        LABELS_OUT,
+        RANGE,
+        Indexed,
+        changed,
+        finite,
+        in_batches,
+        mixture,
+        new,
+    )
+
+    from tfprior.sampling import sample
+
+    for prior, batches, message in [
+        (new(mixture(), jit_compile=True), in_batches(changed(GOOD, 4, 3)), RANGE),
+        (new(jit_compile=True, num_classes=3), in_batches(GOOD, changed(LABELS, 3, 2)), LABELS_OUT),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            prior.fit(Indexed(batches), verbose=0)
+        assert finite(prior)
+    with pytest.raises(ValueError, match=message):
+        prior.evaluate(Indexed(batches), verbose=0)
+    assert finite(prior)
+    condition = {"values": GOOD, "condition": LABELS}
+    weights = np.linspace(0, 2, 12).astype("float32")
+    bits = np.asarray(prior.bits_per_dim(GOOD, LABELS))
+    scores = prior.evaluate(condition, sample_weight=list(weights), return_dict=True, verbose=0)
+    np.testing.assert_allclose(scores["bits_per_dim"], np.average(bits, weights=weights), rtol=1e-5)
+    expected = prior(condition)
+    predicted = prior.predict(Indexed([(GOOD, LABELS)]), verbose=0)
+    np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-5)
+    history = prior.fit(
+        GOOD, LABELS, sample_weight=weights, validation_split=0.5, batch_size=6, verbose=0
+    ).history
+    bits = np.asarray(prior.bits_per_dim(GOOD[6:], LABELS[6:]))
+    np.testing.assert_allclose(
+        history["val_bits_per_dim"], [np.average(bits, weights=weights[6:])], rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="sample was called while a graph is traced"):
+        jax.jit(lambda: sample(prior, 2, LABELS[:2]))()
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    **{name: functools.partial(stepping_and_sampling, name) for name in MODELS},
+    "VQVAE": generator,
+    "VectorQuantizer": quantizer,
+    "every source": sources,
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_models_run_on_jax(name: str, outcomes: dict[str, str]) -> None:
+    assert outcomes[name] == "jax", outcomes[name]
+
+
+def main() -> None:
+    import keras
+
+    outcomes = {}
+    for name, check in CHECKS.items():
+        try:
+            check()
+            outcomes[name] = keras.backend.backend()
+        except (Exception, pytest.fail.Exception):
+            outcomes[name] = traceback.format_exc()
+    print(json.dumps(outcomes))
 
 
 if __name__ == "__main__":
-    {"VQVAE": generator, "VectorQuantizer": quantizer}.get(sys.argv[1], lambda: main(sys.argv[1]))()
+    main()

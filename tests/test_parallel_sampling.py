@@ -10,8 +10,8 @@ from typing import Any
 import catalogue
 import numpy as np
 import pytest
-from catalogue import COLOUR, EVEN_COLOUR, GREY, condition_of
-from test_sampling import SIZE, assert_same_integers, completion, each_kind, noise, prior_like
+from catalogue import COLOUR, EVEN_COLOUR, GREY, condition_of, each_kind, prior_like
+from drawing import SIZE, assert_same_integers, completion, noise
 
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.priors import AutoregressivePrior, GatedPixelCNN, PixelCNNPP

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).with_name("replica_training.py")
-GROUPS = [
-    ("PixelCNN", "GatedPixelCNN", "PixelCNNPP"),
-    ("EMA with restarts", "gradient codebook", "residual"),
-    ("lookup-free", "VQVAE2"),
+MODELS = [
+    *("PixelCNN", "GatedPixelCNN", "PixelCNNPP"),
+    *("EMA with restarts", "gradient codebook", "residual", "lookup-free", "VQVAE2"),
 ]
 ALONE = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "bash"]
 """In a network of its own: TensorFlow's servers listen on all interfaces."""
@@ -34,30 +33,31 @@ def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_allclose(np.asarray(other["predicted"]), np.asarray(one["predicted"]), atol=1e-5)
 
 
-@pytest.mark.parametrize("names", GROUPS, ids=", ".join)
-def test_two_replicas_train_as_one_device(names: tuple[str, ...]) -> None:
-    ran = subprocess.run([sys.executable, SCRIPT, "mirrored", *names], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def mirrored() -> dict[str, dict[str, Any]]:
+    """What one device and two replicas make of each model, in one process."""
+    ran = subprocess.run([sys.executable, SCRIPT, "mirrored", *MODELS], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-4000:]
-    results = lines_of(ran.stdout)
-    assert [result["name"] for result in results] == list(names)
-    for result in results:
-        check_same(result["alone"], result["together"])
-        assert result["together"]["pictures"] == result["alone"]["pictures"]
+    return {result["name"]: result for result in lines_of(ran.stdout)}
 
 
-def test_replicas_that_were_interrupted_end_as_if_not() -> None:
-    names = ["dropout", "restarts"]
-    ran = subprocess.run([sys.executable, SCRIPT, "resumed", *names], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr[-4000:]
-    results = lines_of(ran.stdout)
-    assert [result["name"] for result in results] == names
-    for result in results:
-        assert result["whole"] == result["parts"]
-    # Noise of its own on every replica: their generators are apart.
-    assert any(first != second for first, second in results[0]["whole"])
+@pytest.mark.parametrize("name", MODELS)
+def test_two_replicas_train_as_one_device(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
+    alone, together = mirrored[name]["alone"], mirrored[name]["together"]
+    check_same(alone, together)
+    assert together["pictures"] == alone["pictures"]
 
 
-def test_two_workers_train_as_one_device() -> None:
+@pytest.mark.parametrize("name", ["dropout", "restarts"])
+def test_replicas_that_were_interrupted_end_as_if_not(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
+    assert mirrored[name]["whole"] == mirrored[name]["parts"]
+
+
+def test_replicas_have_noise_of_their_own(mirrored: dict[str, dict[str, Any]]) -> None:
+    assert any(first != second for first, second in mirrored["dropout"]["whole"])
+
+
+def test_two_workers_train_as_one_device(mirrored: dict[str, dict[str, Any]]) -> None:
     names = ["GatedPixelCNN", "EMA with restarts"]
     both = (
         "import json, os, subprocess, sys\n"
@@ -72,17 +72,14 @@ def test_two_workers_train_as_one_device() -> None:
     )
     command = [*ALONE, sys.executable, "-c", both, SCRIPT, "worker", *names]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    alone = subprocess.Popen(
-        [sys.executable, SCRIPT, "worker", *names], stdout=subprocess.PIPE, text=True, env=environment
-    )
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
     assert ran.returncode == 0, ran.stderr[-4000:]
     chief, worker = (lines_of(told) for told in json.loads(ran.stdout.splitlines()[-1]))
-    expected = lines_of(alone.communicate()[0])
-    assert [each["name"] for each in expected] == names
-    for one, first, second in zip(expected, chief, worker, strict=True):
-        check_same(one, first)
+    assert [each["name"] for each in chief] == names
+    for first, second in zip(chief, worker, strict=True):
+        alone = mirrored[first["name"]]["alone"]
+        check_same(alone, first)
         assert first["weights"] == second["weights"]
         assert first["history"] == second["history"]
-        assert (first["pictures"], second["pictures"]) == (one["pictures"], [])
-    assert expected[1]["pictures"] == [f"reconstructions-epoch-000{epoch}.png" for epoch in (1, 2, 3)]
+        assert (first["pictures"], second["pictures"]) == (alone["pictures"], [])
+    assert chief[1]["pictures"] == [f"reconstructions-epoch-000{epoch}.png" for epoch in (1, 2, 3)]

@@ -1,0 +1,31 @@
+"""The catalogue's entries as parametrizations, and a built example of each that tests share."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+from catalogue import DISTRIBUTIONS, LAYERS, PRIORS, QUANTIZERS, TOKENIZERS, Entry, randomise
+from keras import tree
+
+each_layer = pytest.mark.parametrize("entry", LAYERS, ids=str)
+each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
+each_prior = pytest.mark.parametrize("entry", PRIORS, ids=str)
+each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
+each_network = pytest.mark.parametrize("entry", [*LAYERS, *PRIORS], ids=str)
+each_of_all = pytest.mark.parametrize("entry", [*LAYERS, *QUANTIZERS, *PRIORS, *TOKENIZERS], ids=str)
+
+
+def built(entry: Entry) -> Any:
+    network = entry.build()
+    network(entry.inputs())
+    return randomise(network)
+
+
+example_of = functools.cache(built)
+"""Networks that no test changes."""
+
+
+def assert_equal(first: Any, second: Any, atol: float = 0.0) -> None:
+    for a, b in zip(tree.flatten(first), tree.flatten(second), strict=True):
+        np.testing.assert_allclose(np.asarray(a, "float32"), np.asarray(b, "float32"), rtol=0, atol=atol)
