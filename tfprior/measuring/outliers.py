@@ -13,13 +13,15 @@ Shapes: N images · H W C · K classes.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfprior.image_files import bytes_alone, check_fits_files
-from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array
+
+if TYPE_CHECKING:
+    from tfprior.image_model import ImageModel
 
 
 class OutlierScores(NamedTuple):
@@ -41,7 +43,7 @@ class OutlierScores(NamedTuple):
 
 
 def outlier_scores(
-    model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64
+    model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64
 ) -> OutlierScores:
     """Scores images (N, H, W, C) in bits, corrected for how complex they are.
 
@@ -66,7 +68,7 @@ def outlier_scores(
     return OutlierScores(bits, complexity, bits - complexity)
 
 
-def log_likelihood(model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+def log_likelihood(model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
     """log p(x) in nats, or a generator's bound: images (N, H, W, C) → (N,) float64.
 
     Without labels as `condition`, the images of a model of K classes may be of any of them, each as probable
