@@ -13,6 +13,7 @@ Shapes: N images · H W C · K classes.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,16 @@ class OutlierScores(NamedTuple):
     def per_dim(self, num_dims: int) -> "OutlierScores":
         """The same in bits per dimension, of images of H · W · C = `num_dims`."""
         return OutlierScores(*(part / num_dims for part in self))
+
+    def rows(self, places: Iterable[int], labels: Iterable[int] | None) -> Iterator[list[Any]]:
+        """The lines of a table of `COLUMNS`, of images at these places, with these labels if there are any."""
+        named = [""] * len(self.score) if labels is None else labels
+        for place, label, *numbers in zip(places, named, *self, strict=True):
+            yield [place, label, *(f"{number:.8g}" for number in numbers)]
+
+
+COLUMNS = ("index", "label", "bits_per_dim", "complexity", "score")
+"""Of tables of scores that are `per_dim`."""
 
 
 def outlier_scores(

@@ -10,7 +10,7 @@ from typing import Any
 from tfprior.atomic import remove_unfinished
 from tfprior.grid_model import GridModel
 from tfprior.runs.checkpoint import Checkpoint, Start
-from tfprior.runs.lock import locked
+from tfprior.runs.lock import is_empty, locked
 from tfprior.runs.run_folder import (
     BEST,
     CONFIG,
@@ -19,7 +19,6 @@ from tfprior.runs.run_folder import (
     RESUME,
     RunFolder,
     holds_run,
-    is_empty,
     load_run,
 )
 from tfprior.training.description import LENGTHS, differences

@@ -1,0 +1,124 @@
+"""Who works: this process, or the workers of a Dask cluster, whose retries and lost workers are Dask's own."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Made = TypeVar("Made")
+
+RETRIES = 2
+"""Of a shard that fails: a file system may be away for a moment."""
+SECONDS = 10
+"""To wait for a scheduler."""
+LOOPBACK = "127.0.0.1"
+
+
+def each(
+    work: Callable[[int], Made], count: int, client: "Client | None"
+) -> Iterator[tuple[int, Made]]:
+    """What `work` makes of the numbers 0 … count − 1, each with its number, as they are ready.
+
+    Raises:
+        RuntimeError: where the cluster is lost, or a number takes its workers with it.
+    """
+    if client is None:
+        yield from ((index, work(index)) for index in range(count))
+        return
+    yield from _on_cluster(work, count, client)
+
+
+def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> Iterator[tuple[int, Made]]:
+    from distributed import CancelledError, KilledWorker, as_completed
+
+    futures = client.map(work, range(count), pure=False, retries=RETRIES, key="tfprior-shard")
+    numbers = {future.key: index for index, future in enumerate(futures)}
+    try:
+        for future in as_completed(futures):
+            index = numbers[future.key]
+            try:
+                made = future.result()
+            except KilledWorker as error:
+                raise RuntimeError(
+                    f"Shard {index} took its workers with it, one after the other; most likely it needs more "
+                    "memory than they have: take a smaller shard_size, or larger workers."
+                ) from error
+            yield index, made
+    except CancelledError as error:
+        raise RuntimeError(
+            "The scheduler is gone; what is done stands, and the same job goes on with another one."
+        ) from error
+    finally:
+        client.cancel(futures)
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None = None, workers: int | None = None) -> "Iterator[Client | None]":
+    """A client of the scheduler at an address, or of so many processes of this machine; None of neither.
+
+    Raises:
+        ConnectionError: where no scheduler answers.
+        ValueError: for both, an address that is none, and fewer than one worker.
+        ModuleNotFoundError: without the package distributed.
+    """
+    if scheduler is not None and workers is not None:
+        raise ValueError(f"workers={workers} are of this machine, and a scheduler has its own; leave one out.")
+    if scheduler is None and workers is None:
+        yield None
+        return
+    distributed = _distributed()
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            yield stack.enter_context(distributed.Client(stack.enter_context(_local(distributed, workers))))
+        else:
+            check_answers(scheduler)
+            try:
+                client = distributed.Client(scheduler, timeout=SECONDS)
+            except OSError as error:
+                raise _unanswered(scheduler, error) from error
+            yield stack.enter_context(client)
+
+
+def _local(distributed: Any, workers: int | None) -> Any:
+    """Processes of one thread each, which nobody hears but this machine."""
+    if workers is None or workers < 1:
+        raise ValueError(f"workers={workers}; expected 1 or more.")
+    return distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0"
+    )
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "A cluster needs the package distributed: pip install 'tfprior[bulk]'.", name=error.name
+        ) from error
+    return distributed
+
+
+def check_answers(address: str) -> None:
+    """Raises an error unless somebody listens at the address: Dask's own client takes half a minute."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ValueError(f"scheduler={address!r} is no address; expected one like tcp://10.0.0.1:8786.")
+    try:
+        socket.create_connection((host, port), SECONDS).close()
+    except OSError as error:
+        raise _unanswered(address, error) from error
+
+
+def _unanswered(address: str, error: Exception) -> ConnectionError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return ConnectionError(
+        f"No scheduler answers at {address} ({reason}); start one with `dask scheduler`, or check the address."
+    )
