@@ -161,9 +161,7 @@ class OnnxGenerator:
             arrays[f"{sampler.prefix}codes"] = np.ascontiguousarray(grid, "int32")
         return self._within_levels(self._in_batches("decode", arrays)["images"], "decode")
 
-    def log_prob(
-        self, images: Any, condition: Any = None, batch_size: int = DECODED_AT_ONCE
-    ) -> np.ndarray:
+    def log_prob(self, images: Any, condition: Any = None, batch_size: int = DECODED_AT_ONCE) -> np.ndarray:
         """A lower bound of the log-likelihood in nats: images (N, H, W, C) → (N,).
 
         Raises:

@@ -7,8 +7,8 @@
     with bulk.connected("tcp://10.0.0.1:8786") as client:     # any cluster
         index = bulk.run(job, "codes", client)
 
-A shard is a pure function of the job and of the shard's number, so that it does not matter who makes it, or how
-often: shards that stand are not made again, and a killed job goes on.
+A shard is a pure function of the job and of the shard's number, so that it does not matter who makes it, or
+how often: shards that stand are not made again, and a killed job goes on.
 """
 
 import lazy_loader

@@ -1,6 +1,8 @@
-"""Who works: this process, or the workers of a Dask cluster, whose retries and lost workers are Dask's own."""
+"""Who works: this process, or the workers of a Dask cluster; retries and lost workers are Dask's."""
 
 import contextlib
+import functools
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,15 +14,13 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 RETRIES = 2
-"""Of a shard that fails: a file system may be away for a moment."""
+"""Of a shard that the system hinders: a file system may be away for a moment."""
 SECONDS = 10
 """To wait for a scheduler."""
 LOOPBACK = "127.0.0.1"
 
 
-def each(
-    work: Callable[[int], Made], count: int, client: "Client | None"
-) -> Iterator[tuple[int, Made]]:
+def each(work: Callable[[int], Made], count: int, client: "Client | None") -> Iterator[tuple[int, Made]]:
     """What `work` makes of the numbers 0 … count − 1, each with its number, as they are ready.
 
     Raises:
@@ -35,7 +35,9 @@ def each(
 def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> Iterator[tuple[int, Made]]:
     from distributed import CancelledError, KilledWorker, as_completed
 
-    futures = client.map(work, range(count), pure=False, retries=RETRIES, key="tfprior-shard")
+    futures = client.map(
+        functools.partial(attempt, work), range(count), pure=False, retries=RETRIES, key="tfprior-shard"
+    )
     numbers = {future.key: index for index, future in enumerate(futures)}
     try:
         for future in as_completed(futures):
@@ -47,6 +49,8 @@ def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> It
                     f"Shard {index} took its workers with it, one after the other; most likely it needs more "
                     "memory than they have: take a smaller shard_size, or larger workers."
                 ) from error
+            if isinstance(made, Exception):
+                raise made
             yield index, made
     except CancelledError as error:
         raise RuntimeError(
@@ -54,6 +58,16 @@ def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> It
         ) from error
     finally:
         client.cancel(futures)
+
+
+def attempt(work: Callable[[int], Made], index: int) -> "Made | Exception":
+    """What `work` makes, or what it says is wrong; only a fault of the system is raised, and tried again."""
+    try:
+        return work(index)
+    except OSError:
+        raise
+    except Exception as error:
+        return error
 
 
 @contextlib.contextmanager
@@ -66,7 +80,9 @@ def connected(scheduler: str | None = None, workers: int | None = None) -> "Iter
         ModuleNotFoundError: without the package distributed.
     """
     if scheduler is not None and workers is not None:
-        raise ValueError(f"workers={workers} are of this machine, and a scheduler has its own; leave one out.")
+        raise ValueError(
+            f"workers={workers} are of this machine, and a scheduler has its own; leave one out."
+        )
     if scheduler is None and workers is None:
         yield None
         return
@@ -88,7 +104,11 @@ def _local(distributed: Any, workers: int | None) -> Any:
     if workers is None or workers < 1:
         raise ValueError(f"workers={workers}; expected 1 or more.")
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0"
+        n_workers=workers,
+        threads_per_worker=1,
+        host=LOOPBACK,
+        dashboard_address=f"{LOOPBACK}:0",
+        silence_logs=logging.ERROR,  # a shard that fails is told once, by what it raises here
     )
 
 
@@ -120,5 +140,5 @@ def check_answers(address: str) -> None:
 def _unanswered(address: str, error: Exception) -> ConnectionError:
     reason = " ".join(str(error).split()).rstrip(".")
     return ConnectionError(
-        f"No scheduler answers at {address} ({reason}); start one with `dask scheduler`, or check the address."
+        f"No scheduler answers at {address} ({reason}); start one by `dask scheduler`, or check the address."
     )

@@ -7,7 +7,7 @@ index.json            the job and all of its shards, written last; .shards goes 
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def read_index(folder: Path | str) -> Index:
         raise ValueError(_damaged(file, error)) from error
 
 
-def claim(folder: Path, job: Job) -> Sequence[Entry] | None:
+def claim(folder: Path, job: Job) -> tuple[Entry, ...] | None:
     """Makes the folder that of the job; gives the shards of one that is finished.
 
     Raises:
@@ -148,5 +148,7 @@ def _read(file: Path, enveloped: bool = True) -> dict[str, Any]:
 
 
 def _damaged(file: Path, error: Exception) -> str:
-    remedy = "delete the folder" if file.name == JOB else "delete it, and the same job makes again what it told of"
+    remedy = (
+        "delete the folder" if file.name == JOB else "delete it, and the same job makes again what it told of"
+    )
     return f"{file} is damaged ({error}); {remedy}."

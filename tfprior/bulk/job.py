@@ -1,4 +1,4 @@
-"""What is to be done, as a value that JSON holds: of which model, over which data, in shards of which size."""
+"""What is to be done, as a value that JSON holds: by which model, to which data, in which shards."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -73,6 +73,9 @@ class Job:
             raise ValueError(f"shard_size={self.shard_size!r}; expected a positive integer.")
         if not is_integer(self.count) or self.count < 1:
             raise ValueError(f"num={self.count!r}; expected a positive integer.")
+        batch_size = self.options.get("batch_size", 1)
+        if not is_integer(batch_size) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r}; expected a positive integer.")
 
     @property
     def num_shards(self) -> int:
@@ -102,6 +105,8 @@ class Job:
 
     def differences(self, other: "Job") -> list[str]:
         """In what another job makes other shards; places do not count, only what lies there."""
+        if self.task != other.task:
+            return ["task"]
         here, there = self._identity(), other._identity()
         return [name for name in here | there if here.get(name) != there.get(name)]
 
@@ -109,7 +114,6 @@ class Job:
         data = {} if self.data is None else asdict(self.data)
         known = {name: value for name, value in data.items() if name not in ("path", "digest")}
         return {
-            "task": self.task,
             "model": self.model.digest,
             "data": data.get("digest"),
             "num": self.count,

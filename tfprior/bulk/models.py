@@ -1,5 +1,6 @@
 """The model of a job, opened once in each process: a bundle by ONNX Runtime alone, anything else by Keras."""
 
+import dataclasses
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ class BundleEncoder:
     def __init__(self, bundle: Any, digest: str) -> None:
         if len(bundle.samplers) != 1:
             raise ValueError(
-                f"The bundle has {len(bundle.samplers)} grids of codes; expected one: encode parts of the data "
-                "by its own `encode`."
+                f"The bundle has {len(bundle.samplers)} grids of codes; expected one: encode parts of the "
+                "data by its own `encode`."
             )
         self.code_shape, self.codebook_size = bundle.samplers[0].grid_shape, bundle.samplers[0].num_levels
         self.grid_shape, self.num_levels = bundle.grid_shape, bundle.num_levels
@@ -49,10 +50,10 @@ def open_model(
         FileNotFoundError: for a missing run or file.
         ValueError: for one that is damaged or of another kind, and a model conditioned on vectors or maps.
     """
-    if is_bundle(path):
-        at, model = _open_bundle(path, tokenizer, finer, encodes)
-    else:
-        at, model = _open_keras(path, tokenizer, finer, encodes)
+    given = None if tokenizer is None else absolute(tokenizer)
+    at = ModelAt(absolute(path), "", given, tuple(map(absolute, finer)))
+    digest, model = (_open_bundle if is_bundle(path) else _open_keras)(at, encodes)
+    at = dataclasses.replace(at, digest=digest)
     _OPENED.clear()  # one at a time is in memory
     _OPENED[at, encodes] = model
     return at, model
@@ -70,8 +71,8 @@ def model_of(job: Job) -> Any:
             found, _ = open_model(job.model.path, job.model.tokenizer, job.model.finer, encodes)
             if found.digest != job.model.digest:
                 raise ValueError(
-                    f"{job.model.path} is not the model that the job began with: it has changed meanwhile; put "
-                    "the old one back, or begin anew in another folder."
+                    f"{job.model.path} is not the model that the job began with: it has changed meanwhile; "
+                    "put the old one back, or begin anew in another folder."
                 )
         return _OPENED[job.model, encodes]
 
@@ -80,47 +81,54 @@ def is_bundle(path: str) -> bool:
     return (Path(path) / MANIFEST).is_file()
 
 
-def _open_bundle(
-    path: str, tokenizer: str | None, finer: Sequence[str], encodes: bool
-) -> tuple[ModelAt, Any]:
+def absolute(path: str) -> str:
+    """For workers elsewhere."""
+    return str(Path(path).expanduser().resolve())
+
+
+def _open_bundle(at: ModelAt, encodes: bool) -> tuple[str, Any]:
     from tfprior.export.client import OnnxGenerator, open_bundle
 
-    if tokenizer is not None or finer:
-        raise ValueError(f"The bundle {path} has its tokenizer and all of its priors inside; leave others out.")
-    at = ModelAt(path, digest_of(Path(path) / MANIFEST))
-    bundle: Any = open_bundle(path, threads=1)  # the same batches on any machine; workers take the cores
+    if at.tokenizer is not None or at.finer:
+        raise ValueError(
+            f"The bundle {at.path} has its tokenizer and all of its priors inside; leave others out."
+        )
+    digest = digest_of(Path(at.path) / MANIFEST)
+    bundle: Any = open_bundle(at.path, threads=1)  # the same batches on any machine; workers take the cores
     first = bundle.samplers[0] if isinstance(bundle, OnnxGenerator) else bundle
-    _check_condition(path, first.prior.condition and first.prior.condition.shape)
+    _check_condition(at, first.prior.condition and first.prior.condition.shape)
     if not encodes:
-        return at, bundle
+        return digest, bundle
     if not isinstance(bundle, OnnxGenerator):
-        raise ValueError(f"The bundle {path} holds a prior and no tokenizer; expected one that encodes images.")
-    return at, BundleEncoder(bundle, at.digest)
+        raise ValueError(
+            f"The bundle {at.path} holds a prior and no tokenizer; expected one that encodes images."
+        )
+    return digest, BundleEncoder(bundle, digest)
 
 
-def _open_keras(path: str, tokenizer: str | None, finer: Sequence[str], encodes: bool) -> tuple[ModelAt, Any]:
+def _open_keras(at: ModelAt, encodes: bool) -> tuple[str, Any]:
     from tfprior.compression.digests import of_architecture
     from tfprior.data.codes import check_one_grid
     from tfprior.runs import load_image_model, load_tokenizer
 
     model: Any
     if encodes:
-        model = load_tokenizer(path)
+        model = load_tokenizer(at.path)
         check_one_grid(model)
         parts = [model]
     else:
-        model = load_image_model(path, tokenizer, finer)
-        _check_condition(path, model.condition_shape)
+        model = load_image_model(at.path, at.tokenizer, at.finer)
+        _check_condition(at, model.condition_shape)
         parts = model.parts()
     sha = hashlib.sha256(of_architecture(model))
     for part in parts:
         sha.update(part.weights_digest().encode())
-    return ModelAt(path, sha.hexdigest(), tokenizer, tuple(finer)), model
+    return sha.hexdigest(), model
 
 
-def _check_condition(path: str, shape: Any) -> None:
+def _check_condition(at: ModelAt, shape: Any) -> None:
     if shape is not None:
         raise ValueError(
-            f"{path} is conditioned on vectors or maps of shape {tuple(shape)}; expected a model without a "
-            "condition or with class labels: draw and score by its own methods."
+            f"{at.path} is conditioned on vectors or maps of shape {tuple(shape)}; expected a model without "
+            "a condition or with class labels: draw and score by its own methods."
         )

@@ -1,12 +1,12 @@
 """The data of a job as its model takes them, a slice at a time."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tfprior.bulk.job import DataAt, Job
 from tfprior.data import Slice, Slices, open_slices
+from tfprior.data.image_size import check_image_size
 from tfprior.data.levels import fit_levels, quantized
 from tfprior.data.loading import NAMED
 
@@ -15,7 +15,7 @@ def data_for(
     model: Any,
     path: str,
     part: str = "train",
-    image_size: int | Sequence[int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     num_levels: int | None = None,
 ) -> tuple[DataAt, Slices]:
     """Opens data for a model.
@@ -31,12 +31,13 @@ def data_for(
         FileNotFoundError: for missing data.
         ValueError: for data that are unreadable, or of other grids or levels than the model's.
     """
-    size = tuple(image_size) if isinstance(image_size, Sequence) else image_size
     channels = model.grid_shape[-1]
-    opened = open_slices(path, part, image_size=size, channels=channels)  # type: ignore[arg-type]
+    opened = open_slices(path, part, image_size=image_size, channels=channels)
     levels = num_levels or opened.num_levels or model.num_levels
     if opened.are_codes and num_levels not in (None, opened.num_levels):
-        raise ValueError(f"{path} holds codes of {opened.num_levels} kinds; leave num_levels={num_levels} out.")
+        raise ValueError(
+            f"{path} holds codes of {opened.num_levels} kinds; leave num_levels={num_levels} out."
+        )
     if (tuple(opened.grid_shape), levels) != (tuple(model.grid_shape), model.num_levels):
         kind = "codes" if opened.are_codes else "levels"
         raise ValueError(
@@ -44,9 +45,8 @@ def data_for(
             f"{model.num_levels}, as the model takes them."
         )
     place = path if path in NAMED else str(Path(path).expanduser().resolve())
-    sides = size if size is None or isinstance(size, tuple) else (size, size)
-    at = DataAt(place, opened.digest, part, channels, model.num_levels, sides)  # type: ignore[arg-type]
-    return at, opened
+    size = None if image_size is None else check_image_size(image_size)
+    return DataAt(place, opened.digest, part, channels, model.num_levels, size), opened
 
 
 def read(job: Job, index: int) -> Slice:
@@ -69,7 +69,7 @@ def _opened(data: DataAt) -> Slices:
     opened = open_slices(data.path, data.part, image_size=data.image_size, channels=data.channels)
     if opened.digest != data.digest:
         raise ValueError(
-            f"{data.path} has changed since the job began: names, sizes or times of its files are others; put "
-            "the old ones back, or begin anew in another folder."
+            f"{data.path} has changed since the job began: names, sizes or times of its files are others; "
+            "put the old ones back, or begin anew in another folder."
         )
     return opened

@@ -54,7 +54,9 @@ def read_npz(path: Path, known: Collection[str] = (), remedy: str = AGAIN) -> di
     return arrays
 
 
-def members_of(archive: zipfile.ZipFile, path: Path, known: Collection[str] = ()) -> dict[str, zipfile.ZipInfo]:
+def members_of(
+    archive: zipfile.ZipFile, path: Path, known: Collection[str] = ()
+) -> dict[str, zipfile.ZipInfo]:
     """What an .npz file holds, by the names of its arrays.
 
     Raises:

@@ -71,7 +71,7 @@ class ShardedCodes:
         return joined if len(joined) > 1 else joined["values"]
 
     def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """The examples from `start` to before `stop`, of the shards that they lie in, as `shards` gives them."""
+        """The examples from `start` to before `stop`, as `shards` gives them, of those that they lie in."""
         size = self._shard_size
         parts = [
             {
@@ -184,7 +184,7 @@ def encode_dataset(
 
 
 def encoded(tokenizer: Encoder, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A shard of codes: those of the "values", the "condition" if there is one, and what tells their source."""
+    """A shard: codes of the "values", the "condition" if there is one, and what tells their source."""
     codes = smallest(tokenizer.encode(examples["values"]), tokenizer.codebook_size)
     return {**examples, "values": codes, "source": np.asarray(_source(examples))}
 

@@ -27,7 +27,9 @@ class FolderSlices(Slices):
         train, test, names = find_files(folder)
         found = train if part == "train" else test
         if not found:
-            raise ValueError(f"{folder} has no {part} part; expected a subfolder of that name: choose another.")
+            raise ValueError(
+                f"{folder} has no {part} part; expected a subfolder of that name: choose another."
+            )
         self.name, self.count, self.has_labels = str(folder), len(found), names is not None
         self._paths, self._labels = [item.path for item in found], labels_of(found, names)
         self._image_size, self._channels = image_size, channels
@@ -43,8 +45,8 @@ class FolderSlices(Slices):
             values = np.repeat(values, self._channels, axis=-1)
         if (values.shape[1:], num_levels) != (self.grid_shape, self.num_levels):
             raise ValueError(
-                f"{self._paths[start]} and those after it have grids {values.shape[1:]} of {num_levels} levels "
-                f"where {self._paths[0]} has {self.grid_shape} of {self.num_levels}; expected images of one "
-                "kind: pass image_size= to crop and resize them, or convert them."
+                f"{self._paths[start]} and those after it have grids {values.shape[1:]} of {num_levels} "
+                f"levels where {self._paths[0]} has {self.grid_shape} of {self.num_levels}; expected images "
+                "of one kind: pass image_size= to crop and resize them, or convert them."
             )
         return Slice(values, None if self._labels is None else self._labels[start:stop].astype("int32"))

@@ -56,7 +56,7 @@ def map_npy(path: Path) -> MappedArray:
 
 
 def map_npz(path: Path) -> dict[str, "MappedArray | np.ndarray"]:
-    """The arrays of an .npz file of images by name: images and labels in their places, what is small as it is.
+    """The arrays of an .npz file by name: images and labels in their places, what is small as it is.
 
     Raises:
         ValueError: for a damaged file, other names, Python objects, and images or labels that are compressed,

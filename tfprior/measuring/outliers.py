@@ -43,7 +43,7 @@ class OutlierScores(NamedTuple):
         return OutlierScores(*(part / num_dims for part in self))
 
     def rows(self, places: Iterable[int], labels: Iterable[int] | None) -> Iterator[list[Any]]:
-        """The lines of a table of `COLUMNS`, of images at these places, with these labels if there are any."""
+        """The lines of a table of `COLUMNS`: of images at these places, with these labels if any."""
         named = [""] * len(self.score) if labels is None else labels
         for place, label, *numbers in zip(places, named, *self, strict=True):
             yield [place, label, *(f"{number:.8g}" for number in numbers)]
@@ -79,7 +79,9 @@ def outlier_scores(
     return OutlierScores(bits, complexity, bits - complexity)
 
 
-def log_likelihood(model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+def log_likelihood(
+    model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64
+) -> np.ndarray:
     """log p(x) in nats, or a generator's bound: images (N, H, W, C) → (N,) float64.
 
     Without labels as `condition`, the images of a model of K classes may be of any of them, each as probable
