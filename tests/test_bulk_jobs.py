@@ -112,9 +112,10 @@ def test_a_killed_job_goes_on(
             raise Killed
         return task.content(job, index)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setitem(shards.TASKS, job.task, task._replace(content=killed_in_the_fourth))
-        run(job, folder, progress=False)
+        with pytest.raises(Killed):
+            run(job, folder, progress=False)
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz") if path.name[0] != "."}
     assert len(before) == 3
     with pytest.raises(FileNotFoundError, match=r"holds no index\.json; expected the folder of a job"):
@@ -168,9 +169,10 @@ def test_damaged_shards_of_an_unfinished_job(
             raise ArithmeticError("NaN")
         return task.content(job, index)
 
-    with monkeypatch.context() as patched, pytest.raises(ArithmeticError, match="NaN"):
+    with monkeypatch.context() as patched:
         patched.setitem(shards.TASKS, "sample", task._replace(content=failing))
-        run(job, tmp_path, progress=False)
+        with pytest.raises(ArithmeticError, match="NaN"):
+            run(job, tmp_path, progress=False)
     file = tmp_path / "samples-00001.npz"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"samples-00001\.npz is damaged"):

@@ -46,8 +46,8 @@ def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> It
                 made = future.result()
             except KilledWorker as error:
                 raise RuntimeError(
-                    f"Shard {index} took its workers with it, one after the other; most likely it needs more "
-                    "memory than they have: take a smaller shard_size, or larger workers."
+                    f"Workers were lost again and again, shard {index} with them; most likely they have too "
+                    "little memory: take a smaller shard_size, or larger workers."
                 ) from error
             if isinstance(made, Exception):
                 raise made
