@@ -26,20 +26,20 @@ def die_at_second(function: str) -> None:
     setattr(shards, function, counted)
 
 
-def die_at_two(number: int) -> int:
+def die_at_two(number: int, known: None) -> int:
     """Takes its worker with it."""
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def refuse_two(number: int) -> int:
+def refuse_two(number: int, known: None) -> int:
     if number == 2:
         raise ValueError("2 is not to be had; expected another number.")
     return number
 
 
-def fail_once(file: str, number: int) -> int:
+def fail_once(file: str, number: int, known: None) -> int:
     """The system hinders the first attempt."""
     if number == 2 and not os.path.exists(file):
         with open(file, "w"):

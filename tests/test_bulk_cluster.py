@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from bulk_jobs import SHARDS, SIZE, check_folder, jobs, save_images
+from bulk_jobs import SIZE, check_folder, jobs, save_images
 from bulk_workers import die_at_second, die_at_two, fail_once, modules, refuse_two
 
 from tfprior.bulk import Index, Job, connected, encode_job, run, sample_job
@@ -155,26 +155,26 @@ def test_what_is_wrong_is_said_as_in_this_process(
         assert not (tmp_path / folder / "index.json").exists()
     assert said[0] == said[1]
     with pytest.raises(ValueError, match="2 is not to be had"):
-        list(each(refuse_two, SHARDS, client))
+        list(each(refuse_two, [None] * 4, client))
 
 
 def test_what_the_system_hinders_is_tried_again(client: Any, tmp_path: Path) -> None:
     work = functools.partial(fail_once, str(tmp_path / "failed"))
-    assert sorted(each(work, 4, client)) == [(number, number) for number in range(4)]
+    assert sorted(each(work, [None] * 4, client)) == [(number, number) for number in range(4)]
     assert (tmp_path / "failed").exists()
 
 
 def test_a_shard_that_takes_its_workers_with_it(client: Any) -> None:
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(RuntimeError, match=r"lost again and again, shard [23] with them"):
-        list(each(die_at_two, 4, client))
+        list(each(die_at_two, [None] * 4, client))
 
 
 def test_a_folder_that_a_worker_does_not_see(all_jobs: dict[str, Job], tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"gone is not there on .*; expected a folder that all workers"
     ):
-        make_shard(all_jobs["sample"], str(tmp_path / "gone"), None, 0)
+        make_shard(all_jobs["sample"], str(tmp_path / "gone"), 0, None)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def sample_job(
     if opened.num_classes is not None:
         classes = list(range(opened.num_classes) if classes is None else classes)
         check_condition(np.asarray(classes), opened.num_classes, None)
+        classes = [int(label) for label in classes]
     options: dict[str, Any] = {
         "seed": entropy_of(seed),
         "batch_size": batch_size,

@@ -4,13 +4,14 @@ import contextlib
 import functools
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Known = TypeVar("Known")
 Made = TypeVar("Made")
 
 RETRIES = 2
@@ -20,23 +21,31 @@ SECONDS = 10
 LOOPBACK = "127.0.0.1"
 
 
-def each(work: Callable[[int], Made], count: int, client: "Client | None") -> Iterator[tuple[int, Made]]:
-    """What `work` makes of the numbers 0 … count − 1, each with its number, as they are ready.
+def each(
+    work: Callable[[int, Known], Made], known: Sequence[Known], client: "Client | None"
+) -> Iterator[tuple[int, Made]]:
+    """What `work` makes of each number and what is known of it, with the number, as they are ready.
 
     Raises:
-        RuntimeError: where the cluster is lost, or a number takes its workers with it.
+        RuntimeError: where the cluster is lost, or its workers again and again.
     """
     if client is None:
-        yield from ((index, work(index)) for index in range(count))
-        return
-    yield from _on_cluster(work, count, client)
+        return enumerate(map(work, range(len(known)), known))
+    return _on_cluster(work, known, client)
 
 
-def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> Iterator[tuple[int, Made]]:
+def _on_cluster(
+    work: Callable[[int, Known], Made], known: Sequence[Known], client: "Client"
+) -> Iterator[tuple[int, Made]]:
     from distributed import CancelledError, KilledWorker, as_completed
 
     futures = client.map(
-        functools.partial(attempt, work), range(count), pure=False, retries=RETRIES, key="tfprior-shard"
+        functools.partial(attempt, work),
+        range(len(known)),
+        known,
+        pure=False,
+        retries=RETRIES,
+        key="tfprior-shard",
     )
     numbers = {future.key: index for index, future in enumerate(futures)}
     try:
@@ -60,10 +69,10 @@ def _on_cluster(work: Callable[[int], Made], count: int, client: "Client") -> It
         client.cancel(futures)
 
 
-def attempt(work: Callable[[int], Made], index: int) -> "Made | Exception":
+def attempt(work: Callable[[int, Known], Made], index: int, known: Known) -> "Made | Exception":
     """What `work` makes, or what it says is wrong; only a fault of the system is raised, and tried again."""
     try:
-        return work(index)
+        return work(index, known)
     except OSError:
         raise
     except Exception as error:

@@ -34,18 +34,18 @@ def run(
         FileExistsError: for a folder that holds anything but a job.
         ValueError: for a folder of another job, a shard that is damaged, and whatever hinders one.
         BlockingIOError: while another process works on the folder.
-        RuntimeError: where the cluster is lost, or a shard takes its workers with it.
+        RuntimeError: where the cluster is lost, or its workers again and again.
     """
     path = Path(folder).resolve()
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file; expected a folder.")
     with locked(path, "written"):
-        known = claim(path, job)
+        known = claim(path, job) or [None] * job.num_shards
         clean(path)
-        work = functools.partial(make_shard, job, str(path), known)
+        work = functools.partial(make_shard, job, str(path))
         shards = {}
         with progress_bar(job.task, job.count, progress) as move:
-            for index, entry in each(work, job.num_shards, client):
+            for index, entry in each(work, known, client):
                 shards[index] = entry
                 move(entry.examples)
         finish = TASKS[job.task].finish

@@ -29,14 +29,14 @@ TASKS = {
 }
 
 
-def make_shard(job: Job, folder: str, known: tuple[Entry, ...] | None, index: int) -> Entry:
+def make_shard(job: Job, folder: str, index: int, known: Entry | None) -> Entry:
     """Makes the shard of that number, unless it stands; one that does is compared with what it is known by.
 
     Args:
         job: the whole job.
         folder: of its files.
-        known: the shards of a finished job; None of another, whose shards have records.
         index: of the shard.
+        known: of a finished job, the shard; None of another, whose shards have records.
 
     Raises:
         FileNotFoundError: where the folder is not to be seen.
@@ -49,7 +49,7 @@ def make_shard(job: Job, folder: str, known: tuple[Entry, ...] | None, index: in
         )
     task = TASKS[job.task]
     file = path / f"{task.stem}-{index:05}{task.suffix}"
-    entry = read_record(path, index) if known is None else known[index]
+    entry = known or read_record(path, index)
     if entry is not None and file.exists():
         entry.check(path)
         return entry
