@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_one_worker_does_too(all_jobs: dict[str, Job], in_process: dict[str, Ind
         assert client is not None
         assert len(client.run(os.getpid)) == 1
         check_all(client, all_jobs, in_process, tmp_path)
+
+
+def test_the_snippet_of_the_docs_runs(
+    generator_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "bulk.md").read_text("utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    save_images(tmp_path / "images.npy")
+    (tmp_path / "tokenizer_bundle").symlink_to(generator_bundle)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(snippet, names)
+    check_folder(tmp_path / "codes", names["index"])
 
 
 def test_nobody_else_hears_the_cluster(client: Any) -> None:
