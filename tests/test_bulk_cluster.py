@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from bulk_jobs import SIZE, check_folder, jobs, save_images
 from bulk_workers import die_at_second, die_at_two, fail_once, modules, refuse_two
+from small_jobs import SIZE, check_folder, save_images
 
 from tfprior.bulk import Index, Job, connected, encode_job, run, sample_job
 from tfprior.bulk.engine import each
@@ -26,19 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_images(tmp_path_factory.mktemp("images") / "images.npy")
-
-
-@pytest.fixture(scope="module")
-def all_jobs(prior_bundle: Path, generator_bundle: Path, images: Path) -> dict[str, Job]:
-    return jobs(prior_bundle, generator_bundle, images)
-
-
-@pytest.fixture(scope="module")
-def in_process(all_jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Index]:
+def in_process(bulk_jobs: dict[str, Job], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Index]:
     folder = tmp_path_factory.mktemp("in_process")
-    return {name: run(job, folder / name, progress=False) for name, job in all_jobs.items()}
+    return {name: run(job, folder / name, progress=False) for name, job in bulk_jobs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +37,8 @@ def client() -> Iterator[Any]:
         yield opened
 
 
-def check_all(client: Any, all_jobs: dict[str, Job], in_process: dict[str, Index], folder: Path) -> None:
-    for name, job in all_jobs.items():
+def check_all(client: Any, bulk_jobs: dict[str, Job], in_process: dict[str, Index], folder: Path) -> None:
+    for name, job in bulk_jobs.items():
         index = run(job, folder / name, client, progress=False)
         assert index == in_process[name]
         check_folder(folder / name, index)
@@ -56,19 +46,19 @@ def check_all(client: Any, all_jobs: dict[str, Job], in_process: dict[str, Index
 
 
 def test_two_workers_make_what_this_process_does(
-    client: Any, all_jobs: dict[str, Job], in_process: dict[str, Index], tmp_path: Path
+    client: Any, bulk_jobs: dict[str, Job], in_process: dict[str, Index], tmp_path: Path
 ) -> None:
-    check_all(client, all_jobs, in_process, tmp_path)
+    check_all(client, bulk_jobs, in_process, tmp_path)
     for imported in client.run(modules).values():
         assert "onnxruntime" in imported
         assert not imported & {"tensorflow", "keras", "jax", "sklearn", "matplotlib", "typer"}
 
 
-def test_one_worker_does_too(all_jobs: dict[str, Job], in_process: dict[str, Index], tmp_path: Path) -> None:
+def test_one_worker_does_too(bulk_jobs: dict[str, Job], in_process: dict[str, Index], tmp_path: Path) -> None:
     with connected(workers=1) as client:
         assert client is not None
         assert len(client.run(os.getpid)) == 1
-        check_all(client, all_jobs, in_process, tmp_path)
+        check_all(client, bulk_jobs, in_process, tmp_path)
 
 
 def test_the_snippet_of_the_docs_runs(
@@ -101,14 +91,14 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     name: str,
     moment: str,
     client: Any,
-    all_jobs: dict[str, Job],
+    bulk_jobs: dict[str, Job],
     in_process: dict[str, Index],
     tmp_path: Path,
 ) -> None:
     wait_for_workers(client)
     before = client.run(os.getpid)
     client.run(die_at_second, moment)
-    index = run(all_jobs[name], tmp_path, client, progress=False)
+    index = run(bulk_jobs[name], tmp_path, client, progress=False)
     assert index == in_process[name]
     check_folder(tmp_path, index)
     wait_for_workers(client)
@@ -184,11 +174,11 @@ def test_a_shard_that_takes_its_workers_with_it(client: Any) -> None:
         list(each(die_at_two, [None] * 4, client))
 
 
-def test_a_folder_that_a_worker_does_not_see(all_jobs: dict[str, Job], tmp_path: Path) -> None:
+def test_a_folder_that_a_worker_does_not_see(bulk_jobs: dict[str, Job], tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"gone is not there on .*; expected a folder that all workers"
     ):
-        make_shard(all_jobs["sample"], str(tmp_path / "gone"), 0, None)
+        make_shard(bulk_jobs["sample"], str(tmp_path / "gone"), 0, None)
 
 
 @pytest.mark.parametrize(

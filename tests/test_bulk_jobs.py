@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bulk_jobs import COUNT, SHARDS, SIZE, check_folder, codes_in, jobs, samples_in, save_images
+from small_jobs import COUNT, SHARDS, SIZE, check_folder, codes_in, samples_in, save_images
 
 from tfprior.bulk import Job, encode_job, read_index, run, sample_job, score_job, shards
 from tfprior.bulk.drawing import seed_of
@@ -19,18 +19,8 @@ from tfprior.measuring import outlier_scores
 from tfprior.runs.lock import locked
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_images(tmp_path_factory.mktemp("images") / "images.npy")
-
-
-@pytest.fixture(scope="module")
-def all_jobs(prior_bundle: Path, generator_bundle: Path, images: Path) -> dict[str, Job]:
-    return jobs(prior_bundle, generator_bundle, images)
-
-
-def test_a_job_is_json(all_jobs: dict[str, Job], tmp_path: Path) -> None:
-    for job in all_jobs.values():
+def test_a_job_is_json(bulk_jobs: dict[str, Job], tmp_path: Path) -> None:
+    for job in bulk_jobs.values():
         again = Job.from_json(json.loads(json.dumps(job.to_json())))
         assert again == job
         assert hash(again.model) == hash(job.model)
@@ -39,34 +29,34 @@ def test_a_job_is_json(all_jobs: dict[str, Job], tmp_path: Path) -> None:
 
 
 def test_codes_are_those_of_the_bundle(
-    all_jobs: dict[str, Job], generator_bundle: Path, images: Path, tmp_path: Path
+    bulk_jobs: dict[str, Job], generator_bundle: Path, bulk_images: Path, tmp_path: Path
 ) -> None:
-    index = run(all_jobs["encode"], tmp_path / "codes", progress=False)
+    index = run(bulk_jobs["encode"], tmp_path / "codes", progress=False)
     check_folder(tmp_path / "codes", index)
     assert index == read_index(tmp_path / "codes")
-    codes = open_bundle(generator_bundle).encode(np.load(images))
+    codes = open_bundle(generator_bundle).encode(np.load(bulk_images))
     np.testing.assert_array_equal(codes_in(tmp_path / "codes"), codes)
 
 
 def test_scores_are_those_of_the_bundle(
-    all_jobs: dict[str, Job], generator_bundle: Path, images: Path, tmp_path: Path
+    bulk_jobs: dict[str, Job], generator_bundle: Path, bulk_images: Path, tmp_path: Path
 ) -> None:
-    index = run(all_jobs["score"], tmp_path / "scores", progress=False)
+    index = run(bulk_jobs["score"], tmp_path / "scores", progress=False)
     check_folder(tmp_path / "scores", index)
     rows = []
     for shard in index.shards:
         with (tmp_path / "scores" / shard.file).open(newline="") as stream:
             rows += list(csv.DictReader(stream))
     assert [int(row["index"]) for row in rows] == list(range(COUNT))
-    expected: Any = outlier_scores(open_bundle(generator_bundle), np.load(images)).per_dim(32)
+    expected: Any = outlier_scores(open_bundle(generator_bundle), np.load(bulk_images)).per_dim(32)
     for name, numbers in zip(("bits_per_dim", "complexity", "score"), expected, strict=True):
         np.testing.assert_allclose([float(row[name]) for row in rows], numbers, rtol=1e-5)
 
 
 def test_samples_follow_from_the_seed_and_the_first_number(
-    all_jobs: dict[str, Job], prior_bundle: Path, tmp_path: Path
+    bulk_jobs: dict[str, Job], prior_bundle: Path, tmp_path: Path
 ) -> None:
-    index = run(all_jobs["sample"], tmp_path / "samples", progress=False)
+    index = run(bulk_jobs["sample"], tmp_path / "samples", progress=False)
     check_folder(tmp_path / "samples", index)
     found, sampler = samples_in(tmp_path / "samples"), open_bundle(prior_bundle)
     np.testing.assert_array_equal(found["labels"], [0] * 11 + [1] * 10)
@@ -84,9 +74,9 @@ def test_samples_follow_from_the_seed_and_the_first_number(
 
 
 def test_samples_of_a_generator_have_their_codes(
-    all_jobs: dict[str, Job], generator_bundle: Path, tmp_path: Path
+    bulk_jobs: dict[str, Job], generator_bundle: Path, tmp_path: Path
 ) -> None:
-    run(all_jobs["images"], tmp_path / "images", progress=False)
+    run(bulk_jobs["images"], tmp_path / "images", progress=False)
     found, bundle = samples_in(tmp_path / "images"), open_bundle(generator_bundle)
     expected = np.rint(bundle.decode(found["codes"].astype("int32")))
     assert found["values"].dtype == found["codes"].dtype == np.uint8
@@ -100,9 +90,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", ["encode", "sample"])
 def test_a_killed_job_goes_on(
-    name: str, all_jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, bulk_jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, whole, folder = all_jobs[name], tmp_path / "whole", tmp_path / "killed"
+    job, whole, folder = bulk_jobs[name], tmp_path / "whole", tmp_path / "killed"
     expected = run(job, whole, progress=False)
     task = shards.TASKS[job.task]
 
@@ -135,15 +125,15 @@ def test_a_killed_job_goes_on(
     assert all((folder / name).stat().st_mtime_ns == time for name, time in before.items())
 
 
-def test_killed_between_a_shard_and_its_record(all_jobs: dict[str, Job], tmp_path: Path) -> None:
-    job = all_jobs["encode"]
+def test_killed_between_a_shard_and_its_record(bulk_jobs: dict[str, Job], tmp_path: Path) -> None:
+    job = bulk_jobs["encode"]
     expected = run(job, tmp_path, progress=False)
     (tmp_path / "index.json").unlink()
     assert run(job, tmp_path, progress=False) == expected
 
 
-def test_a_finished_job_is_compared_with_its_index(all_jobs: dict[str, Job], tmp_path: Path) -> None:
-    job = all_jobs["sample"]
+def test_a_finished_job_is_compared_with_its_index(bulk_jobs: dict[str, Job], tmp_path: Path) -> None:
+    job = bulk_jobs["sample"]
     index = run(job, tmp_path, progress=False)
     assert run(job, tmp_path, progress=False) == index
     shard = tmp_path / index.shards[2].file
@@ -160,9 +150,9 @@ def test_a_finished_job_is_compared_with_its_index(all_jobs: dict[str, Job], tmp
 
 
 def test_damaged_shards_of_an_unfinished_job(
-    all_jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bulk_jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, task = all_jobs["sample"], shards.TASKS["sample"]
+    job, task = bulk_jobs["sample"], shards.TASKS["sample"]
 
     def failing(job: Job, index: int) -> bytes:
         if index == 2:
@@ -181,10 +171,10 @@ def test_damaged_shards_of_an_unfinished_job(
     check_folder(tmp_path, run(job, tmp_path, progress=False))
 
 
-def test_a_folder_of_another_job(all_jobs: dict[str, Job], prior_bundle: Path, tmp_path: Path) -> None:
-    run(all_jobs["sample"], tmp_path / "out", progress=False)
+def test_a_folder_of_another_job(bulk_jobs: dict[str, Job], prior_bundle: Path, tmp_path: Path) -> None:
+    run(bulk_jobs["sample"], tmp_path / "out", progress=False)
     with pytest.raises(ValueError, match=r"of another job, with another task; choose another folder"):
-        run(all_jobs["encode"], tmp_path / "out", progress=False)
+        run(bulk_jobs["encode"], tmp_path / "out", progress=False)
     other = sample_job(prior_bundle, COUNT, seed=6, shard_size=5, batch_size=2)
     with pytest.raises(ValueError, match=r"with another shard_size, seed; choose"):
         run(other, tmp_path / "out", progress=False)
@@ -199,7 +189,7 @@ def test_a_folder_of_another_job(all_jobs: dict[str, Job], prior_bundle: Path, t
         locked(tmp_path / "out", "written"),
         pytest.raises(BlockingIOError, match=rf"being written into by another process \({os.getpid()}\)"),
     ):
-        run(all_jobs["sample"], tmp_path / "out", progress=False)
+        run(bulk_jobs["sample"], tmp_path / "out", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -213,16 +203,16 @@ def test_a_folder_of_another_job(all_jobs: dict[str, Job], prior_bundle: Path, t
     ],
 )
 def test_damaged_files_are_told(
-    name: str, content: str | None, message: str, all_jobs: dict[str, Job], tmp_path: Path
+    name: str, content: str | None, message: str, bulk_jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    index = run(all_jobs["sample"], tmp_path, progress=False)
+    index = run(bulk_jobs["sample"], tmp_path, progress=False)
     file = tmp_path / name
     file.write_text(content or file.read_text().replace('"examples": 4', '"examples": 3'))
     with pytest.raises(ValueError, match=message):
-        run(all_jobs["sample"], tmp_path, progress=False)
+        run(bulk_jobs["sample"], tmp_path, progress=False)
     if name == "index.json":
         file.unlink()
-        assert run(all_jobs["sample"], tmp_path, progress=False) == index
+        assert run(bulk_jobs["sample"], tmp_path, progress=False) == index
 
 
 def test_a_model_that_changed(prior_bundle: Path, generator_bundle: Path, tmp_path: Path) -> None:
@@ -256,28 +246,36 @@ def test_data_that_changed(generator_bundle: Path, tmp_path: Path) -> None:
         run(job, tmp_path / "other", progress=False)
 
 
-def test_codes_go_on_by_encode_dataset(all_jobs: dict[str, Job], images: Path, tmp_path: Path) -> None:
+def test_codes_go_on_by_encode_dataset(bulk_jobs: dict[str, Job], bulk_images: Path, tmp_path: Path) -> None:
     from tfprior.bulk.models import model_of
 
-    run(all_jobs["encode"], tmp_path, progress=False)
+    run(bulk_jobs["encode"], tmp_path, progress=False)
     before = codes_in(tmp_path)
-    codes = encode_dataset(model_of(all_jobs["encode"]), np.load(images), tmp_path, SIZE, progress=False)
+    codes = encode_dataset(
+        model_of(bulk_jobs["encode"]), np.load(bulk_images), tmp_path, SIZE, progress=False
+    )
     np.testing.assert_array_equal(codes.arrays(), before)
 
 
 def test_what_does_not_fit_is_told_before_a_folder_is_made(
-    prior_bundle: Path, generator_bundle: Path, images: Path, tmp_path: Path
+    prior_bundle: Path, generator_bundle: Path, bulk_images: Path, tmp_path: Path
 ) -> None:
     floats = tmp_path / "floats.npy"
     np.save(floats, np.zeros((3, 8, 4, 1)))
     for message, make in (
-        (r"holds a prior and no tokenizer", lambda: encode_job(prior_bundle, images)),
-        (r"has grids \(8, 4, 1\) of 4 levels; expected \(3, 4, 1\)", lambda: score_job(prior_bundle, images)),
+        (r"holds a prior and no tokenizer", lambda: encode_job(prior_bundle, bulk_images)),
+        (
+            r"has grids \(8, 4, 1\) of 4 levels; expected \(3, 4, 1\)",
+            lambda: score_job(prior_bundle, bulk_images),
+        ),
         (
             r"of 9 levels; expected \(8, 4, 1\) of",
-            lambda: encode_job(generator_bundle, images, num_levels=9),
+            lambda: encode_job(generator_bundle, bulk_images, num_levels=9),
         ),
-        (r"has no parts; expected them of part='test'", lambda: score_job(prior_bundle, images, part="test")),
+        (
+            r"has no parts; expected them of part='test'",
+            lambda: score_job(prior_bundle, bulk_images, part="test"),
+        ),
         (r"dtype float64; expected integers", lambda: encode_job(generator_bundle, floats)),
         (r"^num=0; expected a positive", lambda: sample_job(prior_bundle, 0)),
         (r"^shard_size=0; expected a positive", lambda: sample_job(prior_bundle, 1, shard_size=0)),

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from bulk_jobs import check_folder, codes_in, samples_in
+from small_jobs import check_folder, codes_in, samples_in
 from test_generator import tokenizer, two_grids
 
 from tfprior.bulk import Job, compress_job, connected, encode_job, run, sample_job, score_job

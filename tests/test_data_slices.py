@@ -72,6 +72,10 @@ def test_slices_of_a_folder_of_arrays(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"part9\.npy has uint8 images of shape \(4, 6, 1\) where") as caught:
         open_slices(tmp_path)
     assert "expected those of one shape and type" in str(caught.value)
+    (tmp_path / "part9.npy").unlink()
+    save_image(tmp_path / "one.png", integers(4, 5))
+    with pytest.raises(ValueError, match=r"holds one\.png beside \.npy files; expected these alone"):
+        open_slices(tmp_path)
 
 
 def test_slices_of_a_folder_of_images(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tfprior.bulk.job import Job
+from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import is_bundle, model_of, open_model
 from tfprior.bulk.reading import data_for, read
 
-SHARD_SIZE, BATCH_SIZE = 1024, 128
+BATCH_SIZE = 128
 
 
 def compress_job(

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tfprior.bulk.job import Job
+from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import is_bundle, model_of, open_model
 from tfprior.bulk.npz import packed
+from tfprior.data.levels import smallest
 from tfprior.inputs import check_condition, check_sampling_options, entropy_of
 
-SHARD_SIZE, BATCH_SIZE = 1024, 256
+BATCH_SIZE = 256
 
 
 def sample_job(
@@ -95,12 +96,8 @@ def draw(job: Job, start: int, stop: int) -> dict[str, np.ndarray]:
         temperature=options["temperature"],
         **{name: options[name] for name in optional if options[name] is not None},
     )
-    levels = {"values": model.num_levels}
-    small = {
-        name: part.astype(np.min_scalar_type(levels.get(name, int(part.max()) + 1) - 1))
-        for name, part in drawn.items()
-    }
-    return small if labels is None else {**small, "labels": labels}
+    drawn["values"] = smallest(drawn["values"], model.num_levels)
+    return drawn if labels is None else {**drawn, "labels": labels}
 
 
 def labels_of(job: Job, start: int, stop: int) -> np.ndarray | None:

@@ -4,13 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfprior.bulk.job import Job
+from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import model_of, open_model
 from tfprior.bulk.npz import packed
 from tfprior.bulk.reading import data_for, read
 from tfprior.data.codes import description_of, encoded, write_description
-
-SHARD_SIZE = 1024
 
 
 def encode_job(
@@ -24,7 +22,8 @@ def encode_job(
 
     Args:
         model: a bundle of a generator, or the run or .keras file of a tokenizer, with one grid of codes.
-        data: an .npy file, an .npz file that is not compressed, a folder of either or of images, or a name.
+        data: an .npy file, an .npz file that is not compressed, a folder of images or of .npy files, or the
+            name of a data set.
         shard_size: images in a shard.
         **options: `part`, "train" or "test" of data in parts; `image_size` of the images of a folder;
             `num_levels`, where the data do not tell, fewer than theirs quantizes them.

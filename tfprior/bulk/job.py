@@ -6,6 +6,8 @@ from typing import Any
 
 from tfprior.inputs import is_integer
 
+SHARD_SIZE = 1024
+
 
 @dataclass(frozen=True)
 class ModelAt:

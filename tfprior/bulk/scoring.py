@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tfprior.bulk.job import Job
+from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import model_of, open_model
 from tfprior.bulk.reading import data_for, read
 from tfprior.image_files import check_fits_files
 from tfprior.measuring.outliers import COLUMNS, outlier_scores
 
-SHARD_SIZE, BATCH_SIZE = 1024, 64
+BATCH_SIZE = 64
 
 
 def score_job(

@@ -87,8 +87,16 @@ def npy_slices(path: Path) -> ArraySlices:
     return ArraySlices(str(path), [map_npy(path)], None, None, False, path.parent)
 
 
-def npy_folder_slices(folder: Path, files: Sequence[Path]) -> ArraySlices:
-    """Those of the .npy files of a folder, in the order of their names."""
+def npy_folder_slices(folder: Path) -> ArraySlices:
+    """Those of the .npy files of a folder, in the order of their names.
+
+    Raises:
+        ValueError: for a folder that holds anything else, too.
+    """
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    strays = [path for path in files if path.suffix != ".npy"]
+    if strays:
+        raise ValueError(f"{folder} holds {strays[0].name} beside .npy files; expected these alone: move it.")
     return ArraySlices(str(folder), [map_npy(file) for file in files], None, None, False, folder)
 
 

@@ -46,16 +46,17 @@ def open_slices(
     else:
         path = Path(name_or_path).expanduser()
         check_path(path, name_or_path)
-        if path.is_dir() and not (arrays := sorted(path.glob("*.npy"))) and not (path / DESCRIPTION).exists():
+        holds_codes, holds_arrays = (path / DESCRIPTION).exists(), any(path.glob("*.npy"))
+        if path.is_dir() and not holds_codes and not holds_arrays:
             return FolderSlices(path, part, size, channels)
-        if path.suffix.lower() == ".npz" and not path.is_dir():
+        if path.is_file() and path.suffix.lower() == ".npz":
             opened = npz_slices(path, part)
         elif part != "train":
             raise ValueError(f"{path} has no parts; expected them of part={part!r}: leave it out.")
-        elif (path / DESCRIPTION).exists():
+        elif holds_codes:
             opened = CodeSlices(path)
         else:
-            opened = npy_folder_slices(path, arrays) if path.is_dir() else npy_slices(path)
+            opened = npy_folder_slices(path) if path.is_dir() else npy_slices(path)
     if size is not None:
         raise ValueError(
             f"image_size={image_size!r} was given for {name_or_path}; expected it for a folder of images "
