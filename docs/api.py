@@ -8,6 +8,7 @@ from pathlib import Path
 import pdoc
 
 PAGES = (
+    "tfprior.bulk",
     "tfprior.compression",
     "tfprior.data",
     "tfprior.distributions",

@@ -8,7 +8,7 @@ import numpy as np
 from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.onnx_sampler import OnnxSampler
-from tfprior.export.rollout import Arrays, check_integers, check_log_prob, condition_from
+from tfprior.export.rollout import Arrays, batches, check_integers, check_log_prob, condition_from
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.inputs import (
     as_array,
@@ -161,7 +161,7 @@ class OnnxGenerator:
             arrays[f"{sampler.prefix}codes"] = np.ascontiguousarray(grid, "int32")
         return self._within_levels(self._in_batches("decode", arrays)["images"], "decode")
 
-    def log_prob(self, images: Any, condition: Any = None) -> np.ndarray:
+    def log_prob(self, images: Any, condition: Any = None, batch_size: int = DECODED_AT_ONCE) -> np.ndarray:
         """A lower bound of the log-likelihood in nats: images (N, H, W, C) → (N,).
 
         Raises:
@@ -169,17 +169,13 @@ class OnnxGenerator:
         """
         images = self._checked(images)
         arrays = {"images": images, **self.samplers[0].condition_arrays(condition, len(images))}
-        return check_log_prob(self._in_batches("log_prob_bound", arrays)["log_prob"], "log_prob_bound")
+        nats = self._in_batches("log_prob_bound", arrays, batch_size)["log_prob"]
+        return check_log_prob(nats, "log_prob_bound")
 
-    def _in_batches(self, function: str, arrays: Arrays) -> Arrays:
-        count = len(next(iter(arrays.values())))
-        if not count:
-            raise ValueError("Got 0 examples; expected at least one.")
+    def _in_batches(self, function: str, arrays: Arrays, batch_size: int = DECODED_AT_ONCE) -> Arrays:
         parts = [
-            self.functions.run(
-                function, {name: part[first : first + DECODED_AT_ONCE] for name, part in arrays.items()}
-            )
-            for first in range(0, count, DECODED_AT_ONCE)
+            self.functions.run(function, {name: part[rows] for name, part in arrays.items()})
+            for rows in batches(len(next(iter(arrays.values()))), batch_size)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
-from tfprior.export.rollout import Arrays, Drawn, Known, Rollout
+from tfprior.export.rollout import Arrays, Drawn, Known, Rollout, batches
 from tfprior.inputs import (
     as_array,
     check_completion,
@@ -133,15 +133,22 @@ class OnnxSampler:
 
         return Drawn(*run_in_shards(run_rows, shards(size, self.threads)))
 
-    def log_prob(self, values: Any, condition: Any = None) -> np.ndarray:
-        """Exact log-likelihood in nats: values (B, H, W, C) → (B,).
+    def log_prob(self, values: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+        """Exact log-likelihood in nats: values (N, H, W, C) → (N,).
 
         Raises:
-            ValueError: for values that are no integer grids of the bundle's levels.
+            ValueError: for values that are no integer grids of the bundle's levels, or none.
         """
         values = np.asarray(values)
         check_values(values, self.grid_shape, self.num_levels)
-        return self._rollout.log_prob(values.astype("int32"), self.condition_arrays(condition, len(values)))
+        given = self.condition_arrays(condition, len(values))
+        parts = [
+            self._rollout.log_prob(
+                values[rows].astype("int32"), {name: part[rows] for name, part in given.items()}
+            )
+            for rows in batches(len(values), batch_size)
+        ]
+        return np.concatenate(parts)
 
     def run(self, function: str, arrays: Arrays) -> Arrays:
         """Runs one of the prior's functions on named arrays; those it does not take are left out."""

@@ -160,6 +160,17 @@ def condition_from(above: np.ndarray, prior: PriorDescription, manifest: Manifes
     return run(function, {port.name: above})["condition"]
 
 
+def batches(count: int, batch_size: int) -> list[slice]:
+    """The rows 0 … count − 1 in batches, of which the last one may have fewer.
+
+    Raises:
+        ValueError: for no rows, or a batch size below 1.
+    """
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"Got {count} examples and batch_size={batch_size}; expected at least one of each.")
+    return [slice(first, first + batch_size) for first in range(0, count, batch_size)]
+
+
 def check_integers(values: np.ndarray, num_levels: int, function: str) -> np.ndarray:
     """The integers that a function gave back, all in [0, num_levels).
 

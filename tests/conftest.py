@@ -52,3 +52,19 @@ def generator_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_bundles import save_generator
 
     return save_generator(tmp_path_factory.mktemp("bundles") / "images")
+
+
+@pytest.fixture(scope="session")
+def bulk_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the bundle of a generator takes, as an .npy file."""
+    from small_jobs import save_images
+
+    return save_images(tmp_path_factory.mktemp("bulk") / "images.npy")
+
+
+@pytest.fixture(scope="session")
+def bulk_jobs(prior_bundle: Path, generator_bundle: Path, bulk_images: Path) -> dict[str, Any]:
+    """A job of each task that bundles do, by name."""
+    from small_jobs import jobs
+
+    return jobs(prior_bundle, generator_bundle, bulk_images)

@@ -40,7 +40,7 @@ FLOORS = [
     {"sampling", "pretraining"},
     {"generator", "registry"},
     {"compression", "measuring", "runs"},
-    {"training", "serving", "export"},
+    {"training", "serving", "export", "bulk"},
     {"cli"},
 ]
 HANDED_ON = {("priors", "sampling")}

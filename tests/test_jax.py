@@ -41,6 +41,7 @@ def outcomes() -> dict[str, str]:
 
 def generator() -> None:
     import catalogue
+    import keras
     import numpy as np
 
     from tfprior.distributions import Categorical, DiscretizedLogistic

@@ -12,6 +12,7 @@ from tfprior.registration import register_with_keras
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "bulk",
     "compression",
     "data",
     "distributions",

@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 """
 
 from tfprior.cli.app import Command, app, import_keras, main
+from tfprior.cli.bulk import bulk
 from tfprior.cli.bundle import export, info, verify
 from tfprior.cli.codes import encode, reconstruct
 from tfprior.cli.compress import compress, decompress
@@ -20,5 +21,6 @@ TOKENIZERS = (encode, reconstruct)
 BUNDLES = (export, verify, info)
 
 app.add_typer(train, name="train")
+app.add_typer(bulk, name="bulk")
 for command in (*PRIORS, *TOKENIZERS, *BUNDLES):
     app.command(cls=Command)(command)

@@ -13,8 +13,14 @@ from tfprior.cli.errors import WrongUsage, in_options, sentence
 
 ORDER = (
     *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
-    *("encode", "reconstruct", "export", "verify", "info"),
+    *("encode", "reconstruct", "bulk", "export", "verify", "info"),
 )
+
+
+GOES_ON = {
+    "train": "; the same `tfprior train` command goes on after the last whole epoch",
+    "bulk": "; the same `tfprior bulk` command goes on after the shards that stand",
+}
 
 
 class Commands(TyperGroup):
@@ -29,8 +35,7 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            again = "; the same `tfprior train` command goes on after the last whole epoch"
-            fail(f"Stopped{again if ctx.invoked_subcommand == 'train' else ''}.", 1)
+            fail(f"Stopped{GOES_ON.get(ctx.invoked_subcommand, '')}.", 1)
         except Exception as error:
             debug = ctx.params.get("debug")
             if debug and isinstance(error, InOptions) and error.__cause__ is not None:

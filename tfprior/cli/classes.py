@@ -19,16 +19,25 @@ def labels_of(
     """
     import numpy as np
 
+    asked = chosen_classes(classes, num_classes, names)
     if num_classes is None:
-        if classes:
-            raise WrongUsage(
-                "--class: the prior is unconditional; leave it out, or train with --conditional."
-            )
         return None
-    asked = [class_number(word, num_classes, names) for word in classes or ()]
     chosen = np.asarray(asked or range(min(num_classes, 10) if num is None else num_classes), "int32")
     count = 8 * len(chosen) if num is None else num
     return chosen[np.arange(count) * len(chosen) // count]
+
+
+def chosen_classes(
+    classes: Sequence[str] | None, num_classes: int | None, names: Sequence[str] = ()
+) -> list[int]:
+    """The numbers of the classes asked for.
+
+    Raises:
+        WrongUsage: for a class that there is not.
+    """
+    if classes and num_classes is None:
+        raise WrongUsage("--class: the prior is unconditional; leave it out, or train with --conditional.")
+    return [class_number(word, num_classes or 0, names) for word in classes or ()]
 
 
 def class_number(word: str, num_classes: int, names: Sequence[str]) -> int:

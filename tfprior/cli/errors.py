@@ -23,6 +23,8 @@ EXTRAS = {
     "tf_keras": "tfprior",
     "tensorboard": "tfprior[tensorboard]",
     "constriction": "tfprior[compress]",
+    "distributed": "tfprior[bulk]",
+    "dask": "tfprior[bulk]",
 }
 
 

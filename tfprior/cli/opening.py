@@ -150,11 +150,9 @@ def images_of(
 
 def open_model(path: Path, tokenizer: Path | None, finer: list[Path] | None) -> "ImageModel":
     """A prior of images, or a prior of codes with its tokenizer and the priors of the finer codes."""
-    from tfprior.runs import load_generator, load_prior, load_run
+    from tfprior.runs import load_image_model
 
-    if tokenizer is not None or finer or (path.is_dir() and load_run(path).of_codes):
-        return load_generator(path, tokenizer, finer or ())
-    return load_prior(path)
+    return load_image_model(path, tokenizer, finer or ())
 
 
 class Drawing(NamedTuple):

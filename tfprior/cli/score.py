@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from tfprior.measuring.outliers import OutlierScores
 
-COLUMNS = ("set", "index", "label", "bits_per_dim", "complexity", "score")
-
 
 def score(
     run: RunArgument,
@@ -112,14 +110,13 @@ class Scored(NamedTuple):
 def write_scores(path: Path, scored: list[Scored]) -> None:
     """Writes a line for each image, at once."""
     from tfprior.atomic import write_text
+    from tfprior.measuring.outliers import COLUMNS
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(("set", *COLUMNS))
     for part in scored:
-        labels = [""] * len(part.places) if part.labels is None else part.labels
-        for place, label, *numbers in zip(part.places, labels, *part.scores, strict=True):
-            writer.writerow([part.role, place, label, *(f"{number:.8g}" for number in numbers)])
+        writer.writerows([part.role, *row] for row in part.scores.rows(part.places, part.labels))
     write_text(path, text.getvalue())
 
 

@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "image_size": ["parse_image_size"],
         "loading": ["load"],
         "numpy_files": ["save_npz"],
+        "slices": ["Slice", "Slices"],
+        "slicing": ["open_slices"],
         "turns": ["spread"],
     },
 )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ from tfprior.resumable_dataset import ResumableDataset
 
 from .code_shards import DESCRIPTION, FORMAT, VERSION, read_description, read_shard, shard_file
 from .levels import smallest
+from .slices import digest_of_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,6 +72,23 @@ class ShardedCodes:
         """All codes at once as `fit` takes them: values, or a dict of values and condition."""
         joined = _joined(list(self.shards()))
         return joined if len(joined) > 1 else joined["values"]
+
+    def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """The examples from `start` to before `stop`, as `shards` gives them, of those that they lie in."""
+        size = self._shard_size
+        parts = [
+            {
+                name: part[max(start - index * size, 0) : stop - index * size]
+                for name, part in self._read(index).items()
+            }
+            for index in range(start // size, -(-stop // size))
+        ]
+        return _joined(parts)
+
+    def digest(self) -> str:
+        """SHA-256 of the names, sizes and times of the files."""
+        files = (shard_file(self.path, index) for index in range(self._num_shards))
+        return digest_of_files([self.path / DESCRIPTION, *files], self.path)
 
     def pipeline(
         self, batch_size: int, shuffle: bool = True, seed: int = 0, drop_remainder: bool = False
@@ -143,19 +161,12 @@ def encode_dataset(
     if not isinstance(shard_size, int | np.integer) or shard_size < 1:
         raise ValueError(f"shard_size={shard_size!r}; expected a positive integer.")
     path = Path(path)
-    wanted = {
-        "format": FORMAT,
-        "version": VERSION,
-        "grid_shape": list(tokenizer.code_shape),
-        "num_levels": tokenizer.codebook_size,
-        "shard_size": shard_size,
-        "tokenizer": tokenizer.weights_digest(),
-    }
+    wanted = description_of(tokenizer, shard_size)
     found = read_description(path)
     if found is None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path} exists and holds no codes; choose another path.")
-        write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": None}, indent=1) + "\n")
+        write_description(path, wanted)
     else:
         changed = [name for name in wanted if found.get(name) != wanted[name]]
         if changed:
@@ -165,13 +176,13 @@ def encode_dataset(
     remove_unfinished(path)
     count = 0
     for index, shard in enumerate(_gathered(_batches(dataset, shard_size), shard_size, progress)):
-        file, source = shard_file(path, index), _source(shard)
+        file = shard_file(path, index)
         count += len(shard["values"])
         if not file.exists():
-            codes = {**shard, "values": smallest(tokenizer.encode(shard["values"]), tokenizer.codebook_size)}
+            codes = encoded(tokenizer, shard)
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, **codes, source=np.asarray(source))
-        elif read_shard(file).get("source") != source:
+                np.savez_compressed(stream, allow_pickle=False, **codes)
+        elif read_shard(file).get("source") != _source(shard):
             raise ValueError(f"{file} holds codes of other data; choose another path, or delete {path}.")
     if not count:
         raise ValueError("Got an empty dataset; expected at least one image.")
@@ -180,8 +191,32 @@ def encode_dataset(
             f"{path} holds codes of {found['num_examples']} examples and the data are {count}; choose "
             "another path, or delete it."
         )
-    write_text(path / DESCRIPTION, json.dumps({**wanted, "num_examples": count}, indent=1) + "\n")
+    write_description(path, wanted, count)
     return ShardedCodes(path)
+
+
+def encoded(tokenizer: Encoder, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A shard: codes of the "values", the "condition" if there is one, and what tells their source."""
+    codes = smallest(tokenizer.encode(examples["values"]), tokenizer.codebook_size)
+    return {**examples, "values": codes, "source": np.asarray(_source(examples))}
+
+
+def description_of(tokenizer: Encoder, shard_size: int) -> dict[str, Any]:
+    """What codes.json says, but for the number of examples."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "grid_shape": list(tokenizer.code_shape),
+        "num_levels": tokenizer.codebook_size,
+        "shard_size": shard_size,
+        "tokenizer": tokenizer.weights_digest(),
+    }
+
+
+def write_description(path: Path, description: dict[str, Any], num_examples: int | None = None) -> None:
+    """Writes codes.json at once; without their number the codes are unfinished."""
+    text = json.dumps({**description, "num_examples": num_examples}, indent=1)
+    write_text(path / DESCRIPTION, text + "\n")
 
 
 def check_one_grid(tokenizer: Any) -> None:
@@ -237,7 +272,7 @@ def _parts(batch: Any) -> dict[str, np.ndarray]:
     return parts
 
 
-def _source(shard: dict[str, np.ndarray]) -> str:
+def _source(shard: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of what a shard was made of."""
     sha = hashlib.sha256()
     for name, part in sorted(shard.items()):

@@ -25,26 +25,27 @@ def read_folder(folder: Path, image_size: tuple[int, int] | None = None) -> Imag
     if not test:
         kept, held_out = hold_out(len(train), str(folder))
         train, test = [train[i] for i in kept], [train[i] for i in held_out]
-    values, num_levels = _read([item.path for item in (*train, *test)], image_size)
+    values, num_levels = read_pictures([item.path for item in (*train, *test)], image_size)
     return Images(
         folder.resolve().name,
         values[: len(train)],
-        _labels(train, names),
+        labels_of(train, names),
         values[len(train) :],
-        _labels(test, names),
+        labels_of(test, names),
         num_levels,
         names,
     )
 
 
-def _labels(found: list[Found], names: tuple[str, ...] | None) -> np.ndarray | None:
+def labels_of(found: list[Found], names: tuple[str, ...] | None) -> np.ndarray | None:
+    """The numbers of the classes that the files lie in (N,)."""
     if names is None:
         return None
     numbers = {name: number for number, name in enumerate(names)}
     return np.array([numbers[class_name] for _, class_name in found if class_name is not None])
 
 
-def _read(paths: list[Path], image_size: tuple[int, int] | None) -> tuple[np.ndarray, int]:
+def read_pictures(paths: list[Path], image_size: tuple[int, int] | None) -> tuple[np.ndarray, int]:
     """Images of one size as (N, H, W, C), grey ones as RGB where others have colour, and how many levels."""
     pictures: list[Picture] = []
     num_bytes = 0

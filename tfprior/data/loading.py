@@ -47,7 +47,7 @@ def load(
     named = NAMED.get(name_or_path) if isinstance(name_or_path, str) else None
     path = Path(name_or_path).expanduser()
     if named is None:
-        _check_path(path, name_or_path)
+        check_path(path, name_or_path)
     is_folder = named is None and path.is_dir()
     if size is not None and not is_folder:
         raise ValueError(
@@ -61,7 +61,8 @@ def load(
     return images if num_levels is None else images.with_levels(num_levels)
 
 
-def _check_path(path: Path, name_or_path: str | os.PathLike[str]) -> None:
+def check_path(path: Path, name_or_path: str | os.PathLike[str]) -> None:
+    """Raises an error for what is neither a file of images nor a folder."""
     expected = f"expected one of {', '.join(NAMED)}, an .npz or .npy file or a folder of images"
     if name_or_path == "" or (path.name == name_or_path and not path.suffix and not path.exists()):
         raise ValueError(f"{name_or_path!r} is not a known data set; {expected}: check the name.")

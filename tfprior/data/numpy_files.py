@@ -7,6 +7,7 @@ of several grids also grid and num_grids, and finer ones have the next coarser c
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _small_codes(codes: np.ndarray | None) -> np.ndarray | None:
 
 
 def _images(arrays: dict[str, np.ndarray], path: Path, num_levels: int | None) -> Images:
-    are_codes = _are_codes(arrays, path)
+    are_codes = holds_codes(arrays, path)
     if "x_test" not in arrays:
         _hold_out(arrays, path)
     for key in ("x_train", "x_test"):
@@ -116,7 +117,7 @@ def _hold_out(arrays: dict[str, np.ndarray], path: Path) -> None:
 def _num_levels(arrays: dict[str, np.ndarray], path: Path, wanted: int | None) -> int:
     """The file's own number of levels; where it does not tell, the one that is wanted if all values fit."""
     if "num_levels" in arrays:
-        return _stored_levels(arrays, path)
+        return stored_levels(arrays, path)
     x_train, x_test = arrays["x_train"], arrays["x_test"]
     top = max(int(x_train.max()), int(x_test.max()))
     if top <= 1:
@@ -137,7 +138,8 @@ def _num_levels(arrays: dict[str, np.ndarray], path: Path, wanted: int | None) -
     return top + 1
 
 
-def _stored_levels(arrays: dict[str, np.ndarray], path: Path) -> int:
+def stored_levels(arrays: Mapping[str, Any], path: Path) -> int:
+    """The number of levels that a file tells, or ValueError."""
     stored = arrays["num_levels"]
     if stored.size != 1:
         raise ValueError(
@@ -146,7 +148,8 @@ def _stored_levels(arrays: dict[str, np.ndarray], path: Path) -> int:
     return check_num_levels(stored.item(), str(path))
 
 
-def _are_codes(arrays: dict[str, np.ndarray], path: Path) -> bool:
+def holds_codes(arrays: Mapping[str, Any], path: Path) -> bool:
+    """Whether a file says that it holds codes."""
     flag = arrays.get("are_codes", np.array(False))
     if flag.dtype.kind not in "biu" or flag.size != 1:
         raise ValueError(
@@ -171,7 +174,7 @@ def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...] |
 def _num_codes(arrays: dict[str, np.ndarray], path: Path) -> int:
     if "num_levels" not in arrays:
         raise ValueError(f"{path} holds codes and no num_levels; expected it: store the codebook's size.")
-    return _stored_levels(arrays, path)
+    return stored_levels(arrays, path)
 
 
 def _origin(arrays: dict[str, np.ndarray], path: Path) -> CodesOrigin | None:

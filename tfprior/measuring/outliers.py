@@ -13,13 +13,16 @@ Shapes: N images · H W C · K classes.
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfprior.image_files import bytes_alone, check_fits_files
-from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array
+
+if TYPE_CHECKING:
+    from tfprior.image_model import ImageModel
 
 
 class OutlierScores(NamedTuple):
@@ -39,9 +42,19 @@ class OutlierScores(NamedTuple):
         """The same in bits per dimension, of images of H · W · C = `num_dims`."""
         return OutlierScores(*(part / num_dims for part in self))
 
+    def rows(self, places: Iterable[int], labels: Iterable[int] | None) -> Iterator[list[Any]]:
+        """The lines of a table of `COLUMNS`: of images at these places, with these labels if any."""
+        named = [""] * len(self.score) if labels is None else labels
+        for place, label, *numbers in zip(places, named, *self, strict=True):
+            yield [place, label, *(f"{number:.8g}" for number in numbers)]
+
+
+COLUMNS = ("index", "label", "bits_per_dim", "complexity", "score")
+"""Of tables of scores that are `per_dim`."""
+
 
 def outlier_scores(
-    model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64
+    model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64
 ) -> OutlierScores:
     """Scores images (N, H, W, C) in bits, corrected for how complex they are.
 
@@ -66,7 +79,9 @@ def outlier_scores(
     return OutlierScores(bits, complexity, bits - complexity)
 
 
-def log_likelihood(model: ImageModel, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
+def log_likelihood(
+    model: "ImageModel", images: Any, condition: Any = None, batch_size: int = 64
+) -> np.ndarray:
     """log p(x) in nats, or a generator's bound: images (N, H, W, C) → (N,) float64.
 
     Without labels as `condition`, the images of a model of K classes may be of any of them, each as probable

@@ -1,4 +1,4 @@
-"""One process at a time writes into a run's folder."""
+"""One process at a time writes into a folder."""
 
 import contextlib
 import errno
@@ -7,23 +7,26 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfprior.atomic import TEMPORARY
+
 LOCK = "run.lock"
 OWNER_BYTES = 20  # of the process number, which the file begins with
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of some network file systems
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from training into `folder`, which is made where it is missing.
+def locked(folder: Path, work: str = "trained") -> Iterator[None]:
+    """Keeps other processes from writing into `folder`, which is made where it is missing.
 
-    The system gives the lock back when the process ends, however it ends; the file goes with the block.
+    The system gives the lock back when the process ends, however it ends; the file goes with the block. What
+    is being done there, `work`, is what others are told.
 
     Raises:
         BlockingIOError: while another process, or another call of this one, has the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / LOCK
-    descriptor = taken(file)
+    descriptor = taken(file, work)
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, str(os.getpid()).encode().ljust(OWNER_BYTES))
@@ -32,7 +35,12 @@ def locked(folder: Path) -> Iterator[None]:
         give_back(descriptor, file)
 
 
-def taken(file: Path) -> int:
+def is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but what a start that was killed left."""
+    return all(entry.name.startswith(TEMPORARY) or entry.name == LOCK for entry in path.iterdir())
+
+
+def taken(file: Path, work: str) -> int:
     """The file, opened and locked."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -42,7 +50,7 @@ def taken(file: Path) -> int:
             owner = os.read(descriptor, OWNER_BYTES).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise BlockingIOError(
-                f"{file.parent} is being trained into by another process ({owner}); wait until it ends, stop "
+                f"{file.parent} is being {work} into by another process ({owner}); wait until it ends, stop "
                 "it, or choose another --out."
             ) from None
         except OSError as error:

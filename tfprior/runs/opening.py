@@ -66,6 +66,22 @@ def load_generator(
     return Generator(tokenizer_of(origins[0], run, tokenizer), priors)
 
 
+def load_image_model(
+    path: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+    finer: Sequence[str | os.PathLike[str]] = (),
+) -> Prior | Generator:
+    """A prior of images, or a prior of codes with its tokenizer and the priors of the finer codes.
+
+    Raises:
+        FileNotFoundError: as `load_prior` and `load_generator`, of which it is either.
+        ValueError: likewise.
+    """
+    if tokenizer is not None or finer or (Path(path).is_dir() and load_run(path).of_codes):
+        return load_generator(path, tokenizer, finer)
+    return load_prior(path)
+
+
 def tokenizer_of(
     origin: CodesOrigin | None,
     codes: str | os.PathLike[str],

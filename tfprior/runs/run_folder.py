@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfprior.atomic import TEMPORARY, remove_unfinished, write_text
+from tfprior.atomic import remove_unfinished, write_text
 from tfprior.data import CodesOrigin
 from tfprior.grid_model import GridModel
 from tfprior.runs.checkpoint import CHECKPOINT, REMEDY, Checkpoint
 from tfprior.runs.config import read_config
-from tfprior.runs.lock import LOCK
 from tfprior.runs.model_file import load_model
 from tfprior.score import Score
 
@@ -199,8 +198,3 @@ def holds_run(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def is_empty(path: Path) -> bool:
-    """Whether a folder holds nothing but what a start that was killed left."""
-    return all(entry.name.startswith(TEMPORARY) or entry.name == LOCK for entry in path.iterdir())

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfprior.atomic import remove_unfinished
 from tfprior.runs.checkpoint import REMEDY, Checkpoint, Start
-from tfprior.runs.lock import locked
+from tfprior.runs.lock import is_empty, locked
 from tfprior.runs.run_folder import (
     BEST,
     CONFIG,
@@ -18,7 +18,6 @@ from tfprior.runs.run_folder import (
     RESUME,
     RunFolder,
     holds_run,
-    is_empty,
     load_run,
 )
 from tfprior.training.description import LENGTHS, differences

@@ -1,0 +1,56 @@
+"""The job of `tfprior bulk compress`: files that `tfprior decompress` opens."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tfprior.bulk.job import SHARD_SIZE, Job
+from tfprior.bulk.models import is_bundle, model_of, open_model
+from tfprior.bulk.reading import data_for, read
+
+BATCH_SIZE = 128
+
+
+def compress_job(
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    *,
+    tokenizer: str | None = None,
+    finer: Sequence[str] = (),
+    shard_size: int = SHARD_SIZE,
+    batch_size: int = BATCH_SIZE,
+    **options: Any,
+) -> Job:
+    """Images in as many bits as their likelihood says: see `tfprior.compression.compress`.
+
+    Args:
+        model: a run or a .keras file.
+        data: as in `encode_job`.
+        tokenizer: where the tokenizer's run is now, of a prior of codes.
+        finer: runs of the priors of the finer codes.
+        shard_size: images in a shard.
+        batch_size: images coded side by side.
+        **options: `part`, `image_size` and `num_levels`, as in `encode_job`.
+
+    Raises:
+        FileNotFoundError: for a missing model or missing data.
+        ValueError: for what is damaged, a bundle, and data that the model does not take.
+    """
+    if is_bundle(os.fspath(model)):
+        raise ValueError(f"{model} is a bundle, which does not compress; expected a run or a .keras file.")
+    at, opened = open_model(os.fspath(model), tokenizer, finer)
+    place, images = data_for(opened, os.fspath(data), **options)
+    if opened.num_classes is not None and not images.has_labels:
+        raise ValueError(
+            f"{model} is conditioned on classes and {data} has no labels; expected one for each image."
+        )
+    return Job("compress", at, place, images.count, shard_size, {"batch_size": batch_size})
+
+
+def content(job: Job, index: int) -> bytes:
+    """The compressed file of a shard."""
+    from tfprior.compression import compress
+
+    model, (values, labels) = model_of(job), read(job, index)
+    condition = labels if model.num_classes is not None else None
+    return compress(model, values, condition, job.options["batch_size"])
