@@ -45,7 +45,7 @@ def settable(kind: type) -> dict[str, tuple[type, Any, bool]]:
     [
         *(model.place for model in MODELS.values()),
         "tfprior.quantizers.vector:VectorQuantizer",
-        "tfprior.training.trainer:TrainingOptions",
+        "tfprior.training.options:TrainingOptions",
     ],
 )
 def test_what_the_source_declares_is_what_the_constructor_takes(place: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from tfprior.registry import MODELS, Option, declaration_of
 
-TRAINING_OPTIONS = "tfprior.training.trainer:TrainingOptions"
+TRAINING_OPTIONS = "tfprior.training.options:TrainingOptions"
 NAMES = {"codebook_size": "--codes"}
 OFF = {"conditional": "--unconditional"}
 NONE = "none"

@@ -10,8 +10,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "exact_resume": ["ExactResume"],
         "images_per_second": ["ImagesPerSecond"],
+        "options": ["TrainingOptions"],
         "picture_logger": ["PictureLogger"],
         "workers": ["strategy_named"],
-        "trainer": ["TrainingOptions", "train"],
+        "trainer": ["train"],
     },
 )

@@ -93,6 +93,19 @@ class Workers:
         """Within it models and optimizers are made."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
+    def check(self, batch_size: int, minutes: float | None) -> None:
+        """Raises ValueError for options that do not fit so many replicas."""
+        if batch_size < self.num_replicas:
+            raise ValueError(
+                f"batch_size={batch_size} for {self.num_replicas} replicas, which share a batch; expected at "
+                "least one image for each."
+            )
+        if minutes is not None and self.are_several:
+            raise ValueError(
+                f"minutes={minutes} are of one machine's clock, and several workers have to take the same "
+                "steps; pass epochs."
+            )
+
     def told_by_chief(self, told: Any) -> Any:
         """What the chief tells, in types of JSON, on all workers."""
         if not self.are_several:
