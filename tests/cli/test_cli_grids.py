@@ -60,7 +60,7 @@ def test_finer_codes_are_drawn_at_the_end(folder: Path, tmp_path: Path) -> None:
     words = run(
         *("train", *TINY, "--data", folder / "codes_1.npz", "--out", tmp_path / "run"),
         *("--pictures-every", 1),
-        code=1,
+        code=2,
     )
     assert "--pictures-every 1: a prior of finer codes is drawn once it is trained: leave it out." in words
     assert not (tmp_path / "run").exists()

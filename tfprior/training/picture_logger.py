@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_condition
+from tfprior.inputs import check_condition
 from tfprior.sampling.masks import hidden_part
 from tfprior.tokenizers.base import Tokenizer
 from tfprior.training.drawing import draw_completions, draw_reconstructions, draw_samples
@@ -79,8 +79,8 @@ class PictureLogger(keras.callbacks.Callback):
         if log_dir is not None:
             check_tensorboard(log_dir)
         self.folder = Path(folder)
-        self.images = as_array(images)
-        self.condition = as_array(condition)
+        self.images: Any = None if images is None else np.asarray(images)
+        self.condition: Any = None if condition is None else np.asarray(condition)
         self.every = every
         self.unit = unit
         self.mask = mask
