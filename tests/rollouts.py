@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from tfprior import compilation
 from tfprior.priors import Prior
 
 
@@ -14,12 +13,11 @@ def teacher_forced(prior: Prior, values: np.ndarray, condition: Any) -> tuple[np
     flat = values.reshape(len(values), -1, channels)
     state = prior.initial_state(len(values), condition)
     previous = np.full_like(flat[:, 0], 3)  # ignored at position 0
-    step = compilation.compiled(type(prior).step, prior)
     outputs, states = [], []
     for position in range(prior.num_steps):
         states.append(state)
         where = np.full(len(values), position, "int32")
-        params, state = step(state, previous, where, flat[:, position])
+        params, state = prior.step(state, previous, where, flat[:, position])
         outputs.append(np.asarray(params))
         previous = flat[:, position]
     return np.stack(outputs, 1).reshape(len(values), height, width, -1), states

@@ -67,6 +67,7 @@ def test_bad_options_of_masks_are_refused_at_construction(kind: Any, changes: An
     [
         ({"grid_shape": (6, 8, 1), "num_stages": 3}, "divisible by 4: crop or pad the images, or use fewer"),
         ({"grid_shape": (4, 7, 1), "num_stages": 2}, "divisible by 2"),
+        ({"num_layers": 0}, "num_layers=0"),
         ({"num_stages": 0}, "num_stages=0"),
     ],
 )
