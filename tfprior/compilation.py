@@ -64,6 +64,13 @@ def check_outside_graph(name: str) -> None:
         )
 
 
+def devices() -> list[str]:
+    """What Keras computes on, as "cpu:0"; of backends whose devices it does not list, where tensors are."""
+    if keras.backend.backend() in ("tensorflow", "jax"):
+        return list(keras.distribution.list_devices())
+    return [str(ops.zeros(()).device)]
+
+
 def num_replicas() -> int:
     """How many devices share a training step under the tf.distribute strategy in force."""
     if keras.backend.backend() != "tensorflow":

@@ -45,7 +45,7 @@ class SteppedModel(keras.Model):
         if state:  # on JAX
             with one_step():
                 logs, after = super().train_step(*state, self._step_data(data))
-            return logs, state_put_back(self.optimizer, *state, after)
+            return logs, state_put_back(self.optimizer, state[0], after)
         with one_step(), put_back_where_refused(self.optimizer, self.weights):
             return super().train_step(self._step_data(data))
 

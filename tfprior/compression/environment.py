@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 
 import tfprior
+from tfprior.compilation import devices
 
 BACKENDS = ("another backend", "tensorflow", "jax", "torch", "numpy", "openvino")
 DEVICES = ("another device", "cpu", "gpu", "tpu")
@@ -24,7 +25,7 @@ class Environment(NamedTuple):
     @classmethod
     def here(cls) -> "Environment":
         backend = keras.backend.backend()
-        device = keras.distribution.list_devices()[0].split(":")[0].lower()
+        device = devices()[0].split(":")[0].lower()
         of_backend = str(getattr(sys.modules.get(backend), "__version__", "0"))
         versions = _version(of_backend), _version(keras.__version__), _version(tfprior.__version__)
         return cls(_known(backend, BACKENDS), _known(device, DEVICES), versions)

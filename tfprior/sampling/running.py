@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.compilation import compiled
+from tfprior.compilation import compiled, devices
 from tfprior.float32_copies import in_float32
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
@@ -124,7 +124,7 @@ def parts_of(count: int, loop: Loop) -> list[np.ndarray]:
 
 def on_cpu() -> bool:
     """Whether Keras has no accelerator."""
-    return all("cpu" in name.lower() for name in keras.distribution.list_devices())
+    return all("cpu" in name.lower() for name in devices())
 
 
 def model_for(prior: AutoregressivePrior, loop: Loop) -> AutoregressivePrior:
