@@ -30,6 +30,7 @@ FLOORS = [
         "progress",
         "range_checks",
         "registration",
+        "resumable_dataset",
         "score",
         "sharding",
         "stepping",
