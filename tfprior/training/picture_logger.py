@@ -96,7 +96,7 @@ class PictureLogger(keras.callbacks.Callback):
             raise FileExistsError(f"{self.folder} is a file; expected a folder for the pictures.")
         self._sheets = self._sheets_of(self.drawn_model or self.model)
         self._step = self._steps_done()
-        if is_chief(self.model):
+        if self.model.is_chief:
             self.folder.mkdir(parents=True, exist_ok=True)  # fails before any work where it cannot be made
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -137,7 +137,7 @@ class PictureLogger(keras.callbacks.Callback):
         """Draws every sheet; `count` are the epochs or steps that are done."""
         self._is_due = False
         model = self.model  # on JAX this brings its weights back from the loop
-        if not is_chief(model):
+        if not model.is_chief:
             return
         if not all(np.isfinite(weight).all() for weight in model.get_weights()):
             warnings.warn(
@@ -204,12 +204,6 @@ def check_tensorboard(log_dir: Any) -> None:
             "pip install 'tfprior[tensorboard]'",
             name="tensorboard",
         )
-
-
-def is_chief(model: keras.Model) -> bool:
-    """Whether this process is the one that writes, of those that train the model together."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy is None or bool(strategy.extended.should_save_summary)
 
 
 @contextmanager
