@@ -8,11 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
-
-
 Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-
-
 node = helper.make_node
 
 
@@ -49,8 +45,6 @@ def loop(
 
 
 YES = constant("yes", True, "bool")
-
-
 DOUBLE = node("Add", ["z", "z"], ["w"])
 
 
@@ -86,8 +80,6 @@ def outside(tensor: TensorProto) -> None:
 
 
 SHAPE = node("Shape", ["x"], ["shape"])
-
-
 RIGHT: dict[str, onnx.ModelProto] = {
     "a weight": with_tensor(lambda tensor: None),
     "a branch": model(

@@ -4,21 +4,13 @@ import functools
 from typing import Any
 
 import catalogue
-from catalogue import (
-    EVEN_COLOUR,
-    GREY,
-    prior_like,
-)
+from catalogue import EVEN_COLOUR, GREY, prior_like
 
 from tfprior.distributions import DiscretizedLogisticMixture
 from tfprior.priors import PixelCNNPP
 
 DEEP = (4, 8, 1)
-
-
 MIXTURE = DiscretizedLogisticMixture(2, 4)
-
-
 small = functools.partial(catalogue.prior, PixelCNNPP)
 
 

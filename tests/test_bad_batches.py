@@ -10,11 +10,7 @@ from catalogue import GREY, each_kind, integers, prior_like, values_of
 from tfprior.priors import PixelCNN
 
 GOOD = integers(4, *GREY)
-
-
 LABELS = np.array([0, 1, 2, 0])
-
-
 NOT_A_NUMBER = np.full((4, *GREY), np.nan, "float32")
 
 

@@ -154,7 +154,7 @@ def test_branches_in_branches_give_the_same_numbers(tmp_path: Path) -> None:
         def inner() -> Any:
             return tf.cond(tf.reduce_sum(x) > 9, lambda: tf.nn.conv2d(-x, kernel, 1, "SAME") * y, lambda: -y)
 
-        return tf.cond(tf.reduce_sum(x) > 0, inner, lambda: y * 2.0)
+        return tf.cond(tf.reduce_sum(x) > 0, inner, lambda: tf.tanh(y))
 
     file = written(call, (2, 3, 6), tmp_path / "x.onnx", (2, 3, 4))
     for scale in (1.0, 0.1, -1.0):  # each branch once

@@ -39,7 +39,7 @@ def test_plain_kernels_compute_the_same(name: str) -> None:
 
 @pytest.mark.xla
 def test_sampling_uses_the_weights_of_the_moment() -> None:
-    prior = small(GREY)
+    prior = small(GREY, num_stages=1)
     uniforms = noise(prior, 4)
     first = sample(prior, 4, uniforms=uniforms)
     catalogue.randomise(prior, seed=9)

@@ -49,8 +49,6 @@ def test_condition_may_be_a_list() -> None:
 
 
 OBSERVED = np.zeros((2, *GREY), "int32")
-
-
 MASK = np.ones(GREY[:2], bool)
 
 
