@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", [*MODELS, "VQVAE", "VectorQuantizer"])
+@pytest.mark.parametrize("name", [*MODELS, "VQVAE", "VectorQuantizer", "DataParallel"])
 def test_models_run_on_jax(name: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
     root = str(Path(__file__).parent.parent)
@@ -23,7 +24,8 @@ def test_models_run_on_jax(name: str) -> None:
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling takes longest
+        # Compiling takes longest.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
         "PYTHONPATH": path,
     }
     run = subprocess.run([sys.executable, __file__, name], env=environment, capture_output=True, text=True)
@@ -95,6 +97,44 @@ def quantizer() -> None:
     print("VectorQuantizer", keras.backend.backend())
 
 
+def two_devices() -> None:
+    """What one device trains, and two that share its batches."""
+    import catalogue
+    import keras
+    import numpy as np
+
+    from tfprior.distributions import Categorical, DiscretizedLogistic
+    from tfprior.priors import PixelCNN
+    from tfprior.quantizers import VectorQuantizer
+    from tfprior.tokenizers import VQVAE
+
+    def prior() -> PixelCNN:
+        return PixelCNN((4, 8, 1), Categorical(16), filters=6, num_layers=1, first_kernel_size=3)
+
+    def tokenizer() -> VQVAE:
+        small = {"filters": 6, "num_residual_blocks": 1}
+        return VQVAE((4, 8, 1), VectorQuantizer(8, 4, decay=0.9), DiscretizedLogistic(16), **small)
+
+    def trained(make: Any) -> tuple[list[float], list[np.ndarray]]:
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(optimizer=keras.optimizers.AdamW(0.01, global_clipnorm=1.0))
+        history = model.fit(images, batch_size=8, epochs=2, verbose=0).history
+        return history["loss"], [np.asarray(weight, "float64") for weight in model.get_weights()]
+
+    images = catalogue.integers(16, 4, 8, 1, top=16)
+    alone = [trained(make) for make in (prior, tokenizer)]
+    devices = keras.distribution.list_devices()
+    assert len(devices) == 2
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    for make, (losses, weights) in zip((prior, tokenizer), alone, strict=True):
+        same, together = trained(make)
+        np.testing.assert_allclose(same, losses, rtol=1e-6)
+        for weight, other in zip(weights, together, strict=True):
+            np.testing.assert_allclose(other, weight, atol=1e-5)
+    print("DataParallel", keras.backend.backend())
+
+
 def main(name: str) -> None:
     import catalogue
     import jax
@@ -141,4 +181,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    {"VQVAE": generator, "VectorQuantizer": quantizer}.get(sys.argv[1], lambda: main(sys.argv[1]))()
+    others = {"VQVAE": generator, "VectorQuantizer": quantizer, "DataParallel": two_devices}
+    others.get(sys.argv[1], lambda: main(sys.argv[1]))()
