@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,8 @@ def outcomes() -> dict[str, str]:
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling takes longest
+        # Compiling takes longest.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
         "PYTHONPATH": path,
     }
     run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
@@ -116,6 +118,43 @@ def quantizer() -> None:
     assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
     with pytest.raises(ValueError, match="decay=None and restart_below on JAX, where training keeps no"):
         model_around(VectorQuantizer(8, 4, decay=None)).fit(x, x, verbose=0)
+
+
+def two_devices() -> None:
+    """What one device trains, and two that share its batches."""
+    import catalogue
+    import keras
+    import numpy as np
+
+    from tfprior.distributions import Categorical, DiscretizedLogistic
+    from tfprior.priors import PixelCNN
+    from tfprior.quantizers import VectorQuantizer
+    from tfprior.tokenizers import VQVAE
+
+    def prior() -> PixelCNN:
+        return PixelCNN((4, 8, 1), Categorical(16), filters=6, num_layers=1, first_kernel_size=3)
+
+    def tokenizer() -> VQVAE:
+        small = {"filters": 6, "num_residual_blocks": 1}
+        return VQVAE((4, 8, 1), VectorQuantizer(8, 4, decay=0.9), DiscretizedLogistic(16), **small)
+
+    def trained(make: Any) -> tuple[list[float], list[np.ndarray]]:
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(optimizer=keras.optimizers.AdamW(0.01, global_clipnorm=1.0))
+        history = model.fit(images, batch_size=8, epochs=2, verbose=0).history
+        return history["loss"], [np.asarray(weight, "float64") for weight in model.get_weights()]
+
+    images = catalogue.integers(16, 4, 8, 1, top=16)
+    alone = [trained(make) for make in (prior, tokenizer)]
+    devices = keras.distribution.list_devices()
+    assert len(devices) == 2
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    for make, (losses, weights) in zip((prior, tokenizer), alone, strict=True):
+        same, together = trained(make)
+        np.testing.assert_allclose(same, losses, rtol=1e-6)
+        for weight, other in zip(weights, together, strict=True):
+            np.testing.assert_allclose(other, weight, atol=1e-5)
 
 
 def stepping_and_sampling(name: str) -> None:
@@ -214,6 +253,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "VQVAE": generator,
     "VectorQuantizer": quantizer,
     "every source": sources,
+    "DataParallel": two_devices,  # the last: what it sets holds for all
 }
 
 
