@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from bulk_workers import die_at_second, die_at_two, fail_once, modules, refuse_two
+from bulk_workers import die_at, die_at_two, fail_once, modules, refuse_two
 from small_jobs import SIZE, check_folder, save_images
 
 from tfprior.bulk import Index, Job, connected, encode_job, run, sample_job
@@ -88,28 +88,16 @@ def test_nobody_else_hears_the_cluster(client: Any) -> None:
 
 @pytest.mark.parametrize(("name", "moment"), [("encode", "atomic_path"), ("sample", "write_record")])
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(
-    name: str,
-    moment: str,
-    client: Any,
-    bulk_jobs: dict[str, Job],
-    in_process: dict[str, Index],
-    tmp_path: Path,
+    name: str, moment: str, bulk_jobs: dict[str, Job], in_process: dict[str, Index], tmp_path: Path
 ) -> None:
-    wait_for_workers(client)
-    before = client.run(os.getpid)
-    client.run(die_at_second, moment)
-    index = run(bulk_jobs[name], tmp_path, client, progress=False)
+    with connected(workers=2) as client:
+        assert client is not None
+        victim, pid = next(iter(client.run(os.getpid).items()))
+        client.run(die_at, moment, workers=[victim])
+        index = run(bulk_jobs[name], tmp_path, client, progress=False)
+        assert pid not in client.run(os.getpid).values()
     assert index == in_process[name]
     check_folder(tmp_path, index)
-    wait_for_workers(client)
-    assert set(before.values()).isdisjoint(client.run(os.getpid).values())
-
-
-def wait_for_workers(client: Any) -> None:
-    """Both work, and who restarts them knows that they do: a process that dies before is given up."""
-    client.wait_for_workers(2, timeout=60)
-    while any(nanny.status.name != "running" for nanny in client.cluster.workers.values()):
-        time.sleep(0.01)
 
 
 def test_a_killed_driver_goes_on(prior_bundle: Path, tmp_path: Path) -> None:
