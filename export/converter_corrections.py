@@ -18,8 +18,10 @@ def _stopped_by_errors(optimize_graph: Callable[..., Any]) -> Callable[..., Any]
     return optimize
 
 
-def _shape_of_squares(mul_handler: Callable[..., bool]) -> Callable[..., bool]:
+def _products_of_maps(mul_handler: Callable[..., bool]) -> Callable[..., bool]:
     def handle(optimizer: Any, transpose: Any, product: Any) -> bool:
+        if _is_const_factor(product) and _is_shared_convolution(*transpose.inputs):
+            return False  # the factor would go into its kernel
         is_square = product.input[0] == product.input[1]
         is_moved = mul_handler(optimizer, transpose, product)
         if is_moved and is_square:
@@ -28,6 +30,21 @@ def _shape_of_squares(mul_handler: Callable[..., bool]) -> Callable[..., bool]:
         return is_moved
 
     return handle
+
+
+def _is_const_factor(product: Any) -> bool:
+    return any(factor is not None and factor.is_const() for factor in product.inputs)
+
+
+def _is_shared_convolution(node: Any) -> bool:
+    """Whether several nodes use what a convolution gives, those of branches and loops at any depth too."""
+
+    def uses(graph: Any) -> int:
+        nodes = graph.get_nodes()
+        inner = (body for each in nodes for body in (each.get_body_graphs() or {}).values())
+        return sum(node.output[0] in each.input for each in nodes) + sum(map(uses, inner))
+
+    return node is not None and node.type == "Conv" and uses(node.graph) > 1
 
 
 def _shaped_functions(resolve_functions: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,8 +92,9 @@ PATCHES = (
     Patch(
         "tf2onnx.optimizer.transpose_optimizer:TransposeOptimizer._mul_handler",
         "A transposition moved behind x · x leaves the product with the shape that it had before, and over "
-        "maps of one row or column becomes a reshaping that mixes up channels and places.",
-        _shape_of_squares,
+        "maps of one row or column becomes a reshaping that mixes up channels and places. A constant factor "
+        "goes into the kernel of a convolution though another branch uses its map without.",
+        _products_of_maps,
     ),
     Patch(
         "tf2onnx.tfonnx:resolve_functions",

@@ -144,6 +144,27 @@ def test_branches_would_not_know_the_shapes_of_their_weights() -> None:
         np.testing.assert_allclose(run(model, x), tf.function(call, autograph=False)(x), rtol=1e-5, atol=1e-6)
 
 
+def test_a_factor_of_one_branch_would_be_of_all() -> None:
+    def call(x: Any) -> Any:
+        y = tf.nn.conv2d(x, KERNEL, 1, "SAME")
+
+        def inner() -> Any:
+            return tf.cond(tf.reduce_sum(x) > 9, lambda: tf.tanh(y), lambda: -y)
+
+        return tf.cond(tf.reduce_sum(x) > 0, inner, lambda: y * 2.0)
+
+    apart = [correction("resolve_functions")]
+    faulty, _ = converted(call, (2, 3, 6), apart)
+    model, complaints = converted(call, (2, 3, 6), [*apart, correction("_mul_handler")])
+    assert complaints == []
+    wrong = 0
+    for scale in (1.0, 0.1, -1.0):  # each branch once
+        x = np.full((1, 2, 3, 6), scale, "float32")
+        np.testing.assert_allclose(run(model, x), call(x), rtol=1e-5, atol=1e-6)
+        wrong += not np.allclose(run(faulty, x), call(x), rtol=1e-3)
+    assert wrong, MENDED
+
+
 def test_branches_in_branches_give_the_same_numbers(tmp_path: Path) -> None:
     """As a step of PixelCNN++ with three stages, which runs the lowest in every fourth row alone."""
     kernel = tf.Variable(KERNEL)
