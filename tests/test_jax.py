@@ -54,6 +54,7 @@ def generator() -> None:
     from tfprior.tokenizers import VQVAE
     from tfprior.training import ImagesPerSecond, PictureLogger
 
+    keras.utils.set_random_seed(0)
     images = catalogue.integers(12, 4, 8, 1, top=16)
     tokenizer = VQVAE((4, 8, 1), VectorQuantizer(8, 4), DiscretizedLogistic(16), filters=8)
     tokenizer.compile(optimizer="adam")
@@ -64,7 +65,7 @@ def generator() -> None:
     assert (np.asarray(tokenizer.quantizer.codebook) != before).any()  # follows its vectors
 
     prior = GatedPixelCNN(tokenizer.code_shape, Categorical(8), filters=8, num_layers=1, first_kernel_size=3)
-    prior.compile(optimizer=keras.optimizers.Adam(0.05))
+    prior.compile(optimizer=keras.optimizers.Adam(0.3))
     model, folder = Generator(tokenizer, prior), Path(tempfile.mkdtemp())
     callbacks = [
         ImagesPerSecond(),
