@@ -102,8 +102,8 @@ class Reached(Exception):
 def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, name: str) -> None:
     reached: dict[str, Any] = {}
 
-    def begin(images: Any, model: Any, out: Any, options: Any, *others: Any, initial: Any) -> None:
-        reached.update(model=model, options=options, built=build_model(images, model), initial=initial)
+    def begin(images: Any, model: Any, out: Any, options: Any, *others: Any, **named: Any) -> None:
+        reached.update(model=model, options=options, built=build_model(images, model), **named)
         raise Reached
 
     monkeypatch.setattr("tfprior.training.train", begin)
@@ -114,10 +114,12 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
     training = ["--weight-decay", "0.1", "--clip-norm", "2", "--validation-fraction", "0.2"]
     training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--no-xla"]
     training += ["--minutes", "0.5", "--from", "elsewhere", "--precision", "mixed_bfloat16"]
+    training += ["--checkpoint-minutes", "2", "--tokenizer", "there"]
     command = ["train", name, "--data", str(pictures), "--out", "nowhere", *words, *training]
     result = CliRunner().invoke(app, ["--debug", *command])
     assert isinstance(result.exception, Reached)
     assert reached["initial"] == Path("elsewhere")
+    assert (reached["tokenizer"], reached["strategy"]) == (Path("there"), None)
     model = MODELS[name]
     spelled = {one: option.name for option in model.options.values() for one in spellings(option)}
     expected = {spelled[option]: value for option, value in OPTIONS[name].items()}
@@ -128,6 +130,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         clip_norm=2.0,
         validation_fraction=0.2,
         validation_limit=7,
+        checkpoint_minutes=2.0,
         warmup_steps=3,
         seed=5,
         flip=True,

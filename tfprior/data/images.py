@@ -205,12 +205,14 @@ class Images:
                 "pass conditional=False."
             )
 
+        condition_of = mapped(condition_map, labels) if conditional and condition_map else None
+
         def change(batch: Any, seed: Any) -> Any:
             batch = batch if conditional else {"values": batch}
             if flip:
                 batch["values"] = mirrored_at_random(batch["values"], seed)
-            if conditional and condition_map is not None:
-                batch["condition"] = mapped(condition_map, labels, batch["condition"])
+            if condition_of is not None:
+                batch["condition"] = condition_of(batch["condition"])
             return batch if conditional else batch["values"]
 
         examples = {"values": values, "condition": labels} if conditional else values

@@ -144,12 +144,16 @@ def mirrored_at_random(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(coins < 0.5, images, tf.reverse(images, axis=[2]))
 
 
-def mapped(function: Callable[[np.ndarray], np.ndarray], examples: Any, batch: tf.Tensor) -> tf.Tensor:
-    """What the function makes of a batch of such examples, as float32."""
-    shape = function(examples[:1]).shape[1:]
-    made = tf.numpy_function(function, [batch], tf.float32, stateful=False)
-    made.set_shape((None, *shape))
-    return made
+def mapped(function: Callable[[np.ndarray], np.ndarray], examples: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What makes of a batch of such examples what the function makes of arrays, as float32."""
+    shape = function(examples[:1]).shape[1:]  # now: within a graph the function could not run
+
+    def of_batch(batch: tf.Tensor) -> tf.Tensor:
+        made = tf.numpy_function(function, [batch], tf.float32, stateful=False)
+        made.set_shape((None, *shape))
+        return made
+
+    return of_batch
 
 
 def check_batch_size(batch_size: Any) -> None:

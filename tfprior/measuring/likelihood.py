@@ -30,8 +30,10 @@ def inputs_of(
     if condition_map is not None:
         from tfprior.data.pipeline import batches, mapped
 
+        condition_of = mapped(condition_map, labels)
+
         def conditioned(batch: Any, seed: Any) -> Any:
-            return {**batch, "condition": mapped(condition_map, labels, batch["condition"])}
+            return {**batch, "condition": condition_of(batch["condition"])}
 
         examples = {"values": values, "condition": labels}
         return {"x": batches(examples, batch_size, shuffle=False, seed=0, change=conditioned).of_one_epoch}

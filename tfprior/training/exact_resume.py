@@ -41,6 +41,8 @@ class ExactResume(keras.callbacks.Callback):
         path: a folder of its own.
         every_minutes: how often it is saved within an epoch; None: only at the end of one.
         seed: of the order of arrays.
+        stops_for_good: whether training that a callback ended, as EarlyStopping does, is over: `fit` then gives
+            back what it came to.
 
     Raises:
         ValueError: in `fit`, for the state of another training, data whose order is not known, and files of
@@ -49,13 +51,20 @@ class ExactResume(keras.callbacks.Callback):
         OSError: where a state cannot be written; the one before stays.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every_minutes: float | None = 10, seed: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every_minutes: float | None = 10,
+        seed: int = 0,
+        stops_for_good: bool = True,
+    ) -> None:
         super().__init__()
         if every_minutes is not None and not every_minutes >= 0:
             raise ValueError(f"every_minutes={every_minutes!r}; expected a number from 0, or None.")
         self.path = Path(path)
         self.every_minutes = every_minutes
         self.seed = seed
+        self.stops_for_good = stops_for_good
 
     @contextlib.contextmanager
     def around_fit(self, model: Any, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -80,7 +89,7 @@ class ExactResume(keras.callbacks.Callback):
                 start = self._state.step
                 self._restore(model, self._state, ("model", "optimizer"))
             epoch = self._epochs_done = start // data.steps_per_epoch
-            stopped = self._state is not None and self._state.stopped
+            stopped = self.stops_for_good and self._state is not None and self._state.stopped
             yield {
                 **arguments,
                 "x": data.after(start),

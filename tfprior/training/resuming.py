@@ -156,7 +156,10 @@ def begun_in(run: RunFolder) -> Begun:
     if state is None:
         return Begun(0, [], 0.0, 0, 0.0)
     kept = state.remembered("Checkpoints") or {"rows": [], "seconds": 0.0}
-    return Begun(state.step, list(kept["rows"]), kept["seconds"], start.epochs, start.seconds)
+    rows = list(kept["rows"])
+    # At the end of an epoch its row tells: writing the files came after.
+    seconds = kept["seconds"] if state.steps_of_epoch or not rows else rows[-1]["seconds"]
+    return Begun(state.step, rows, seconds, start.epochs, start.seconds)
 
 
 def last_epoch(checkpoint: Checkpoint) -> int:

@@ -217,7 +217,8 @@ def fit(
                 ),
                 *([average] if average else []),
                 *(for_chief if workers.is_chief else []),
-                ExactResume(run.file(RESUME), options.checkpoint_minutes),
+                # What the clock ended goes on where it is given more minutes.
+                ExactResume(run.file(RESUME), options.checkpoint_minutes, stops_for_good=False),
             ],
         )
     finally:
