@@ -41,8 +41,8 @@ class ExactResume(keras.callbacks.Callback):
         path: a folder of its own.
         every_minutes: how often it is saved within an epoch; None: only at the end of one.
         seed: of the order of arrays.
-        stops_for_good: whether training that a callback ended, as EarlyStopping does, is over: `fit` then gives
-            back what it came to.
+        stops_for_good: whether training that a callback ended, as EarlyStopping does, is over: `fit` then
+            gives back what it came to.
 
     Raises:
         ValueError: in `fit`, for the state of another training, data whose order is not known, and files of
