@@ -26,7 +26,8 @@ class TrainingOptions:
         seed: decides the first weights, the order of the images, the dropout and the part held out.
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
-        xla: compiles the step with XLA: about twice as fast on a CPU after some seconds of compiling.
+        xla: compiles the step with XLA, for some seconds: steps on small grids get faster, those of larger
+            ones on a CPU may get slower.
         precision: that the layers compute in while they train. Weights, losses and codebooks are float32 in
             all of them, and so is the trained model wherever it draws, measures or is exported.
         checkpoint_minutes: how often the state of the training is saved within an epoch, beside at its end.
