@@ -6,22 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import integers
+from data_files import Doubling, integers
 
 from tfprior.data import ShardedCodes, encode_dataset, load
-
-
-class Doubling:
-    """Codes of twice the level, in a grid of the images' size."""
-
-    code_shape = (4, 2, 1)
-    codebook_size = 8
-
-    def encode(self, images: Any) -> np.ndarray:
-        return 2 * np.asarray(images)
-
-    def weights_digest(self) -> str:
-        return "ab12"
 
 
 def codes(path: Path, count: int = 10) -> np.ndarray:

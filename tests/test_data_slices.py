@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import check_sentence, integers, save_arrays, save_image
+from data_files import Doubling, check_sentence, integers, save_arrays, save_image
 
 from tfprior.data import ShardedCodes, Slices, encode_dataset, load, open_slices
 
@@ -101,19 +101,6 @@ def test_slices_of_a_folder_of_images(tmp_path: Path) -> None:
     coloured = open_slices(tmp_path)
     with pytest.raises(ValueError, match=r"have grids \(4, 5, 3\) of 256 levels where .*expected images"):
         joined(coloured)
-
-
-class Doubling:
-    """Codes of twice the level, in a grid of the images' size."""
-
-    code_shape = (4, 2, 1)
-    codebook_size = 8
-
-    def encode(self, images: Any) -> np.ndarray:
-        return 2 * np.asarray(images)
-
-    def weights_digest(self) -> str:
-        return "ab12"
 
 
 def test_slices_of_codes(tmp_path: Path) -> None:

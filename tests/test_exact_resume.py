@@ -206,6 +206,7 @@ DATASET = tf.data.Dataset.from_tensor_slices(NAMED)
             ),
             r"draws anew each time it is read \(RandomUniformInt\)",
         ),
+        (DATASET.shuffle(22, reshuffle_each_iteration=False).batch(4), r"draws anew .*\(ShuffleDataset"),
         (DATASET.repeat().batch(4), "does not tell how many batches it has; pass steps_per_epoch, or apply"),
         (iter([NAMED]), "as data to go on with; expected arrays, a tf.data.Dataset or a ResumableDataset"),
     ],
@@ -222,6 +223,17 @@ def test_options_that_are_none(tmp_path: Path) -> None:
     data = ResumableDataset(5, lambda step: DATASET.batch(4).repeat().skip(step))
     with pytest.raises(ValueError, match="steps_per_epoch=3, and an epoch of the data has 5; leave it out"):
         built().fit(data, steps_per_epoch=3, callbacks=[ExactResume(tmp_path)])
+
+
+def test_shuffled_once_by_a_seed_is_known(tmp_path: Path) -> None:
+    def shuffled() -> tf.data.Dataset:
+        return DATASET.shuffle(22, seed=1, reshuffle_each_iteration=False).batch(4)
+
+    whole = fitted(tmp_path / "whole", x=shuffled(), batch_size=None)
+    fitted(tmp_path / "parts", 8, x=shuffled(), batch_size=None)
+    assert_same(fitted(tmp_path / "parts", x=shuffled(), batch_size=None), whole)
+    with pytest.raises(ValueError, match=r"validation_split=0\.5 parts arrays, and the data are a _Batch"):
+        fitted(tmp_path / "parts", x=shuffled(), batch_size=None, validation_split=0.5)
 
 
 def test_a_resumable_dataset_needs_no_callback() -> None:

@@ -155,7 +155,7 @@ class SteppedModel(keras.Model):
     @property
     def is_chief(self) -> bool:
         """Whether this process is the one that reads and writes for all."""
-        if not self.is_one_of_workers:
+        if self._replicas() == 1:
             return True
         from tfprior.replicas import strategy
 

@@ -18,7 +18,7 @@ ORDER = (
 
 
 GOES_ON = {
-    "train": "; the same `tfprior train` command goes on after the last whole epoch",
+    "train": "; the same `tfprior train` command goes on from its last state",
     "bulk": "; the same `tfprior bulk` command goes on after the shards that stand",
 }
 

@@ -59,7 +59,7 @@ train = typer.Typer(cls=Models)
 
 @train.callback()
 def models() -> None:
-    """Train a prior or a tokenizer; the same command goes on after an interruption.
+    """Train a prior or a tokenizer; the same command goes on after an interruption, to the same end.
 
     ```
     tfprior train --data digits --conditional --ema 0.995 --out runs/digits
@@ -71,7 +71,8 @@ def models() -> None:
 
     One tenth of the training images is held out for validation (*: the best epoch so far). The folder gets
     config.json, best.keras, last.keras, metrics.csv, curve.png, samples.png and model_card.md; of a tokenizer
-    reconstructions.png and codebook_usage.png instead of samples.png.
+    reconstructions.png and codebook_usage.png instead of samples.png. In resume/ is what a run goes on from:
+    killed at any moment, and started again, it has the weights and metrics of one that was not, bit for bit.
     """
 
 

@@ -178,9 +178,11 @@ class Images:
         Raises:
             ValueError: for a batch size below 1, or `conditional` without labels.
         """
-        return self._batches(
+        batches = self._batches(
             "train", batch_size, True, seed, conditional, flip, drop_remainder, condition_map
-        ).of_all
+        )
+        labels = [self.y_train] if conditional and self.y_train is not None else []
+        return batches.of_all.told_apart([self.x_train, *labels], batch_size, flip, drop_remainder)
 
     def _batches(
         self,

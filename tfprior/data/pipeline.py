@@ -127,6 +127,10 @@ def all_of(of: Callable[..., tf.data.Dataset], seed: int, steps: int) -> Batches
     some_epoch = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
 
     def starting_at(step: int) -> tf.data.Dataset:
+        if not steps:
+            raise ValueError(
+                "There are fewer examples than a batch has; expected a batch_size that they fill."
+            )
         epoch, done = divmod(step, steps)
         return of(tf.data.Dataset.counter(epoch), done)
 

@@ -57,8 +57,8 @@ def has_workers(strategy: Any) -> bool:
 
 
 def is_chief(strategy: Any) -> bool:
-    """Whether this process is the first of the workers."""
-    return not strategy.cluster_resolver.task_id
+    """Whether this process is the only one, or the first of several workers."""
+    return not has_workers(strategy) or not strategy.cluster_resolver.task_id
 
 
 def same_on_all_workers(model: Any) -> None:

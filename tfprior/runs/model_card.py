@@ -46,6 +46,8 @@ def model_card(run: RunFolder, result: dict[str, Any]) -> str:
 |---|---|
 {settings}
 
+The same command with more epochs goes on from what `resume/` holds: weights, optimizer, averages and noise.
+
 ## Limits
 
 {LIMITS[run.config["kind"]]}

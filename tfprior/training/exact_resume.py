@@ -69,16 +69,16 @@ class ExactResume(keras.callbacks.Callback):
     @contextlib.contextmanager
     def around_fit(self, model: Any, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Restores the model; the arguments of `fit` become those that go on from there."""
+        arguments, data = resumable(arguments, self.seed)
+        if data.steps_per_epoch % model.steps_per_execution:
+            raise ValueError(
+                f"{data.steps_per_epoch} steps of an epoch in groups of steps_per_execution="
+                f"{model.steps_per_execution}; expected a divisor of them: compile with another one."
+            )
         with contextlib.ExitStack() as stack:
             if model.is_chief:
                 stack.enter_context(locked(self.path))
                 remove_unfinished(self.path)
-            arguments, data = resumable(model, arguments, self.seed)
-            if model.steps_per_execution > 1 and data.steps_per_epoch % model.steps_per_execution:
-                raise ValueError(
-                    f"{data.steps_per_epoch} steps of an epoch in groups of steps_per_execution="
-                    f"{model.steps_per_execution}; expected a divisor of them: compile with another one."
-                )
             self._training = training_of(model, data, self.seed)
             self._steps_per_epoch = data.steps_per_epoch
             self._others = [each for each in arguments["callbacks"] if each is not self]

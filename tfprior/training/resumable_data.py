@@ -1,6 +1,5 @@
 """What `fit` is given as data, in an order that is a function of the step."""
 
-import hashlib
 import math
 from typing import Any
 
@@ -14,7 +13,7 @@ STATEFUL = ("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "Random
 ANEW = ("reshuffle_each_iteration", "rerandomize_each_iteration")  # attributes
 
 
-def resumable(model: Any, arguments: dict[str, Any], seed: int) -> tuple[dict[str, Any], ResumableDataset]:
+def resumable(arguments: dict[str, Any], seed: int) -> tuple[dict[str, Any], ResumableDataset]:
     """The arguments of `fit` without what tells of the data, and the data.
 
     Raises:
@@ -40,6 +39,11 @@ def resumable(model: Any, arguments: dict[str, Any], seed: int) -> tuple[dict[st
             f"Got {type(x).__name__} as data to go on with; expected arrays, a tf.data.Dataset or a "
             "ResumableDataset, whose order the next process knows too."
         )
+    if fraction and not are_arrays(x):
+        raise ValueError(
+            f"validation_split={fraction} parts arrays, and the data are a {type(x).__name__}; pass "
+            "validation_data."
+        )
     if steps is not None and steps != data.steps_per_epoch:
         raise ValueError(
             f"steps_per_epoch={steps}, and an epoch of the data has {data.steps_per_epoch}; leave it out."
@@ -50,13 +54,9 @@ def resumable(model: Any, arguments: dict[str, Any], seed: int) -> tuple[dict[st
 def of_arrays(examples: Any, batch_size: int, shuffle: bool, seed: int) -> ResumableDataset:
     from tfprior.data.pipeline import batches
 
-    sha = hashlib.sha256(f"{batch_size} {shuffle}".encode())
     arrays = keras.tree.map_structure(np.asarray, examples)
-    for part in keras.tree.flatten(arrays):
-        sha.update(f"{part.dtype} {part.shape}".encode())
-        sha.update(np.ascontiguousarray(part).data)
     data = batches(arrays, batch_size, shuffle=shuffle, seed=seed).of_all
-    return ResumableDataset(data.steps_per_epoch, data.starting_at, sha.hexdigest()[:16])
+    return data.told_apart(keras.tree.flatten(arrays), batch_size, shuffle)
 
 
 def of_dataset(dataset: Any, steps: int | None) -> ResumableDataset:
@@ -77,7 +77,10 @@ def of_dataset(dataset: Any, steps: int | None) -> ResumableDataset:
             "The dataset does not tell how many batches it has; pass steps_per_epoch, or apply "
             "tf.data.experimental.assert_cardinality(batches)."
         )
-    return ResumableDataset(steps or count, lambda step: dataset.repeat().skip(step))
+    # What is skipped is read: of an endless dataset all, of others a part of an epoch.
+    return ResumableDataset(
+        steps or count, lambda step: dataset.repeat().skip(step % count if count > 0 else step)
+    )
 
 
 def draws(dataset: Any) -> set[str]:
@@ -89,7 +92,19 @@ def draws(dataset: Any) -> set[str]:
         tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(dataset)).numpy()
     )
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    return {node.op for node in nodes if node.op in STATEFUL or any(node.attr[name].b for name in ANEW)}
+    constants = {node.name: node.attr["value"].tensor for node in graph.node if node.op == "Const"}
+
+    def has_no_seed(shuffle: Any) -> bool:
+        seeds = [constants.get(name) for name in shuffle.input[2:4]]
+        return all(seed is not None and not tf.make_ndarray(seed) for seed in seeds)
+
+    return {
+        node.op
+        for node in nodes
+        if node.op in STATEFUL
+        or any(node.attr[name].b for name in ANEW)
+        or (node.op.startswith("ShuffleDataset") and has_no_seed(node))
+    }
 
 
 def parted(examples: Any, fraction: float) -> tuple[Any, Any]:

@@ -79,7 +79,7 @@ class Workers:
     @property
     def is_chief(self) -> bool:
         """Whether this process reads and writes for all."""
-        if not self.are_several:
+        if self.strategy is None:
             return True
         from tfprior.replicas.strategy import is_chief
 
