@@ -186,7 +186,7 @@ def main() -> None:
         strategy = two_devices()
         results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
         for name in NOISY:
-            whole, parts = resumed(name, strategy, ()), resumed(name, strategy, (2, 4))
+            whole, parts = resumed(name, strategy, ()), resumed(name, strategy, (4,))
             results.append({"name": name, "whole": whole, "parts": parts})
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()

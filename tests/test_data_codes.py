@@ -77,10 +77,14 @@ def test_shards_that_are_not_as_described_are_told(
         ShardedCodes(tmp_path).arrays()
 
 
-def test_a_folder_of_codes_is_no_folder_of_images(tmp_path: Path) -> None:
-    codes(tmp_path)
-    with pytest.raises(ValueError, match=r"codes-0000.\.npz is no image file that is read"):
-        load(tmp_path)
+def test_a_folder_of_codes_is_a_data_set(tmp_path: Path) -> None:
+    written = codes(tmp_path)
+    loaded = load(tmp_path)
+    assert (loaded.are_codes, loaded.num_levels) == (True, 8)
+    both = np.concatenate([loaded.x_train, loaded.x_test])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, written.astype("uint8")))
+    with pytest.raises(ValueError, match="holds codes; expected images, to be resized or cached"):
+        load(tmp_path, image_size=4)
 
 
 def test_batches_of_codes_are_a_function_of_the_step(tmp_path: Path) -> None:

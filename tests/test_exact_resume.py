@@ -91,8 +91,7 @@ def test_what_was_interrupted_ends_as_what_was_not(tmp_path: Path, source: str) 
     whole = fitted(tmp_path / "whole", x=x, **arguments)
     assert len(whole.history.epoch) == 3
     assert len(set(whole.history.history["loss"])) == 3
-    for step in (2, 7):
-        fitted(tmp_path / "parts", step, x=x, **arguments)
+    fitted(tmp_path / "parts", 7, x=x, **arguments)
     assert_same(fitted(tmp_path / "parts", x=x, **arguments), whole)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import TINY, epochs_in, rgb, run
+from data_files import Doubling, integers, save_image
 from typer.testing import CliRunner
 
 from tfprior.cli import app
 from tfprior.cli.declared_options import spellings
-from tfprior.data import load
+from tfprior.data import encode_dataset, load
 from tfprior.registry import MODELS, build_model, described
 from tfprior.runs import load_prior, load_run, load_tokenizer
 from tfprior.training import TrainingOptions
@@ -185,3 +186,27 @@ def test_brackets_in_names_are_no_markup(data: Path, tmp_path: Path) -> None:
     printed = run("compress", folder, "--num", 2, "--out", folder / "c.tfp")
     assert printed.count(f"{folder}/c.tfp") == 2
     assert f"{folder}/gone is no folder" in run("evaluate", folder / "gone", code=1)
+
+
+def test_a_folder_is_decoded_once_and_evaluated_from_the_cache(tmp_path: Path) -> None:
+    folder, out, cache = tmp_path / "images", tmp_path / "run", tmp_path / "cache"
+    for index in range(30):
+        save_image(folder / f"{index:02}.png", integers(6, 6, top=4))
+    data = ["--data", folder, "--image-size", "4x5", "--levels", 4, "--cache", cache]
+    run("train", *TINY, *data, "--out", out, "--epochs", 1)
+    (shard,) = cache.glob("*/images-00000.npz")
+    written = shard.stat().st_mtime_ns
+    run("evaluate", out)
+    assert shard.stat().st_mtime_ns == written
+    assert load_run(out).config["data"]["cache"] == str(cache)
+    said = run("train", *TINY, "--data", "digits", "--cache", cache, "--out", tmp_path / "other", code=2)
+    assert "expected it for a folder of images only" in said
+
+
+def test_codes_in_shards_are_data(tmp_path: Path) -> None:
+    encode_dataset(Doubling(), integers(40, 4, 2, 1, top=4), tmp_path / "codes", shard_size=16)
+    run("train", *TINY, "--data", tmp_path / "codes", "--out", tmp_path / "run", "--epochs", 1)
+    config = load_run(tmp_path / "run").config
+    assert (config["data"]["levels"], config["data"]["grid_shape"]) == (8, [4, 2, 1])
+    assert config["data"]["images"] == 36
+    assert "bits/code" in run("evaluate", tmp_path / "run")

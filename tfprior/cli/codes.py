@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfprior.cli.app import import_keras
-from tfprior.cli.opening import images_of, resolved_path, source_at
+from tfprior.cli.opening import LOADED, images_of, resolved_path, source_at
 from tfprior.cli.options import (
     DataOption,
     ImageSizeOption,
@@ -44,7 +44,7 @@ def encode(
     images = images_of(source, model, data, image_size, levels)
     own = source.own_data(through_codes=False) or {}
     shown = (
-        {name: own.get(name) for name in ("name_or_path", "image_size", "num_levels")}
+        {name: own.get(name) for name in LOADED}
         if data is None
         else {"name_or_path": resolved_path(data), "image_size": image_size, "num_levels": levels}
     )

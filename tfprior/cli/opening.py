@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 
 
+LOADED = ("name_or_path", "image_size", "num_levels", "cache")
+"""Arguments of `load` that a run remembers."""
+
+
 def resolved_path(data: str) -> str:
     """What exists as a path independent of the working folder; a known name as it is."""
     from tfprior.data.loading import NAMED
@@ -122,7 +126,7 @@ def images_of(
     if arguments is None:
         what = "the images of its codes" if through_codes else "its data"
         raise WrongUsage(f"{source.path} does not tell {what}; name them: --data.")
-    images = load(**{name: arguments.get(name) for name in ("name_or_path", "image_size", "num_levels")})
+    images = load(**{name: arguments.get(name) for name in LOADED})
     grid, num_levels = model.grid_shape, model.num_levels
     are_codes = not through_codes and (source.of_codes if source.run else images.are_codes)
     if (images.grid_shape, images.num_levels, images.are_codes) != (grid, num_levels, are_codes):

@@ -8,7 +8,9 @@ import typer
 
 from tfprior.cli.errors import WrongUsage
 
-DATA_HELP = "digits, photos, mnist, fashion_mnist, cifar10, an .npz file (codes too) or a folder of images."
+DATA_HELP = (
+    "digits, photos, mnist, fashion_mnist, cifar10, an .npz file or a folder (codes too), or an .npy file."
+)
 
 
 def size_of(word: str) -> int | list[int]:
@@ -64,6 +66,13 @@ ImageSizeOption = Annotated[
         parser=size_of,
         metavar="<size>",
         help="Side of the images of a folder, or height and width as 32x48: they are cropped and resized.",
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep the images of a folder here once they are decoded, more than memory holds.",
     ),
 ]
 LevelsOption = Annotated[

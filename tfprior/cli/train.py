@@ -12,7 +12,7 @@ from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.model_commands import command_of
 from tfprior.cli.opening import resolved_path
-from tfprior.cli.options import DATA_HELP, ImageSizeOption, LevelsOption, TokenizerOption
+from tfprior.cli.options import DATA_HELP, CacheOption, ImageSizeOption, LevelsOption, TokenizerOption
 from tfprior.cli.tables import score_table
 from tfprior.registry import MODELS, Model
 
@@ -90,6 +90,7 @@ RUN = (
     shared("data", Annotated[str, typer.Option(help=DATA_HELP)], "digits"),
     shared("image_size", ImageSizeOption, None),
     shared("levels", LevelsOption, None),
+    shared("cache", CacheOption, None),
     shared(
         "initial",
         Annotated[
@@ -139,6 +140,7 @@ def train_model(
         "name_or_path": resolved_path(run_options["data"]),
         "image_size": run_options.get("image_size"),
         "num_levels": run_options.get("levels"),
+        **({"cache": str(cache.expanduser().resolve())} if (cache := run_options.get("cache")) else {}),
     }
     images = load(**source)
     description = described(images, {"name": model.name, **chosen})

@@ -9,7 +9,7 @@ import numpy as np
 
 from .levels import as_labels, as_values, check_channels_last
 from .mapped import MappedArray, map_npy, map_npz
-from .numpy_files import holds_codes, stored_levels
+from .numpy_files import KEYS, holds_codes, stored_levels
 from .slices import Slice, Slices, digest_of_files
 
 
@@ -106,7 +106,7 @@ def npz_slices(path: Path, part: str) -> ArraySlices:
     Raises:
         ValueError: where the file has no such part.
     """
-    arrays = map_npz(path)
+    arrays = map_npz(path, KEYS)
     images, labels = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
     if not isinstance(images, MappedArray):
         raise ValueError(f"{path} has no x_{part}; expected it beside y_{part}: save the images under it.")

@@ -34,20 +34,24 @@ def read_npy(path: Path) -> np.ndarray:
         return _array(stream, path.stat().st_size, "an array")
 
 
-def read_npz(path: Path, known: Collection[str] = (), remedy: str = AGAIN) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, known: Collection[str] = (), remedy: str = AGAIN, without: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name.
 
     Args:
         path: the file.
         known: the names that it may hold; any, if there are none.
         remedy: of a damaged file.
+        without: names of those that are left there.
 
     Raises:
         ValueError: for a damaged file, other names, Python objects, and more than 16 GiB when unpacked.
     """
     arrays: dict[str, np.ndarray] = {}
     with file_named(path, "a complete .npz file", remedy), zipfile.ZipFile(path) as archive:
-        members = members_of(archive, path, known)
+        found = members_of(archive, path, known)
+        members = {name: info for name, info in found.items() if name not in without}
         _check_size(sum(info.file_size for info in members.values()), "arrays")
         for name, info in members.items():
             arrays[name] = read_member(archive, name, info)

@@ -1,21 +1,28 @@
 """Images from a folder. Legend: N images, H height, W width, C channels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .arrays import MAX_BYTES
+from .decoding import check_alike, decoded, stacked
+from .folder_cache import cached_pictures
 from .folder_files import Found, find_files
 from .holdout import hold_out
-from .image_file import Picture, read_image
+from .image_file import read_image
 from .images import Images
+from .stored import selected
+
+AT_ONCE = 1024
 
 
-def read_folder(folder: Path, image_size: tuple[int, int] | None = None) -> Images:
+def read_folder(folder: Path, image_size: tuple[int, int] | None = None, cache: Path | None = None) -> Images:
     """The images below a folder, grey (H, W, 1) if all of them are, else RGB (H, W, 3).
 
     They have 256 levels, or 65 536 if all have 16 bits. Without a part to test on, one tenth is held out.
-    With `image_size=(H, W)` each image is cropped about its centre and resized.
+    With `image_size=(H, W)` each image is cropped about its centre and resized. With a `cache` they are
+    decoded into files there, once, and read from them whenever they are asked for.
 
     Raises:
         ValueError: for a folder without images, a file that is unreadable or no image, images of different
@@ -25,12 +32,18 @@ def read_folder(folder: Path, image_size: tuple[int, int] | None = None) -> Imag
     if not test:
         kept, held_out = hold_out(len(train), str(folder))
         train, test = [train[i] for i in kept], [train[i] for i in held_out]
-    values, num_levels = read_pictures([item.path for item in (*train, *test)], image_size)
+    paths = [item.path for item in (*train, *test)]
+    values: Any
+    if cache is None:
+        values, num_levels = read_pictures(paths, image_size)
+    else:
+        values, num_levels = cached_pictures(paths, folder, image_size, cache)
+    places = np.arange(len(paths))
     return Images(
         folder.resolve().name,
-        values[: len(train)],
+        selected(values, places[: len(train)]),
         labels_of(train, names),
-        values[len(train) :],
+        selected(values, places[len(train) :]),
         labels_of(test, names),
         num_levels,
         names,
@@ -47,34 +60,20 @@ def labels_of(found: list[Found], names: tuple[str, ...] | None) -> np.ndarray |
 
 def read_pictures(paths: list[Path], image_size: tuple[int, int] | None) -> tuple[np.ndarray, int]:
     """Images of one size as (N, H, W, C), grey ones as RGB where others have colour, and how many levels."""
-    pictures: list[Picture] = []
+    first = read_image(paths[0], image_size)
+    images: list[np.ndarray] = []
     num_bytes = 0
-    for path in paths:
-        picture = read_image(path, image_size)
-        pictures.append(picture)
-        _check_alike(picture, path, pictures[0], paths[0])
-        num_bytes += picture.values.nbytes
+    for start in range(0, len(paths), AT_ONCE):
+        some = paths[start : start + AT_ONCE]
+        pictures = decoded(some, image_size)
+        check_alike(pictures, some, first, paths[0])
+        images += [picture.values for picture in pictures]
+        num_bytes += sum(picture.values.nbytes for picture in pictures)
         if num_bytes > MAX_BYTES:
             raise ValueError(
-                f"{path} and the images before it take more than {MAX_BYTES / 2**30:.0f} GiB; expected "
-                "fewer or smaller ones: pass image_size= to crop and resize them."
+                f"{some[-1]} and the images before it take more than {MAX_BYTES / 2**30:.0f} GiB; expected "
+                "fewer or smaller ones: pass image_size= to crop and resize them, or cache= to keep them in "
+                "files."
             )
-    images = [values for values, _ in pictures]
-    if any(image.ndim == 3 for image in images):
-        images = [np.stack([image] * 3, -1) if image.ndim == 2 else image for image in images]
-        return np.stack(images), pictures[0].num_levels
-    return np.stack(images)[..., None], pictures[0].num_levels
-
-
-def _check_alike(picture: Picture, path: Path, first: Picture, first_path: Path) -> None:
-    here, there = picture.values.shape[:2], first.values.shape[:2]
-    if here != there:
-        raise ValueError(
-            f"{path} is {here[0]}×{here[1]} where {first_path} is {there[0]}×{there[1]} (height×width); "
-            "expected images of one size: pass image_size= to crop and resize them."
-        )
-    if picture.num_levels != first.num_levels:
-        raise ValueError(
-            f"{path} has {picture.num_levels} levels where {first_path} has {first.num_levels}; expected "
-            "8 or 16 bits in all images: convert the one or the other."
-        )
+    values = stacked(images)
+    return values if values.ndim == 4 else values[..., None], first.num_levels

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .images import Images
+from .stored import selected
 
 SPLITS = ("train", "validation", "test")
 
@@ -48,13 +49,14 @@ def hold_out_validation(
         raise ValueError(f"Got {count} training images; expected at least 2, to validate on some of them.")
     order = np.random.default_rng(seed).permutation(count)
     train, validation = np.sort(order[held:]), np.sort(order[:held])
-    return select_train(images, train), select_train(images, validation)
+    held_out = select_train(images, validation)
+    return select_train(images, train), dataclasses.replace(held_out, x_train=np.asarray(held_out.x_train))
 
 
 def select_train(images: Images, index: np.ndarray) -> Images:
     """The data set with only these training images."""
     labels = None if images.y_train is None else images.y_train[index]
-    return dataclasses.replace(images, x_train=images.x_train[index], y_train=labels)
+    return dataclasses.replace(images, x_train=selected(images.x_train, index), y_train=labels)
 
 
 def split_of(images: Images, split: str, options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -74,4 +76,4 @@ def split_of(images: Images, split: str, options: Mapping[str, Any]) -> tuple[np
         values, labels = part.x_train, part.y_train
     if not len(values):
         raise ValueError(f"The {split} part of {images.name} holds no images; choose another split.")
-    return values, labels
+    return np.asarray(values), labels

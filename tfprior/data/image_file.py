@@ -52,11 +52,13 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> Picture
         ValueError: for a damaged file, several frames, more than 134 million pixels, and other pixels.
     """
     # Pillow warns of odd metadata and of large images; what matters is raised.
-    with (
-        file_named(path, "a complete image file", "replace or remove it"),
-        warnings.catch_warnings(action="ignore"),
-        path.open("rb") as stream,
-    ):
+    with warnings.catch_warnings(action="ignore"):
+        return decode(path, image_size)
+
+
+def decode(path: Path, image_size: tuple[int, int] | None) -> Picture:
+    """As `read_image`, with what Pillow warns of."""
+    with file_named(path, "a complete image file", "replace or remove it"), path.open("rb") as stream:
         return _read(stream, image_size)
 
 

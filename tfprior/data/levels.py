@@ -9,6 +9,8 @@ import numpy as np
 
 from tfprior.inputs import is_integer
 
+from .stored import StoredArray
+
 MAX_LEVELS = 2**18  # of an image or a codebook; each may cost a row of weights
 MAX_CLASSES = 2**16
 MOST_CHANNELS = 4
@@ -24,8 +26,10 @@ def check_num_levels(num_levels: Any, source: str) -> int:
     return int(num_levels)
 
 
-def as_values(array: Any, source: str) -> np.ndarray:
+def as_values(array: Any, source: str) -> Any:
     """Integer images (N, H, W, C) from (N, H, W) or (N, H, W, C); ValueError for anything else."""
+    if isinstance(array, StoredArray):  # checked when it was made
+        return array
     values = np.asarray(array)
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
@@ -77,7 +81,7 @@ def check_channels_last(values: np.ndarray, source: str) -> None:
         )
 
 
-def fit_levels(values: np.ndarray, num_levels: int, source: str) -> np.ndarray:
+def fit_levels(values: Any, num_levels: int, source: str) -> Any:
     """The values as uint8, or as int32 beyond 256 levels; ValueError for a value beyond the levels."""
     top = int(values.max())
     if top >= MAX_LEVELS:
@@ -89,18 +93,21 @@ def fit_levels(values: np.ndarray, num_levels: int, source: str) -> np.ndarray:
             f"{source} reaches up to {top}; expected levels in [0, {num_levels - 1}]: quantize the images or "
             f"pass num_levels={top + 1} or more."
         )
-    return np.ascontiguousarray(values, dtype=np.uint8 if num_levels <= 256 else np.int32)
+    dtype = np.uint8 if num_levels <= 256 else np.int32
+    if isinstance(values, StoredArray):
+        return values.astype(dtype)
+    return np.ascontiguousarray(values, dtype=dtype)
 
 
-def quantized(values: np.ndarray, num_levels: int, fewer: int) -> np.ndarray:
+def quantized(values: Any, num_levels: int, fewer: int) -> Any:
     """Level v of `num_levels` → floor(v · fewer / num_levels): as many neighbours as can be share a level."""
-    table = np.arange(num_levels) * fewer // num_levels
-    return table.astype(np.min_scalar_type(fewer - 1))[values]
+    table = (np.arange(num_levels) * fewer // num_levels).astype(np.min_scalar_type(fewer - 1))
+    return values.looked_up(table) if isinstance(values, StoredArray) else table[values]
 
 
-def smallest(values: np.ndarray, num_levels: int) -> np.ndarray:
+def smallest(values: Any, num_levels: int) -> np.ndarray:
     """The values in the smallest unsigned type that holds all levels."""
-    return values.astype(np.min_scalar_type(num_levels - 1))
+    return np.asarray(values).astype(np.min_scalar_type(num_levels - 1))
 
 
 def as_coarser(array: Any, num_images: int, source: str) -> np.ndarray:

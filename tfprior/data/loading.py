@@ -5,9 +5,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from .code_shards import DESCRIPTION
+from .codes import ShardedCodes
 from .downloaded import CLASS_NAMES, downloaded
 from .embedded import digits, photos
 from .folder import read_folder
+from .holdout import hold_out
 from .image_size import check_image_size
 from .images import Images
 from .levels import check_num_levels
@@ -26,16 +29,22 @@ def load(
     *,
     image_size: int | tuple[int, int] | None = None,
     num_levels: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Images:
     """A data set by name, or from an .npz or .npy file, or a folder of images.
 
     Args:
         name_or_path: `digits`, `photos`, `mnist`, `fashion_mnist`, `cifar10`, a path that ends in `.npz` or
-            `.npy`, or a folder. A folder named like a data set is reached as `./digits`.
+            `.npy`, or a folder, of images or of the codes that `encode_dataset` wrote. A folder named like a
+            data set is reached as `./digits`.
         image_size: H = W, or (H, W), to which the images of a folder are cropped and resized.
         num_levels: fewer levels L than the S of the data quantize, v to floor(v · L / S); more leave the
             values as they are. An array that does not tell S has num_levels if all its values are below; if
             not, uint8 has S = 256 and any other array is refused.
+        cache: where the images of a folder are kept once they are decoded, 16 GiB and more of them.
+
+    Images of a GiB and more that lie uncompressed in an .npz or .npy file, and those in a cache, are read
+    from there whenever they are asked for: they need not fit into memory.
 
     Raises:
         FileNotFoundError: if the file is missing or a download fails.
@@ -54,11 +63,36 @@ def load(
             f"image_size={image_size!r} was given for {name_or_path}; expected it for a folder of images "
             "only: leave it out."
         )
-    if is_folder:
-        images = read_folder(path, size)
+    holds_codes = is_folder and (path / DESCRIPTION).exists()
+    if (cache is not None or size is not None) and holds_codes:
+        raise ValueError(
+            f"{path} holds codes; expected images, to be resized or cached: leave the option out."
+        )
+    if cache is not None and not is_folder:
+        raise ValueError(
+            f"cache={str(cache)!r} was given for {name_or_path}; expected it for a folder of images only: "
+            "leave it out."
+        )
+    if holds_codes:
+        images = codes_of_folder(path)
+    elif is_folder:
+        images = read_folder(path, size, None if cache is None else Path(cache).expanduser())
     else:
         images = NUMPY_FILES[path.suffix.lower()](path, num_levels) if named is None else named()
     return images if num_levels is None else images.with_levels(num_levels)
+
+
+def codes_of_folder(folder: Path) -> Images:
+    """All codes in shards, of which one tenth is held out."""
+    codes = ShardedCodes(folder)
+    arrays = codes.read(0, len(codes))
+    values, labels = arrays["values"], arrays.get("condition")
+    if labels is not None and labels.dtype.kind not in "iu":
+        labels = None  # vectors
+    kept, held_out = hold_out(len(values), str(folder))
+    parts = (None, None) if labels is None else (labels[kept], labels[held_out])
+    name = folder.resolve().name
+    return Images(name, values[kept], parts[0], values[held_out], parts[1], codes.num_levels, are_codes=True)
 
 
 def check_path(path: Path, name_or_path: str | os.PathLike[str]) -> None:

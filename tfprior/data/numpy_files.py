@@ -15,10 +15,14 @@ import numpy as np
 
 from tfprior.atomic import atomic_path
 
+from . import mapped
 from .arrays import read_npy, read_npz
 from .holdout import hold_out
 from .images import CodesOrigin, Images
 from .levels import MAX_CLASSES, MAX_LEVELS, as_labels, as_values, check_num_levels, smallest
+from .mapped import map_images, map_npy
+from .stored import selected
+from .stored_images import stored_images
 
 ORIGIN = ("tokenizer", "tokenizer_digest", "tokenizer_images")
 GRID = ("grid", "num_grids")
@@ -36,7 +40,9 @@ def images_of_npz(path: Path, num_levels: int | None = None) -> Images:
         ValueError: for an unreadable file, pickled objects, other arrays, a missing x_train, arrays that are
             no images, and codes whose number is not stored.
     """
-    arrays = read_npz(path, KEYS)
+    large = map_images(path, KEYS, ("x_train", "x_test"), mapped.LARGE)
+    arrays: dict[str, Any] = dict(read_npz(path, KEYS, without=large))
+    arrays |= {name: stored_images([array], f"{name} of {path}") for name, array in large.items()}
     if "x_train" not in arrays:
         raise ValueError(
             f"{path} has no x_train; expected arrays named x_train, y_train, x_test and y_test: save the "
@@ -51,7 +57,9 @@ def images_of_npy(path: Path, num_levels: int | None = None) -> Images:
     Raises:
         ValueError: as `images_of_npz`.
     """
-    return _images({"x_train": read_npy(path)}, path, num_levels)
+    array = map_npy(path)
+    x_train = stored_images([array], f"x_train of {path}") if array.is_large else read_npy(path)
+    return _images({"x_train": x_train}, path, num_levels)
 
 
 def save_npz(images: Images, path: str | os.PathLike[str]) -> None:
@@ -86,7 +94,7 @@ def _small_codes(codes: np.ndarray | None) -> np.ndarray | None:
     return None if codes is None else smallest(codes, int(codes.max()) + 1)
 
 
-def _images(arrays: dict[str, np.ndarray], path: Path, num_levels: int | None) -> Images:
+def _images(arrays: dict[str, Any], path: Path, num_levels: int | None) -> Images:
     are_codes = holds_codes(arrays, path)
     if "x_test" not in arrays:
         _hold_out(arrays, path)
@@ -105,11 +113,11 @@ def _images(arrays: dict[str, np.ndarray], path: Path, num_levels: int | None) -
     )
 
 
-def _hold_out(arrays: dict[str, np.ndarray], path: Path) -> None:
+def _hold_out(arrays: dict[str, Any], path: Path) -> None:
     x = as_values(arrays["x_train"], f"x_train of {path}")
     y = as_labels(arrays.get("y_train"), len(x), f"y_train of {path}")
     train, test = hold_out(len(x), f"x_train of {path}")
-    arrays["x_train"], arrays["x_test"] = x[train], x[test]
+    arrays["x_train"], arrays["x_test"] = selected(x, train), selected(x, test)
     if y is not None:
         arrays["y_train"], arrays["y_test"] = y[train], y[test]
 

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfprior.inputs import is_integer
 from tfprior.resumable_dataset import ResumableDataset
 
+from .stored import StoredArray
+
 Change = Callable[[Any, tf.Tensor], Any]
 """A batch, and a seed (2,) int64 of its own → the batch that is given."""
 
@@ -48,9 +50,8 @@ def batches(
         change: what is done to a batch.
     """
     check_batch_size(batch_size)
-    # The arrays stay in host memory once; what moves through the pipeline before batching is indices only.
-    with tf.device("CPU:0"):
-        held = tf.nest.map_structure(tf.constant, examples)
+    # What moves through the pipeline before batching is indices only.
+    gather = tf.nest.map_structure(gathering, examples)
     num_examples = len(tf.nest.flatten(examples)[0])
     steps = steps_of(num_examples, batch_size, drop_remainder)
 
@@ -61,7 +62,7 @@ def batches(
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder)
 
     def gathered(step: tf.Tensor, index: tf.Tensor) -> Any:
-        batch = tf.nest.map_structure(lambda part: tf.gather(part, index), held)
+        batch = tf.nest.map_structure(lambda examples_at: examples_at(index), gather)
         return change(batch, tf.stack([seed, step])) if change else batch
 
     def of(epochs: tf.data.Dataset, done: int = 0) -> tf.data.Dataset:
@@ -73,6 +74,15 @@ def batches(
         return numbered.skip(done).map(gathered, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     return all_of(of, seed, steps)
+
+
+def gathering(examples: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What gives those of the examples whose numbers it is given (B,)."""
+    if isinstance(examples, StoredArray):
+        return mapped(lambda index: examples[index], np.zeros(1, int), examples.dtype)
+    with tf.device("CPU:0"):
+        held = tf.constant(examples)  # once in the host's memory
+    return lambda index: tf.gather(held, index)
 
 
 def sharded_batches(
@@ -148,12 +158,14 @@ def mirrored_at_random(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(coins < 0.5, images, tf.reverse(images, axis=[2]))
 
 
-def mapped(function: Callable[[np.ndarray], np.ndarray], examples: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What makes of a batch of such examples what the function makes of arrays, as float32."""
+def mapped(
+    function: Callable[[np.ndarray], np.ndarray], examples: Any, dtype: Any = np.float32
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What makes of a batch of such examples what the function makes of arrays, of this type."""
     shape = function(examples[:1]).shape[1:]  # now: within a graph the function could not run
 
     def of_batch(batch: tf.Tensor) -> tf.Tensor:
-        made = tf.numpy_function(function, [batch], tf.float32, stateful=False)
+        made = tf.numpy_function(function, [batch], dtype, stateful=False)
         made.set_shape((None, *shape))
         return made
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from tfprior.image_files import bytes_alone, bytes_together, fits_files
 
+AT_ONCE = 4096
+
 
 def baseline_bits(
     train: np.ndarray, images: np.ndarray, num_levels: int, are_codes: bool = False
@@ -52,6 +54,8 @@ def histogram_bits(train: np.ndarray, images: np.ndarray, num_levels: int) -> fl
     dims = math.prod(train.shape[1:])
     position = np.arange(dims)
     counts = np.ones((dims, num_levels))
-    np.add.at(counts, (np.broadcast_to(position, (len(train), dims)), train.reshape(-1, dims)), 1)
+    for start in range(0, len(train), AT_ONCE):
+        some = train[start : start + AT_ONCE].reshape(-1, dims)
+        np.add.at(counts, (np.broadcast_to(position, some.shape), some), 1)
     log2 = np.log2(counts / counts.sum(axis=1, keepdims=True))
     return float(-log2[position, images.reshape(-1, dims)].mean())

@@ -103,6 +103,7 @@ OPTIONAL: dict[str, dict[str, tuple[Check, str]]] = {
     "data": {
         "image_size": (size, "a size"),
         "num_levels": (size, "an integer"),
+        "cache": (text, "a path"),
         "class_names": (names, "a list of names"),
         "codes_of": (origin, "where the codes come from"),
     },

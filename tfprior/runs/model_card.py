@@ -84,9 +84,11 @@ def codebook(result: dict[str, Any]) -> str:
 def snippet(run: RunFolder) -> str:
     if run.is_tokenizer:
         data = run.config["data"]
-        arguments = {name: data[name] for name in ("image_size", "num_levels") if data.get(name) is not None}
+        arguments = {
+            name: data[name] for name in ("image_size", "num_levels", "cache") if data.get(name) is not None
+        }
         source = ", ".join(
-            [f'"{data["name_or_path"]}"', *(f"{name}={arguments[name]}" for name in arguments)]
+            [f'"{data["name_or_path"]}"', *(f"{name}={arguments[name]!r}" for name in arguments)]
         )
         return f"""from tfprior.data import load
 from tfprior.runs import load_tokenizer
