@@ -39,7 +39,6 @@ def main(
     epochs: int = 28,
     filters: int = 48,
     num_layers: int = 6,
-    xla: bool = True,
 ) -> dict[str, float]:
     """Runs the demonstration; returns test bits per dimension of the prior and the baselines.
 
@@ -65,7 +64,7 @@ def main(
         "value_embedding_dim": 16,
         "dropout": 0.4,
     }
-    options = TrainingOptions(epochs=epochs, batch_size=32, learning_rate=3e-3, ema=0.99, seed=0, xla=xla)
+    options = TrainingOptions(epochs=epochs, batch_size=32, learning_rate=3e-3, ema=0.99, seed=0)
     run = train(images, model, out, options, overwrite=True, console=console)
     prior = run.load()
 

@@ -36,7 +36,7 @@ def made(count: int = 40, levels: int = 4) -> Images:
 
 
 def options(**changes: Any) -> TrainingOptions:
-    return TrainingOptions(**{"epochs": 3, "batch_size": 8, "xla": False, **changes})
+    return TrainingOptions(**{"epochs": 3, "batch_size": 8, **changes})
 
 
 def coded(images: Images, tokenizer: Path, **changes: Any) -> Images:

@@ -130,7 +130,7 @@ def test_help_teaches_it() -> None:
 @pytest.mark.usefixtures("registered")
 def test_it_goes_the_whole_way(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    how = ["--epochs", 30, "--batch-size", 8, "--learning-rate", 0.05, "--no-xla"]
+    how = ["--epochs", 30, "--batch-size", 8, "--learning-rate", 0.05]
     assert "this prior" in run(
         "train", "above", "--data", data, "--conditional", "--boldness", 2, "--out", out, *how
     )

@@ -100,7 +100,7 @@ def test_no_placeholder_is_left_in_the_readme() -> None:
 def test_the_demo_runs_whole(tmp_path: Path) -> None:
     from examples import digits
 
-    scores = digits.main(tmp_path / "run", epochs=1, filters=8, num_layers=1, xla=False)
+    scores = digits.main(tmp_path / "run", epochs=1, filters=8, num_layers=1)
     assert next(iter(scores)) == "Gated PixelCNN"
     assert scores["Gated PixelCNN"] < scores["uniform"]
     for name in ("samples.png", "completion.png", "bundle/manifest.json"):

@@ -265,6 +265,7 @@ def test_models_that_cannot_be_built(model: dict[str, Any], words: str) -> None:
         {"batch_size": 0},
         {"ema": 1.0},
         {"precision": "float8"},
+        {"xla": True},
     ],
 )
 def test_options_out_of_range(change: dict[str, Any]) -> None:

@@ -71,6 +71,11 @@ def devices() -> list[str]:
     return [str(ops.zeros(()).device)]
 
 
+def on_accelerators() -> bool:
+    """Whether Keras computes on anything but the CPU."""
+    return any(not name.startswith("cpu") for name in devices())
+
+
 def num_replicas() -> int:
     """How many devices share a training step under the tf.distribute strategy in force."""
     if keras.backend.backend() != "tensorflow":

@@ -1,6 +1,7 @@
 """Images a second of `fit`: each model plain, compiled by XLA, and as two replicas of a MirroredStrategy.
 
     python tests/benchmarks/training.py            # some minutes on two cores
+    SIDE=8 python tests/benchmarks/training.py     # of another grid
 
 28×28×1, 256 levels. The peak is that of one matrix product in float32 on all cores, measured in the same run;
 the share of it counts the multiplications of forward and backward pass alone, three times the forward's. Two
@@ -30,7 +31,8 @@ from tfprior.priors import GatedPixelCNN, PixelCNNPP
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE
 
-SHAPE = (28, 28, 1)
+SIDE = int(os.environ.get("SIDE", "28"))  # which the processes of one benchmark share
+SHAPE = (SIDE, SIDE, 1)
 MODELS: dict[str, Callable[[], Any]] = {
     "Gated PixelCNN": lambda: GatedPixelCNN(SHAPE, Categorical(256), filters=64, num_layers=8),
     "PixelCNN++": lambda: PixelCNNPP(

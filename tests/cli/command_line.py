@@ -14,7 +14,7 @@ COMMANDS = (
     *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
     *("encode", "reconstruct", "bulk", "export", "verify", "info"),
 )
-TINY = ["pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8", "--no-xla"]
+TINY = ["pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8"]
 VQ_VAE = ["vq_vae", "--codes", "6", "--code-dim", "3", "--downsampling", "2", "--filters", "4"]
 
 

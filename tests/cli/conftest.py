@@ -58,7 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(pictures: Path) -> Path:
     out = pictures.parent / "tokenizer"
-    options = ["--residual-blocks", 1, "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.01, "--no-xla"]
+    options = ["--residual-blocks", 1, "--epochs", 4, "--batch-size", 8, "--learning-rate", 0.01]
     printed = run("train", *VQ_VAE, "--data", pictures, "--out", out, *options)
     assert "perplexity" in printed
     assert "this tokenizer (epoch" in printed

@@ -18,7 +18,7 @@ from tfprior.runs import load_generator, load_prior, load_run, load_tokenizer
 
 TWO_GRIDS = [
     *("vq_vae_2", "--codes", "6", "--code-dim", "3", "--downsampling", "2", "--filters", "4"),
-    *("--residual-blocks", "1", "--batch-size", "8", "--no-xla", "--learning-rate", "0.01"),
+    *("--residual-blocks", "1", "--batch-size", "8", "--learning-rate", "0.01"),
 ]
 
 

@@ -31,7 +31,7 @@ def test_train_fills_a_run_folder(trained: Path) -> None:
 def test_pixelcnn_pp_goes_the_whole_way(pictures: Path, tmp_path: Path) -> None:
     folder, picture = tmp_path / "run", tmp_path / "samples.png"
     network = ["pixelcnn_pp", "--stages", 2, "--components", 2, "--filters", 4, "--layers", 1]
-    options = ["--epochs", 2, "--batch-size", 8, "--flip", "--ema", 0.5, "--levels", 4, "--no-xla"]
+    options = ["--epochs", 2, "--batch-size", 8, "--flip", "--ema", 0.5, "--levels", 4]
     run("train", *network, "--data", pictures, "--out", folder, *options)
     prior = load_prior(folder / "best.keras")
     assert (prior.num_stages, prior.distribution.num_components) == (2, 2)
@@ -113,7 +113,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         written = [] if isinstance(value, bool) else ["none" if value is None else str(value)]
         words += [option, *written]
     training = ["--weight-decay", "0.1", "--clip-norm", "2", "--validation-fraction", "0.2"]
-    training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--no-xla"]
+    training += ["--validation-limit", "7", "--warmup-steps", "3", "--seed", "5", "--flip", "--xla", "on"]
     training += ["--minutes", "0.5", "--from", "elsewhere", "--precision", "mixed_bfloat16"]
     training += ["--checkpoint-minutes", "2", "--tokenizer", "there"]
     command = ["train", name, "--data", str(pictures), "--out", "nowhere", *words, *training]
@@ -135,7 +135,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, pictures: Path, n
         warmup_steps=3,
         seed=5,
         flip=True,
-        xla=False,
+        xla="on",
         minutes=0.5,
         precision="mixed_bfloat16",
     )

@@ -23,7 +23,7 @@ from tfprior.training.state_file import newest_state
 
 COMMAND = (
     *("train", "gated_pixel_cnn", "--filters", "4", "--layers", "1", "--dropout", "0.5", "--data", "digits"),
-    *("--ema", "0.9", "--flip", "--no-xla", "--batch-size", "64", "--checkpoint-minutes", "0.001"),
+    *("--ema", "0.9", "--flip", "--batch-size", "64", "--checkpoint-minutes", "0.001"),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 DEFAULT_EPOCHS = 20
 MANY_EPOCHS = 100_000
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+XLA = ("auto", "on", "off")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,8 @@ class TrainingOptions:
         seed: decides the first weights, the order of the images, the dropout and the part held out.
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
-        xla: compiles the step with XLA, for some seconds: steps on small grids get faster, those of larger
-            ones on a CPU may get slower.
+        xla: whether XLA compiles the step, which takes some seconds. With auto it does on accelerators; on a
+            CPU it makes the steps of few networks faster, those on small grids, and of most slower.
         precision: that the layers compute in while they train. Weights, losses and codebooks are float32 in
             all of them, and so is the trained model wherever it draws, measures or is exported.
         checkpoint_minutes: how often the state of the training is saved within an epoch, beside at its end.
@@ -50,7 +51,7 @@ class TrainingOptions:
     seed: int = 0
     validation_fraction: float = 0.1
     validation_limit: int = 2000
-    xla: bool = True
+    xla: Literal["auto", "on", "off"] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     checkpoint_minutes: float = 10.0
     pictures_every: int | None = None
@@ -68,6 +69,8 @@ class TrainingOptions:
             raise ValueError(f"ema={self.ema}; expected a momentum between 0 and 1, for example 0.995.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
+        if self.xla not in XLA:
+            raise ValueError(f"xla={self.xla!r}; expected one of {', '.join(XLA)}.")
 
     @property
     def total_epochs(self) -> int:
