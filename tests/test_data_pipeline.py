@@ -97,3 +97,39 @@ def test_pipeline_faults() -> None:
     for batch_size in (0, -1, 2.0, True):
         with pytest.raises(ValueError, match=f"batch_size={batch_size!r} is not a size"):
             images().pipeline("train", batch_size)
+
+
+def test_crops_are_parts_of_the_images() -> None:
+    values = np.arange(5 * 6 * 8 * 1).reshape(5, 6, 8, 1) % 251
+    made = images(x_train=values, y_train=None, x_test=values, y_test=None, num_levels=256)
+    (centred,) = epoch(made.pipeline("test", 5, crop=(2, 4)))
+    np.testing.assert_array_equal(centred, values[:, 2:4, 2:6])
+    data = made.resumable(5, seed=1, crop=(2, 4))
+    batches = epoch(data.starting_at(0).take(60))
+    assert batches[0].shape == (5, 2, 4, 1)
+    parts = {
+        bytes(values[n, y : y + 2, x : x + 4].astype("uint8")): (y, x)
+        for n in range(5)
+        for y in range(5)
+        for x in range(5)
+    }
+    places = [parts[bytes(part)] for batch in batches for part in batch]  # each is a part of an image
+    assert set(places) == {(y, x) for y in range(5) for x in range(5)}
+    for one, other in zip(batches[7:], epoch(data.starting_at(7).take(53)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert data.digest != made.resumable(5, seed=1).digest
+    assert epoch(made.pipeline("train", 5, crop=3))[0].shape == (5, 3, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("crop", "said"),
+    [
+        ((7, 2), r"images of 6×8 .*at most as large"),
+        (0, "crop=0 is not a size"),
+        ((2, 9), "as large"),
+    ],
+)
+def test_crops_that_are_none(crop: Any, said: str) -> None:
+    values = np.zeros((5, 6, 8, 1), int)
+    with pytest.raises(ValueError, match=said):
+        images(x_train=values, x_test=values, y_train=None, y_test=None).pipeline("train", 2, crop=crop)

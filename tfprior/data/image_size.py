@@ -22,17 +22,17 @@ def parse_image_size(text: str) -> int | tuple[int, int]:
     return (height, width) if len(sides) == 2 else height
 
 
-def check_image_size(image_size: Any) -> tuple[int, int]:
+def check_image_size(image_size: Any, name: str = "image_size") -> tuple[int, int]:
     """(height, width) of an integer or a pair of them, or ValueError."""
     size = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
     if len(size) != 2 or not all(_is_side(side) for side in size):
         raise ValueError(
-            f"image_size={image_size!r} is not a size; expected a positive integer or (height, width): "
+            f"{name}={image_size!r} is not a size; expected a positive integer or (height, width): "
             "for example 32 or (32, 48)."
         )
     if int(size[0]) * int(size[1]) > MAX_PIXELS:
         raise ValueError(
-            f"image_size={image_size!r} has more than {MAX_PIXELS:,} pixels; expected a size to train on: "
+            f"{name}={image_size!r} has more than {MAX_PIXELS:,} pixels; expected a size to train on: "
             "for example 32 or (32, 48)."
         )
     return int(size[0]), int(size[1])

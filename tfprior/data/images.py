@@ -8,6 +8,7 @@ import numpy as np
 
 from tfprior.resumable_dataset import ResumableDataset
 
+from .image_size import check_image_size
 from .levels import (
     as_coarser,
     as_labels,
@@ -145,6 +146,7 @@ class Images:
         seed: int = 0,
         conditional: bool = False,
         flip: bool = False,
+        crop: int | tuple[int, int] | None = None,
         drop_remainder: bool = False,
         condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> "tf.data.Dataset":
@@ -153,14 +155,16 @@ class Images:
         `condition_map` makes the condition of a batch of what stands for the labels. Each epoch holds every
         example once; the last batch may be smaller unless `drop_remainder`. `shuffle` (by default on the
         train split only) draws a new order each epoch, `flip` mirrors half of the images left to right, and
-        both follow `seed`.
+        `crop` takes a part of this size of each image: anywhere where they are shuffled, else about the
+        centre. All follow `seed`.
 
         Raises:
-            ValueError: for an unknown split, a batch size below 1, or `conditional` without labels.
+            ValueError: for an unknown split, a batch size below 1, a crop that is larger than the images, or
+                `conditional` without labels.
         """
         shuffle = split == "train" if shuffle is None else shuffle
         return self._batches(
-            split, batch_size, shuffle, seed, conditional, flip, drop_remainder, condition_map
+            split, batch_size, shuffle, seed, conditional, flip, crop, drop_remainder, condition_map
         ).of_one_epoch
 
     def resumable(
@@ -170,19 +174,21 @@ class Images:
         seed: int = 0,
         conditional: bool = False,
         flip: bool = False,
+        crop: int | tuple[int, int] | None = None,
         drop_remainder: bool = False,
         condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> ResumableDataset:
         """The batches of `pipeline("train", …)`, shuffled, of all epochs from any step on.
 
         Raises:
-            ValueError: for a batch size below 1, or `conditional` without labels.
+            ValueError: as `pipeline`.
         """
         batches = self._batches(
-            "train", batch_size, True, seed, conditional, flip, drop_remainder, condition_map
+            "train", batch_size, True, seed, conditional, flip, crop, drop_remainder, condition_map
         )
         labels = [self.y_train] if conditional and self.y_train is not None else []
-        return batches.of_all.told_apart([self.x_train, *labels], batch_size, flip, drop_remainder)
+        how = (batch_size, flip, drop_remainder, *([] if crop is None else [crop]))
+        return batches.of_all.told_apart([self.x_train, *labels], *how)
 
     def _batches(
         self,
@@ -192,10 +198,11 @@ class Images:
         seed: int,
         conditional: bool,
         flip: bool,
+        crop: int | tuple[int, int] | None,
         drop_remainder: bool,
         condition_map: Callable[[np.ndarray], np.ndarray] | None,
     ) -> "Batches":
-        from .pipeline import batches, mapped, mirrored_at_random
+        from .pipeline import batches, cropped, mapped, mirrored_at_random
 
         if split not in ("train", "test"):
             raise ValueError(f"split={split!r} is unknown; expected one of 'train', 'test'.")
@@ -207,10 +214,13 @@ class Images:
                 "pass conditional=False."
             )
 
+        size = None if crop is None else self._checked_crop(crop)
         condition_of = mapped(condition_map, labels) if conditional and condition_map else None
 
         def change(batch: Any, seed: Any) -> Any:
             batch = batch if conditional else {"values": batch}
+            if size is not None:
+                batch["values"] = cropped(batch["values"], size, seed if shuffle else None)
             if flip:
                 batch["values"] = mirrored_at_random(batch["values"], seed)
             if condition_of is not None:
@@ -226,6 +236,17 @@ class Images:
             drop_remainder=drop_remainder,
             change=change,
         )
+
+    def _checked_crop(self, crop: Any) -> tuple[int, int]:
+        size = check_image_size(crop, "crop")
+        height, width, _ = self.grid_shape
+        if size[0] > height or size[1] > width or self.are_codes:
+            kind = "codes" if self.are_codes else "images"
+            raise ValueError(
+                f"crop={crop!r} of {self.name}, which has {kind} of {height}×{width} (height×width); "
+                "expected a part of images, at most as large: leave it out."
+            )
+        return size
 
     def _check_grids(self) -> None:
         if self.x_train.shape[1:] != self.x_test.shape[1:]:

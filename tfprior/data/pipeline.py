@@ -158,6 +158,20 @@ def mirrored_at_random(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(coins < 0.5, images, tf.reverse(images, axis=[2]))
 
 
+def cropped(images: tf.Tensor, size: tuple[int, int], seed: tf.Tensor | None = None) -> tf.Tensor:
+    """A part (B, *size, C) of each image (B, H, W, C): about its centre, or with a seed anywhere."""
+    for axis, side in enumerate(size, 1):
+        room = images.shape[axis] - side
+        count = tf.shape(images)[0]
+        if seed is None:
+            start = tf.fill((count,), room // 2)
+        else:
+            folded = tf.random.experimental.stateless_fold_in(seed, axis)
+            start = tf.random.stateless_uniform((count,), folded, 0, room + 1, tf.int32)
+        images = tf.gather(images, start[:, None] + tf.range(side), axis=axis, batch_dims=1)
+    return images
+
+
 def mapped(
     function: Callable[[np.ndarray], np.ndarray], examples: Any, dtype: Any = np.float32
 ) -> Callable[[tf.Tensor], tf.Tensor]:
