@@ -44,7 +44,7 @@ def encode(
     images = images_of(source, model, data, image_size, levels)
     own = source.own_data(through_codes=False) or {}
     shown = (
-        {name: own.get(name) for name in LOADED}
+        {name: own[name] for name in LOADED if name in own}
         if data is None
         else {"name_or_path": resolved_path(data), "image_size": image_size, "num_levels": levels}
     )
