@@ -172,6 +172,15 @@ def test_a_damaged_cache_is_named(folder: Path, tmp_path: Path) -> None:
         load(folder, cache=tmp_path / "cache")
 
 
+@pytest.mark.parametrize("values", [np.zeros((3, 6, 5), "uint8"), np.zeros((4, 6, 5), "int64")])
+def test_a_cache_of_other_images_is_named(values: Any, folder: Path, tmp_path: Path) -> None:
+    load(folder, cache=tmp_path / "cache")
+    shard = next((tmp_path / "cache").glob("*/images-00001.npz"))
+    np.savez(shard, images=values)
+    with pytest.raises(ValueError, match=r"images-00001\.npz holds other images .*expected 4: delete it"):
+        load(folder, cache=tmp_path / "cache")
+
+
 def test_images_of_other_sizes_are_named(folder: Path, tmp_path: Path) -> None:
     save_image(folder / "class1" / "19.png", integers(7, 5))
     with pytest.raises(ValueError, match=r"19\.png is 7×5 where .*00\.png is 6×5"):

@@ -14,7 +14,7 @@ import numpy as np
 from tfprior.atomic import atomic_path, remove_unfinished
 
 from .decoding import check_alike, decoded, stacked
-from .image_file import read_image
+from .image_file import Picture, read_image
 from .mapped import MappedArray, map_images
 from .slices import digest_of_files
 from .stored import StoredArray
@@ -47,9 +47,9 @@ def cached_pictures(
             pictures = decoded(paths[start : start + SHARD], image_size)
             check_alike(pictures, paths[start:], first, paths[0])
             write(file, stacked([picture.values for picture in pictures]))
-        shards.append(open_shard(file))
+        shards.append(open_shard(file, len(paths[start : start + SHARD]), first))
     if len({len(shard.shape) for shard in shards}) > 1:
-        shards = [shard if len(shard.shape) == 4 else in_colour(shard) for shard in shards]
+        shards = [shard if len(shard.shape) == 4 else in_colour(shard, first) for shard in shards]
     return stored_images(shards, f"the cache of {root}"), first.num_levels
 
 
@@ -58,11 +58,21 @@ def write(file: Path, images: np.ndarray) -> None:
         np.savez(stream, allow_pickle=False, **{KEY: images})
 
 
-def open_shard(file: Path) -> MappedArray:
-    return map_images(file, [KEY], [KEY], remedy="delete it, and they are decoded again")[KEY]
+def open_shard(file: Path, count: int, first: Picture) -> MappedArray:
+    """So many images like the first one."""
+    remedy = "delete it, and they are decoded again"
+    shard = map_images(file, [KEY], [KEY], remedy=remedy).get(KEY)
+    of_grey = (count, *first.values.shape[:2])
+    if (
+        shard is None
+        or shard.shape not in (of_grey, (*of_grey, 3))
+        or shard.header.dtype != first.values.dtype
+    ):
+        raise ValueError(f"{file} holds other images than those it was made of; expected {count}: {remedy}.")
+    return shard
 
 
-def in_colour(grey: MappedArray) -> MappedArray:
+def in_colour(grey: MappedArray, first: Picture) -> MappedArray:
     """The shard as RGB, where others have colour."""
     write(grey.path, np.stack([grey.take(...)] * 3, axis=-1))
-    return open_shard(grey.path)
+    return open_shard(grey.path, grey.shape[0], first)
