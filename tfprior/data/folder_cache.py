@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfprior.atomic import atomic_path, remove_unfinished
+from tfprior.atomic import atomic_path
 
 from .decoding import check_alike, decoded, stacked
 from .image_file import Picture, read_image
@@ -29,7 +29,7 @@ def cached_pictures(
 ) -> tuple[StoredArray, int]:
     """The images of these files below `root` (N, H, W, C), and how many levels they have.
 
-    Stopped at any moment, it goes on with what is not in the cache yet.
+    Stopped at any moment, it goes on with what is not in the cache yet; several processes may fill one.
 
     Raises:
         ValueError: for a file that is unreadable or no image, images of different sizes or bits, and files of
@@ -38,7 +38,6 @@ def cached_pictures(
     key = f"{digest_of_files(paths, root)} {image_size}"
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)
     first = read_image(paths[0], image_size)
     shards = []
     for start in range(0, len(paths), SHARD):
@@ -62,12 +61,8 @@ def open_shard(file: Path, count: int, first: Picture) -> MappedArray:
     """So many images like the first one."""
     remedy = "delete it, and they are decoded again"
     shard = map_images(file, [KEY], [KEY], remedy=remedy).get(KEY)
-    of_grey = (count, *first.values.shape[:2])
-    if (
-        shard is None
-        or shard.shape not in (of_grey, (*of_grey, 3))
-        or shard.header.dtype != first.values.dtype
-    ):
+    of_grey, dtype = (count, *first.values.shape[:2]), first.values.dtype
+    if shard is None or shard.shape not in (of_grey, (*of_grey, 3)) or shard.header.dtype != dtype:
         raise ValueError(f"{file} holds other images than those it was made of; expected {count}: {remedy}.")
     return shard
 
