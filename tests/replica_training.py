@@ -112,8 +112,8 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def resumed(name: str, strategy: Any, stops: tuple[int, ...]) -> list[Any]:
-    """All that training changed, in numbers, after it was interrupted so many times."""
+def resumed(name: str, strategy: Any, stops: tuple[int, ...]) -> tuple[list[Any], dict[str, list[float]]]:
+    """All that training changed, in numbers, after it was interrupted so many times, and the scores."""
     with tempfile.TemporaryDirectory() as folder:
         for stop in (*stops, 0):
             keras.utils.set_random_seed(1)
@@ -126,7 +126,8 @@ def resumed(name: str, strategy: Any, stops: tuple[int, ...]) -> list[Any]:
                 model.fit(data_of(model, 11), batch_size=5, epochs=2, verbose=0, callbacks=callbacks)
     everything = [*model.variables, *model.optimizer.variables]
     copies = [strategy.experimental_local_results(each.value) for each in everything]
-    return [[np.asarray(copy, "float64").tolist() for copy in each] for each in copies]
+    numbers = [[np.asarray(copy, "float64").tolist() for copy in each] for each in copies]
+    return numbers, model.history.history
 
 
 def train(name: str, strategy: Any = None) -> dict[str, Any]:
@@ -186,8 +187,9 @@ def main() -> None:
         strategy = two_devices()
         results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
         for name in NOISY:
-            whole, parts = resumed(name, strategy, ()), resumed(name, strategy, (4,))
-            results.append({"name": name, "whole": whole, "parts": parts})
+            (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (2, 4)))
+            told = {"whole": whole, "parts": parts, "history of whole": scores, "history of parts": of_parts}
+            results.append({"name": name, **told})
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         results = [{"name": name, **train(name, strategy)} for name in names]

@@ -51,6 +51,7 @@ def test_two_replicas_train_as_one_device(name: str, mirrored: dict[str, dict[st
 @pytest.mark.parametrize("name", ["dropout", "restarts"])
 def test_replicas_that_were_interrupted_end_as_if_not(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
     assert mirrored[name]["whole"] == mirrored[name]["parts"]
+    assert mirrored[name]["history of whole"] == mirrored[name]["history of parts"]
 
 
 def test_replicas_have_noise_of_their_own(mirrored: dict[str, dict[str, Any]]) -> None:

@@ -168,6 +168,17 @@ class SteppedModel(keras.Model):
             value = self.distribute_strategy.experimental_local_results(value)[0]
         return np.array(ops.convert_to_numpy(value))
 
+    def hold(self, variable: Any, array: np.ndarray) -> None:
+        """Gives every replica of this process what the first one had of a variable.
+
+        What is summed when it is read, as metrics are, would be shared out by an `assign` to all of them.
+        """
+        if self._replicas() == 1:
+            variable.assign(array)
+            return
+        for copy in self.distribute_strategy.experimental_local_results(variable.value):
+            copy.assign(array)
+
     def from_chief(self, message: bytes) -> bytes:
         """The chief's message, on all workers."""
         if not self.is_one_of_workers:

@@ -169,7 +169,7 @@ class ExactResume(keras.callbacks.Callback):
             if shapes != [array.shape for array in arrays]:
                 raise ValueError(f"{self.path} holds the state of another {part}; choose another folder.")
             for variable, array in zip(variables, arrays, strict=True):
-                variable.assign(array)
+                model.hold(variable, array)
 
 
 def variables_of(model: Any) -> dict[str, list[Any]]:
