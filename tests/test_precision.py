@@ -281,9 +281,8 @@ def tokenizer_in_float16(decay: float | None, jit_compile: bool = False) -> VQVA
     return tokenizer
 
 
-@pytest.mark.parametrize(
-    ("decay", "jit_compile"), [(0.9, False), (None, False), pytest.param(0.9, True, marks=pytest.mark.xla)]
-)
+@pytest.mark.parametrize("decay", [0.9, None])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_a_step_that_overflows_moves_nothing(decay: float | None, jit_compile: bool) -> None:
     images = integers(32, 4, 8, 1, top=16)
     tokenizer = tokenizer_in_float16(decay, jit_compile)

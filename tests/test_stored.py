@@ -1,5 +1,6 @@
 """Images that stay in their files: the same as those in memory, batch by batch, and what is refused."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,26 @@ def test_images_of_other_sizes_are_named(folder: Path, tmp_path: Path) -> None:
     save_image(folder / "class1" / "19.png", integers(7, 5))
     with pytest.raises(ValueError, match=r"19\.png is 7×5 where .*00\.png is 6×5"):
         load(folder, cache=tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match=r"file could not be written .*expected a folder with room"):
+        load(folder, cache=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+    def full(stream: Any, **_: Any) -> None:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "disk is gone")
+
+    monkeypatch.setattr(folder_cache.np, "savez", full)
+    with pytest.raises(OSError, match=r"cache could not be written \(disk is gone\)"):
+        load(folder, cache=tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    assert len(load(folder, cache=tmp_path / "cache").x_train) == 20
 
 
 def test_a_cache_is_of_a_folder(tmp_path: Path) -> None:

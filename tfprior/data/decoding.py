@@ -19,10 +19,7 @@ def decoded(paths: Sequence[Path], image_size: tuple[int, int] | None) -> list[P
         ValueError: for the first file that is unreadable or no image.
     """
     # Filters of warnings belong to the process, so that threads cannot set their own.
-    with (
-        warnings.catch_warnings(action="ignore"),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(partial(decode, image_size=image_size), paths))
 
 
@@ -35,7 +32,7 @@ def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
 
 def check_alike(pictures: Sequence[Picture], paths: Sequence[Path], first: Picture, first_path: Path) -> None:
     """Raises ValueError for a picture of another size or another number of levels than the first one."""
-    for picture, path in zip(pictures, paths, strict=False):
+    for picture, path in zip(pictures, paths, strict=True):
         here, there = picture.values.shape[:2], first.values.shape[:2]
         if here != there:
             raise ValueError(

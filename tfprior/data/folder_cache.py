@@ -5,8 +5,9 @@ cache/5e1f…/         named by the files, their sizes and times, and the size t
   …
 """
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,26 +35,44 @@ def cached_pictures(
     Raises:
         ValueError: for a file that is unreadable or no image, images of different sizes or bits, and files of
             the cache that are damaged.
+        OSError: where the cache cannot be written; what it holds stays.
     """
     key = f"{digest_of_files(paths, root)} {image_size}"
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    with faults_explained(cache):
+        folder.mkdir(parents=True, exist_ok=True)
     first = read_image(paths[0], image_size)
     shards = []
     for start in range(0, len(paths), SHARD):
         file = folder / f"images-{start // SHARD:05}.npz"
+        its = paths[start : start + SHARD]
         if not file.exists():
-            pictures = decoded(paths[start : start + SHARD], image_size)
-            check_alike(pictures, paths[start:], first, paths[0])
+            pictures = decoded(its, image_size)
+            check_alike(pictures, its, first, paths[0])
             write(file, stacked([picture.values for picture in pictures]))
-        shards.append(open_shard(file, len(paths[start : start + SHARD]), first))
+        shards.append(open_shard(file, len(its), first))
     if len({len(shard.shape) for shard in shards}) > 1:
         shards = [shard if len(shard.shape) == 4 else in_colour(shard, first) for shard in shards]
     return stored_images(shards, f"the cache of {root}"), first.num_levels
 
 
+@contextlib.contextmanager
+def faults_explained(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{cache} could not be written ({error.strerror or error}); expected a folder with room for the "
+            "images: make room, or choose another cache."
+        ) from error
+
+
 def write(file: Path, images: np.ndarray) -> None:
-    with atomic_path(file) as temporary, temporary.open("wb") as stream:
+    with (
+        faults_explained(file.parents[1]),
+        atomic_path(file) as temporary,
+        temporary.open("wb") as stream,
+    ):
         np.savez(stream, allow_pickle=False, **{KEY: images})
 
 

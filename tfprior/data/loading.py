@@ -83,12 +83,19 @@ def load(
 
 
 def codes_of_folder(folder: Path) -> Images:
-    """All codes in shards, of which one tenth is held out."""
+    """All codes in shards, of which one tenth is held out.
+
+    Raises:
+        ValueError: for a damaged folder, and conditions that are no labels.
+    """
     codes = ShardedCodes(folder)
     arrays = codes.read(0, len(codes))
     values, labels = arrays["values"], arrays.get("condition")
     if labels is not None and labels.dtype.kind not in "iu":
-        labels = None  # vectors
+        raise ValueError(
+            f"{folder} holds codes with {labels.dtype} conditions of shape {labels.shape}; expected labels, "
+            "or none: train on them by `ShardedCodes(folder).resumable(batch_size)`."
+        )
     kept, held_out = hold_out(len(values), str(folder))
     parts = (None, None) if labels is None else (labels[kept], labels[held_out])
     name = folder.resolve().name
