@@ -90,9 +90,7 @@ def test_a_folder_of_codes_is_a_data_set(tmp_path: Path) -> None:
 def test_codes_with_vectors_are_no_data_set(tmp_path: Path) -> None:
     vectors = np.zeros((12, 3), "float32")
     encode_dataset(Doubling(), {"values": integers(12, 4, 2, 1, top=4), "condition": vectors}, tmp_path)
-    with pytest.raises(
-        ValueError, match=r"with float32 conditions of shape \(12, 3\); expected labels"
-    ):
+    with pytest.raises(ValueError, match=r"with float32 conditions of shape \(12, 3\); expected labels"):
         load(tmp_path)
 
 
