@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -201,6 +202,34 @@ def stepping_and_sampling(name: str) -> None:
         assert read_header(data).environment.backend == "jax"
 
 
+def training_run() -> None:
+    """What `tfprior train` does, as a whole and interrupted, and what is drawn from it."""
+    import numpy as np
+    import small_runs
+
+    from tfprior.training import train
+    from tfprior.training.exact_resume import ExactResume
+
+    class Interrupted(ExactResume):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            super().on_epoch_end(epoch, logs)
+            raise KeyboardInterrupt
+
+    folder, images = Path(tempfile.mkdtemp()), small_runs.made()
+    model = {**small_runs.MODEL, "dropout": 0.3}
+    how: Any = {"options": small_runs.options(ema=0.9), "console": small_runs.QUIET}
+    whole = train(images, model, folder / "whole", **how)
+    with mock.patch("tfprior.training.trainer.ExactResume", Interrupted), pytest.raises(KeyboardInterrupt):
+        train(images, model, folder / "parts", **how)
+    parts = train(images, model, folder / "parts", **how)
+    for weight, same in zip(whole.load().get_weights(), parts.load().get_weights(), strict=True):
+        np.testing.assert_array_equal(same, weight)
+    scores = [[row["validation"] for row in run.history()] for run in (whole, parts)]
+    assert scores[0] == scores[1]
+    assert parts.file("samples.png").is_file()
+    shutil.rmtree(folder)
+
+
 def sources() -> None:
     """The other backend's loops keep the weights to themselves."""
     import jax
@@ -254,6 +283,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "VQVAE": generator,
     "VectorQuantizer": quantizer,
     "every source": sources,
+    "a run": training_run,
     "DataParallel": two_devices,  # the last: what it sets holds for all
 }
 

@@ -144,6 +144,16 @@ def test_examples_of_weight_zero_do_not_train() -> None:
         np.testing.assert_allclose(first, second, atol=1e-7)
 
 
+@pytest.mark.parametrize("looked_up", [{"num_classes": 3}, {"value_embedding_dim": 4}])
+def test_rows_of_a_table_that_are_read_often_are_clipped_as_one(looked_up: dict[str, int]) -> None:
+    prior = catalogue.prior(GatedPixelCNN, **looked_up)
+    before = [weight.numpy() for weight in prior.trainable_weights]
+    prior.compile(optimizer=keras.optimizers.SGD(1.0, global_clipnorm=1e-3))
+    prior.fit(gradients(8), [1] * 8 if "num_classes" in looked_up else None, batch_size=8, verbose=0)
+    moved = [weight.numpy() - old for weight, old in zip(prior.trainable_weights, before, strict=True)]
+    assert np.linalg.norm(np.concatenate([each.ravel() for each in moved])) == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_dropout_acts_in_training_only() -> None:
     prior = catalogue.prior(PixelCNN, GREY, dropout=0.5)
     values = values_of(prior)

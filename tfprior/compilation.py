@@ -71,9 +71,14 @@ def devices() -> list[str]:
     return [str(ops.zeros(()).device)]
 
 
-def on_accelerators() -> bool:
-    """Whether Keras computes on anything but the CPU."""
-    return any(not name.startswith("cpu") for name in devices())
+def xla_by_default() -> bool:
+    """Whether XLA compiles a training step unless one says otherwise.
+
+    It does on JAX, which has no other compiler, and where TensorFlow computes on accelerators.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return any(not name.startswith("cpu") for name in devices())
+    return keras.backend.backend() == "jax"
 
 
 def num_replicas() -> int:
@@ -120,6 +125,10 @@ def _compile(function: Callable[..., Any], model: Callable[[], Any], jit_compile
                 return call(*tensors)
 
         return lambda *tensors: pure([variable.value for variable in model().variables], *tensors)
+    if backend == "torch":
+        import torch
+
+        return torch.no_grad()(call)
     return call
 
 

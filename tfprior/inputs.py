@@ -76,7 +76,7 @@ def expected_labels(num_classes: int) -> str:
 
 def check_shape_and_type(shape: tuple[int | None, ...], dtype: Any, grid_shape: GridShape, name: str) -> None:
     """Raises ValueError unless `shape` is (B, *grid_shape) and `dtype` is an integer type."""
-    kind = getattr(dtype, "name", str(dtype))
+    kind = name_of(dtype)
     if not kind.startswith(("int", "uint", "bool")):
         raise ValueError(
             f"{name} have dtype {kind}; expected integers: a prior models discrete values, so pass the "
@@ -111,9 +111,14 @@ def shape_of(values: Any, name: str) -> tuple[int | None, ...]:
     return tuple(values.shape)
 
 
+def name_of(dtype: Any) -> str:
+    """As NumPy and Keras call it, whichever library it is of."""
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+
+
 def check_sample_weight(weights: Any, batch_size: int | None) -> None:
     """Raises ValueError unless there is one finite number for each example: (B,)."""
-    shape, kind = shape_of(weights, "Sample weights"), getattr(weights.dtype, "name", str(weights.dtype))
+    shape, kind = shape_of(weights, "Sample weights"), name_of(weights.dtype)
     if len(shape) != 1 or not kind.startswith(("int", "uint", "float", "bfloat", "bool")):
         raise ValueError(
             f"Sample weights have shape {shape} and dtype {kind}; expected one number for each example: "
@@ -143,7 +148,7 @@ def check_condition(
             "The prior is unconditional and got a condition; leave it out, or build the prior with "
             "num_classes= or condition_shape=."
         )
-    shape, kind = shape_of(condition, "Conditions"), getattr(condition.dtype, "name", str(condition.dtype))
+    shape, kind = shape_of(condition, "Conditions"), name_of(condition.dtype)
     inner: tuple[int, ...] = () if num_classes is not None else (condition_shape or ())
     is_batch = len(shape) == 1 + len(inner) and all(
         size is None or size == want for size, want in zip(shape[1:], inner, strict=False)
@@ -295,6 +300,8 @@ def as_array(values: Any) -> Any:
 
 def concrete(values: Any) -> np.ndarray | None:
     """The values as an array, or None for a symbolic tensor of a graph under construction."""
+    if hasattr(values, "detach"):  # PyTorch's, which NumPy does not take from a gradient's tape or a GPU
+        values = values.detach().cpu()
     try:
         array = np.asarray(values)
     except Exception:  # each backend refuses a tracer with an error of its own

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.layers.lookup import rows_of
+
 OUTSIDE = -1
 """The value of a pixel outside the image, or not known yet: it is encoded as zeros, like padding."""
 
@@ -50,7 +52,7 @@ class ValueEncoding(keras.layers.Layer):
             )
         else:
             table = ops.cast(self.table, self.compute_dtype)
-            features = ops.take(table, ops.maximum(ops.cast(values, "int32"), 0), axis=0) * known
+            features = rows_of(table, ops.maximum(ops.cast(values, "int32"), 0)) * known
         return ops.reshape(features, (-1, *values.shape[1:-1], self.num_features(values.shape[-1])))
 
     def num_features(self, channels: int) -> int:

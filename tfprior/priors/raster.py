@@ -12,6 +12,7 @@ from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import as_array, check_condition
+from tfprior.layers.lookup import rows_of
 from tfprior.layers.streaming import State, StateSpec, empty_state, refresh, select, where
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.autoregressive import AutoregressivePrior
@@ -84,7 +85,7 @@ class RasterPrior(AutoregressivePrior):
         if condition is None:
             return None
         if self.class_embedding is not None:
-            condition = self.class_embedding(ops.cast(condition, "int32"))
+            condition = rows_of(self.class_embedding.embeddings, ops.cast(condition, "int32"))
         condition = ops.cast(condition, self.compute_dtype)
         return condition if len(condition.shape) == 4 else condition[:, None, None, :]
 

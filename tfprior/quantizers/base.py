@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from tfprior.compilation import num_replicas
-from tfprior.inputs import as_array, concrete
+from tfprior.inputs import as_array, concrete, name_of
 
 
 class Quantized(NamedTuple):
@@ -186,7 +186,7 @@ class Quantizer(keras.layers.Layer, abc.ABC):
 
     def _check_codes(self, codes: Any) -> None:
         name, shape = type(self).__name__, tuple(codes.shape)
-        kind = getattr(codes.dtype, "name", str(codes.dtype))
+        kind = name_of(codes.dtype)
         if not kind.startswith(("int", "uint")):
             raise ValueError(f"{name} got codes of dtype {kind}; expected integers.")
         if not shape or shape[-1] != self.num_codes:

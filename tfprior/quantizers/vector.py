@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.inputs import check_sizes
+from tfprior.layers.lookup import rows_of
 from tfprior.quantizers.base import Quantized, Quantizer, count_codes, leading_axes
 from tfprior.quantizers.gradients import GRADIENTS
 from tfprior.quantizers.losses import check_loss_options, entropy_of_codes, is_number
@@ -144,7 +145,7 @@ class VectorQuantizer(Quantizer):
     def choose(self, inputs: Any, training: bool) -> Quantized:
         flat, codebook = self._flat(inputs), self.codebook  # (N, D) and (K, D)
         codes = nearest_codes(ops.stop_gradient(flat), ops.stop_gradient(codebook))
-        chosen = ops.take(codebook, codes, axis=0)
+        chosen = rows_of(codebook, codes)
 
         held = ops.stop_gradient(chosen)
         loss = self.commitment_weight * ops.mean(ops.square(flat - held))
@@ -167,7 +168,7 @@ class VectorQuantizer(Quantizer):
         return ops.reshape(nearest_codes(self._flat(inputs), self.codebook), (*leading_axes(inputs), 1))
 
     def vectors_of(self, codes: Any) -> Any:
-        return ops.take(self.codebook, codes[..., 0], axis=0)
+        return rows_of(self.codebook, codes[..., 0])
 
     def start_from(self, inputs: Any) -> None:
         """Sets the codebook from vectors (…, D): their k-means, or some of them.
@@ -235,7 +236,7 @@ class VectorQuantizer(Quantizer):
         # Vectors to restart from are evenly spread over the batch, from a random start where codes restart.
         restarts = training and self.trainable and self.restart_below is not None
         start = keras.random.uniform((), seed=self.seed_generator) if restarts else 0.0
-        places = (start + np.arange(self.codebook_size, dtype="float32") / self.codebook_size) % 1.0
+        places = (start + ops.arange(self.codebook_size, dtype="float32") / self.codebook_size) % 1.0
         return {
             "counts": count_codes(codes[:, None], self.codebook_size),
             "sums": ops.segment_sum(flat, codes, num_segments=self.codebook_size),  # (K, D)

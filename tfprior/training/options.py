@@ -27,8 +27,9 @@ class TrainingOptions:
         seed: decides the first weights, the order of the images, the dropout and the part held out.
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
-        xla: whether XLA compiles the step, which takes some seconds. With auto it does on accelerators; on a
-            CPU it makes the steps of few networks faster, those on small grids, and of most slower.
+        xla: whether XLA compiles the step, which takes some seconds. With auto it does on JAX and on
+            accelerators; on a CPU it makes TensorFlow's steps of few networks faster, those on small grids,
+            and of most slower.
         precision: that the layers compute in while they train. Weights, losses and codebooks are float32 in
             all of them, and so is the trained model wherever it draws, measures or is exported.
         checkpoint_minutes: how often the state of the training is saved within an epoch, beside at its end.

@@ -11,7 +11,7 @@ import keras
 from rich.console import Console
 
 from tfprior.atomic import write_text
-from tfprior.compilation import on_accelerators
+from tfprior.compilation import xla_by_default
 from tfprior.data import Images, hold_out_validation
 from tfprior.grid_model import GridModel
 from tfprior.measuring.baselines import baseline_bits
@@ -235,5 +235,5 @@ def compile_model(model: GridModel, options: TrainingOptions) -> None:
         global_clipnorm=options.clip_norm,
         **averaging,
     )
-    by_xla = on_accelerators() if options.xla == "auto" else options.xla == "on"
+    by_xla = xla_by_default() if options.xla == "auto" else options.xla == "on"
     model.compile(optimizer=optimizer, jit_compile=by_xla)
