@@ -66,6 +66,9 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "PixelCNN": lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2),
     "GatedPixelCNN": lambda: keras.optimizers.AdamW(0.01, use_ema=True, ema_overwrite_frequency=3),
     "PixelCNNPP": lambda: keras.optimizers.Adam(0.001, global_clipnorm=1.0),
+    "residual": lambda: keras.optimizers.SGD(0.1, global_clipnorm=1.0),
+    "lookup-free": lambda: keras.optimizers.SGD(0.1, global_clipnorm=1.0),
+    "VQVAE2": lambda: keras.optimizers.SGD(0.1, global_clipnorm=1.0),
 }
 HOW: dict[str, dict[str, Any]] = {
     "GatedPixelCNN": {"steps_per_execution": 2},
@@ -184,7 +187,7 @@ def main() -> None:
         strategy = two_devices()
         results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
         for name in NOISY:
-            (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (2, 4)))
+            (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (3,)))
             told = {"whole": whole, "parts": parts, "history of whole": scores, "history of parts": of_parts}
             results.append({"name": name, **told})
     else:
