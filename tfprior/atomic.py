@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def finished_name(path: str | os.PathLike[str]) -> str:
+    """What a file is called once it is whole."""
+    return re.sub(rf"{re.escape(TEMPORARY)}\d+-[0-9a-f]{{8}}-(?=[^/\\]+$)", "", os.fspath(path))
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:

@@ -1,5 +1,6 @@
 """Errors of the command line: one sentence each, in its own words."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from command_line import run
 from typer.testing import CliRunner
 
+from tfprior.atomic import TEMPORARY, write_text
 from tfprior.cli import app, sentence
 from tfprior.cli.opening import resolved_path
 
@@ -227,6 +229,18 @@ def test_what_exists_is_kept_as_a_resolved_path(tmp_path: Path, monkeypatch: pyt
     assert [resolved_path(given) for given in ("mine", "./mine", "~/mine", mine)] == [mine] * 4
     assert [resolved_path(given) for given in ("digits", "", "missing")] == ["digits", "", "missing"]
     assert resolved_path("./digits") == str((tmp_path / "digits").resolve())
+
+
+def test_a_file_that_cannot_be_written_is_called_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *args: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match=TEMPORARY) as caught:
+        write_text(tmp_path / "card.md", "words")
+    assert sentence(caught.value) == f"{tmp_path / 'card.md'}: Read-only file system."
 
 
 def test_unexpected_errors_say_what_they_are() -> None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from tfprior.atomic import finished_name
+
 
 class WrongUsage(Exception):
     """The command was used wrongly: one sentence that names the option."""
@@ -34,11 +36,8 @@ def sentence(error: Exception) -> str:
         package = (error.name or "").split(".")[0]
         return f"{package} is not installed; get it with: pip install '{EXTRAS[package]}'"
     words = " ".join(str(error).split())
-    if (
-        isinstance(error, FileNotFoundError | FileExistsError | PermissionError | IsADirectoryError)
-        and error.filename
-    ):
-        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{finished_name(error.filename)}: {error.strerror}."
     if isinstance(error, ValueError | OSError | ArithmeticError | ImportError) and words:
         return words
     return f"{type(error).__name__}: {words[:300]} (run again with --debug for the whole story)"
