@@ -187,7 +187,7 @@ def main() -> None:
         strategy = two_devices()
         results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
         for name in NOISY:
-            (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (3,)))
+            (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (2, 4)))
             told = {"whole": whole, "parts": parts, "history of whole": scores, "history of parts": of_parts}
             results.append({"name": name, **told})
     else:

@@ -56,7 +56,7 @@ MODELS = {
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
     "pixelcnn grey": (PixelCNN, 1, CATEGORICAL, {"num_layers": 2}),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
-    "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 2, **MAPS}),
+    "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, **MAPS}),
 }
 
 

@@ -33,9 +33,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def finished_name(path: str | os.PathLike[str]) -> str:
+def finished_name(path: str) -> str:
     """What a file is called once it is whole."""
-    return re.sub(rf"{re.escape(TEMPORARY)}\d+-[0-9a-f]{{8}}-(?=[^/\\]+$)", "", os.fspath(path))
+    return re.sub(rf"{re.escape(TEMPORARY)}\d+-[0-9a-f]{{8}}-(?=[^/\\]+$)", "", path)
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:

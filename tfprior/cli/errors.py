@@ -37,7 +37,7 @@ def sentence(error: Exception) -> str:
         return f"{package} is not installed; get it with: pip install '{EXTRAS[package]}'"
     words = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{finished_name(error.filename)}: {error.strerror}."
+        return f"{finished_name(str(error.filename))}: {error.strerror}."
     if isinstance(error, ValueError | OSError | ArithmeticError | ImportError) and words:
         return words
     return f"{type(error).__name__}: {words[:300]} (run again with --debug for the whole story)"
