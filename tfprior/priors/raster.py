@@ -6,13 +6,11 @@ Shapes: B batch · H W C grid · D condition features · R features that a row h
 import abc
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import as_array, check_condition
-from tfprior.layers.lookup import rows_of
+from tfprior.layers.condition_encoding import ConditionEncoding
 from tfprior.layers.streaming import State, StateSpec, empty_state, refresh, select, where
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.autoregressive import AutoregressivePrior
@@ -44,35 +42,19 @@ class RasterPrior(AutoregressivePrior):
         self.class_embedding_dim = class_embedding_dim
         dtype = self.dtype_policy
         self.encode = ValueEncoding(distribution.num_levels, value_embedding_dim, dtype=dtype)
-        self.class_embedding = (
-            None
-            if num_classes is None
-            else keras.layers.Embedding(num_classes, class_embedding_dim, dtype=dtype)
-        )
+        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
 
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
         self.encode.build((None, *self.grid_shape))
-        if self.class_embedding is not None:
-            self.class_embedding.build((None,))
-        self.build_network(self.encode.num_features(self.grid_shape[-1]), self._condition_features())
+        condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
+        self.build_network(self.encode.num_features(self.grid_shape[-1]), condition)
         self.built = True
 
     @abc.abstractmethod
     def build_network(self, features: int, condition: tuple[Any, ...] | None) -> None:
         """Builds the layers for `features` input channels and a condition (None, 1 or H, 1 or W, D)."""
-
-    def _condition_features(self) -> tuple[Any, ...] | None:
-        if self.num_classes is not None:
-            return (None, 1, 1, self.class_embedding_dim)
-        if self.condition_shape is None:
-            return None
-        return (
-            (None, *self.condition_shape)
-            if len(self.condition_shape) == 3
-            else (None, 1, 1, *self.condition_shape)
-        )
 
     def encode_condition(self, condition: Tensor | None) -> Tensor | None:
         """Labels (B,), vectors (B, D) or maps (B, H, W, D) → features (B, 1 or H, 1 or W, D).
@@ -80,14 +62,8 @@ class RasterPrior(AutoregressivePrior):
         Raises:
             ValueError: for a condition that is missing, or of the wrong shape, type or range.
         """
-        condition = as_array(condition)
-        check_condition(condition, self.num_classes, self.condition_shape)
-        if condition is None:
-            return None
-        if self.class_embedding is not None:
-            condition = rows_of(self.class_embedding.embeddings, ops.cast(condition, "int32"))
-        condition = ops.cast(condition, self.compute_dtype)
-        return condition if len(condition.shape) == 4 else condition[:, None, None, :]
+        condition = super().encode_condition(condition)
+        return None if condition is None else self.read_condition(condition)
 
     @staticmethod
     def condition_row(condition: Tensor | None, y: Tensor) -> Tensor | None:

@@ -87,6 +87,13 @@ class ByStep(Rollout):
         return pixel
 
 
+class AlongSequence(ByStep):
+    """Steps that know that all examples stand at the same position, a number."""
+
+    def begin_row(self, carried: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> Row:
+        return Row((), y * self.width, carried)
+
+
 class ByRow(Rollout):
     """`row` once a row and `pixel` once a pixel, for raster priors: rows carry little, and pixels less."""
 

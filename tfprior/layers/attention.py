@@ -1,0 +1,144 @@
+"""Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762).
+
+Shapes: B batch · T tokens that ask · S tokens that are asked · D features · h heads · d features of a head.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.layers.key_value_cache import Rotation, cache_spec, put
+from tfprior.layers.pointwise_dense import PointwiseDense
+from tfprior.layers.streaming import State
+
+HIDDEN = np.float32(-1e9)
+"""Added to the score of a key that a query must not see; finite, as some runtimes multiply by masks."""
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class MultiHeadAttention(keras.layers.Layer):
+    """softmax(q kᵀ / √d + bias) v, in several heads side by side.
+
+        queries (B, T, D) ── q ──┐
+                                 ├── softmax(q kᵀ / √d + bias) v ── output (B, T, D)
+        memory (B, S, M) ── k, v ┘
+
+    Args:
+        num_heads: h; they share the D features of the queries.
+        dropout: rate of dropout on the weights of the softmax.
+        use_bias: whether the projections have one.
+
+    Raises:
+        ValueError: for features that do not split into the heads.
+    """
+
+    def __init__(self, num_heads: int, dropout: float = 0.0, use_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if num_heads < 1:
+            raise ValueError(f"{type(self).__name__} got num_heads={num_heads}; expected a positive number.")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.use_bias = use_bias
+
+    def build(self, input_shape: tuple[Any, ...], memory_shape: tuple[Any, ...] | None = None) -> None:
+        features = input_shape[-1]
+        if features % self.num_heads:
+            raise ValueError(
+                f"{type(self).__name__} got {features} features for num_heads={self.num_heads}; expected a "
+                "multiple of the heads."
+            )
+        self.head_dim = features // self.num_heads
+        options = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
+        self.query = PointwiseDense(features, name="query", **options)
+        self.key_value = PointwiseDense(2 * features, name="key_value", **options)
+        self.result = PointwiseDense(features, name="result", **options)
+        self.dropped = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.query.build(input_shape)
+        self.key_value.build(memory_shape or input_shape)
+        self.result.build(input_shape)
+        self.built = True
+
+    def call(self, queries: Any, memory: Any, bias: Any = None) -> Any:
+        """Queries (B, T, D), memory (B, S, M), and what joins the scores (…, h or 1, T, S) → (B, T, D)."""
+        return self.attend(self.queries(queries), *self.keys_and_values(memory), bias)
+
+    def queries(self, x: Any) -> Any:
+        """(B, T, D) → (B, h, T, d), scaled."""
+        return self._heads(self.query(x)) * np.float32(self.head_dim**-0.5).astype(self.compute_dtype)
+
+    def keys_and_values(self, memory: Any) -> tuple[Any, Any]:
+        """(B, S, M) → twice (B, h, S, d)."""
+        keys, values = ops.split(self.key_value(memory), 2, axis=-1)
+        return self._heads(keys), self._heads(values)
+
+    def attend(self, queries: Any, keys: Any, values: Any, bias: Any = None) -> Any:
+        """Queries (B, h, T, d), keys and values (B, h, S, d), bias (…, h or 1, T, S) → (B, T, D)."""
+        scores = ops.matmul(queries, ops.swapaxes(keys, -1, -2))
+        if bias is not None:
+            scores = scores + ops.cast(bias, scores.dtype)
+        weights = self.dropped(ops.softmax(scores, axis=-1))
+        seen = ops.swapaxes(ops.matmul(weights, values), 1, 2)  # (B, T, h, d)
+        return self.result(ops.reshape(seen, (-1, seen.shape[1], self.num_heads * self.head_dim)))
+
+    def _heads(self, x: Any) -> Any:
+        return ops.swapaxes(ops.reshape(x, (-1, x.shape[1], self.num_heads, self.head_dim)), 1, 2)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...], *_: Any) -> tuple[Any, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+        }
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class SelfAttention(MultiHeadAttention):
+    """Attention of tokens to each other: (B, T, D) → (B, T, D)."""
+
+    def call(self, x: Any, rotation: Rotation | None = None, bias: Any = None) -> Any:
+        """`rotation` turns queries and keys by their places; `bias` (…, h or 1, T, T) joins the scores."""
+        return self.attend(*self.projected(x, rotation), bias)
+
+    def projected(self, x: Any, rotation: Rotation | None) -> tuple[Any, Any, Any]:
+        """Queries, keys and values (B, h, T, d)."""
+        queries, (keys, values) = self.queries(x), self.keys_and_values(x)
+        if rotation is not None:
+            queries, keys = rotation(queries), rotation(keys)
+        return queries, keys, values
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class CausalSelfAttention(SelfAttention):
+    """Self-attention in which a token sees itself and those before it.
+
+    `token_step` runs it for the next tokens alone, from the keys and values of those before.
+    """
+
+    def call(self, x: Any, rotation: Rotation | None = None) -> Any:
+        length = x.shape[1]
+        return super().call(x, rotation, until(ops.arange(length, dtype="int32"), length))
+
+    def token_step(
+        self, x: Any, cache: State, places: Any, rotation: Rotation | None = None
+    ) -> tuple[Any, State]:
+        """The next tokens (B, T, D) at `places` (T,) or (B, T), in order → their outputs, and the cache."""
+        queries, keys, values = self.projected(x, rotation)
+        cache = {"keys": put(cache["keys"], keys, places), "values": put(cache["values"], values, places)}
+        bias = until(places, cache["keys"].shape[2])
+        return self.attend(queries, cache["keys"], cache["values"], bias), cache
+
+    def cache_spec(self, length: int) -> State:
+        """Of what `token_step` keeps of a sequence of that length."""
+        return cache_spec((self.num_heads, length, self.head_dim), self.compute_dtype)
+
+
+def until(places: Any, length: int) -> Any:
+    """Hides what comes after places (T,) or (B, T) of a sequence: (1, T, S) or (B, 1, T, S)."""
+    seen = ops.arange(length, dtype="int32") <= places[..., None]
+    return ops.where(ops.expand_dims(seen, -3), np.float32(0), HIDDEN)

@@ -1,0 +1,145 @@
+"""The block of a Transformer (Vaswani et al. 2017, arXiv:1706.03762).
+
+Norms come last there, and first in most of what followed (Xiong et al. 2020, arXiv:2002.04745).
+
+Shapes: B batch · T tokens · S tokens of a memory · D features · M features of a memory.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+
+from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention, SelfAttention
+from tfprior.layers.feed_forward import Activation, FeedForward
+from tfprior.layers.key_value_cache import OverSequence
+from tfprior.layers.streaming import Apply
+
+Norm = Literal["layer", "rms"]
+NORMS = {"layer": keras.layers.LayerNormalization, "rms": keras.layers.RMSNormalization}
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class TransformerBlock(keras.layers.Layer):
+    """Self-attention, attention to a memory where it takes one, and a feed-forward part, with short-cuts.
+
+        pre-LN    x ──┬── norm ── part ──+──        post-LN   x ──┬── part ──+── norm ──
+                      └──────────────────┘                        └──────────┘
+
+    x (B, T, D), or [x, memory (B, S, M)] → (B, T, D).
+
+    Args:
+        num_heads: heads of each attention.
+        mlp_dim: features inside the feed-forward part.
+        activation: there; see `FeedForward`.
+        norm: "layer", or "rms" by the root mean square alone (Zhang & Sennrich 2019, arXiv:1910.07467).
+        pre_norm: whether a part's norm comes first; the original has it last.
+        causal: whether a token sees itself and those before it alone.
+        takes_memory: whether there is a memory to attend to.
+        dropout: rate of dropout on each part's result, on attention, and inside the feed-forward part.
+        use_bias: whether dense layers have one.
+        epsilon: of the norms.
+
+    Raises:
+        ValueError: for an unknown activation or norm.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_dim: int,
+        activation: Activation = "gelu_tanh",
+        norm: Norm = "layer",
+        pre_norm: bool = True,
+        causal: bool = True,
+        takes_memory: bool = False,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        epsilon: float = 1e-5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.activation = activation
+        self.norm = norm
+        self.pre_norm = pre_norm
+        self.causal = causal
+        self.takes_memory = takes_memory
+        self.dropout = dropout
+        self.use_bias = use_bias
+        self.epsilon = epsilon
+        dtype = self.dtype_policy
+        dense: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "dtype": dtype}
+        attention = CausalSelfAttention if causal else SelfAttention
+        self.attention = attention(num_heads, name=f"{self.name}_attention", **dense)
+        self.attention_norm = self._normalization()
+        if takes_memory:
+            self.memory_attention = MultiHeadAttention(num_heads, **dense)
+            self.memory_norm = self._normalization()
+        self.feed_forward = FeedForward(mlp_dim, activation, **dense)
+        self.feed_forward_norm = self._normalization()
+        self.dropped = keras.layers.Dropout(dropout, dtype=dtype)
+
+    def _normalization(self) -> keras.layers.Layer:
+        return normalization(self.norm, self.epsilon, self.dtype_policy)
+
+    def build(self, input_shape: Any) -> None:
+        shape, *memory = input_shape if self.takes_memory else [input_shape]
+        self.attention.build(shape)
+        self.feed_forward.build(shape)
+        norms = [self.attention_norm, self.feed_forward_norm]
+        if self.takes_memory:
+            self.memory_attention.build(shape, *memory)
+            norms.append(self.memory_norm)
+        for norm in norms:
+            norm.build(shape)
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        if not self.takes_memory:
+            return self.run(inputs, OverSequence())
+        x, memory = inputs
+        return self.run(x, OverSequence(), self.memory_attention.keys_and_values(memory))
+
+    def run(self, x: Any, apply: Apply, memory: tuple[Any, Any] | None = None) -> Any:
+        """x (B, T, D), and the keys and values of a memory → (B, T, D)."""
+        x = self._part(x, self.attention_norm, lambda x: apply(self.attention, x))
+        if memory is not None:
+            attend, queries = self.memory_attention.attend, self.memory_attention.queries
+            x = self._part(x, self.memory_norm, lambda x: attend(queries(x), *memory))
+        return self._part(x, self.feed_forward_norm, self.feed_forward)
+
+    def _part(self, x: Any, norm: keras.layers.Layer, part: Callable[[Any], Any]) -> Any:
+        if self.pre_norm:
+            return x + self.dropped(part(norm(x)))
+        return norm(x + self.dropped(part(x)))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+        return tuple(input_shape[0]) if self.takes_memory else tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "activation": self.activation,
+            "norm": self.norm,
+            "pre_norm": self.pre_norm,
+            "causal": self.causal,
+            "takes_memory": self.takes_memory,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+            "epsilon": self.epsilon,
+        }
+
+
+def normalization(norm: Norm, epsilon: float = 1e-5, dtype: Any = None) -> keras.layers.Layer:
+    """The layer of that name.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if norm not in NORMS:
+        raise ValueError(f"Unknown norm {norm!r}; expected one of {', '.join(NORMS)}.")
+    return NORMS[norm](epsilon=epsilon, dtype=dtype)

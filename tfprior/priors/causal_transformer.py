@@ -1,0 +1,234 @@
+"""Causal Transformer (Chen et al. 2020, "Generative Pretraining from Pixels", after Radford et al. 2019).
+
+Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of a position · D features ·
+P parameters of a position.
+"""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import check_sizes
+from tfprior.layers.condition_encoding import ConditionEncoding
+from tfprior.layers.feed_forward import Activation
+from tfprior.layers.key_value_cache import NextTokens, OverSequence, Rotation
+from tfprior.layers.pointwise_dense import PointwiseDense
+from tfprior.layers.position_encodings import AxialRotary
+from tfprior.layers.streaming import Apply, State, StateSpec
+from tfprior.layers.token_embedding import Positions, TokenEmbedding
+from tfprior.layers.transformer_block import Norm, TransformerBlock, normalization
+from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.rollout import AlongSequence
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class CausalTransformer(AutoregressivePrior):
+    """A Transformer over the grid as a sequence in raster order, in which a token sees those before it.
+
+        values      ·  v₀  v₁ … v₋₂      the value before each token
+                    │   │   │     │
+                 + positions + condition
+                    │   │   │     │
+                 blocks × num_layers     causal self-attention, feed-forward
+                    │   │   │     │
+        parameters  p₀  p₁  p₂ … p₋₁
+
+    A position is a token where the distribution takes all its channels together, else each channel is one, in
+    their order.
+
+    Args:
+        grid_shape: (H, W, C) of the values.
+        distribution: the output distribution.
+        num_layers: blocks.
+        num_heads: heads of attention in each of them.
+        hidden_dim: features of a token, D, a multiple of the heads.
+        mlp_dim: features inside the feed-forward parts; 4 D when left out.
+        activation: of the feed-forward parts.
+        norm: "layer", or "rms" by the root mean square alone.
+        pre_norm: whether norms come before attention and feed-forward parts; after them in the original.
+        positions: "learned", "sinusoidal", or "rotary" by rows and columns.
+        dropout: rate of dropout.
+        num_classes: for class labels (B,) as the condition.
+        condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
+            scaled numbers.
+        class_embedding_dim: size of the class embedding.
+
+    Raises:
+        ValueError: for options out of range, or features that do not split into the heads.
+    """
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, int, int],
+        distribution: OutputDistribution,
+        num_layers: int = 12,
+        num_heads: int = 8,
+        hidden_dim: int = 512,
+        mlp_dim: int | None = None,
+        activation: Activation = "gelu_tanh",
+        norm: Norm = "layer",
+        pre_norm: bool = True,
+        positions: Positions = "learned",
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        condition_shape: tuple[int, ...] | None = None,
+        value_embedding_dim: int | None = None,
+        class_embedding_dim: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
+        check_sizes("CausalTransformer", num_layers=num_layers, num_heads=num_heads, hidden_dim=hidden_dim)
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.mlp_dim = mlp_dim
+        self.activation = activation
+        self.norm = norm
+        self.pre_norm = pre_norm
+        self.positions = positions
+        self.dropout = dropout
+        self.value_embedding_dim = value_embedding_dim
+        self.class_embedding_dim = class_embedding_dim
+        height, width, channels = self.grid_shape
+        groups, dtype = self.channel_groups, self.dtype_policy
+        self.num_tokens = height * width * groups
+        self.embed = TokenEmbedding(
+            hidden_dim,
+            self.num_levels,
+            self.num_tokens,
+            positions,
+            groups,
+            value_embedding_dim,
+            name="embed",
+            dtype=dtype,
+        )
+        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
+        self.blocks = [
+            TransformerBlock(
+                num_heads,
+                mlp_dim or 4 * hidden_dim,
+                activation,
+                norm,
+                pre_norm,
+                dropout=dropout,
+                name=f"block_{index}",
+                dtype=dtype,
+            )
+            for index in range(num_layers)
+        ]
+        self.last_norm = normalization(norm, dtype=dtype) if pre_norm else None
+        self.head = PointwiseDense(distribution.num_params(channels // groups), name="head", dtype=dtype)
+        cells = np.arange(self.num_tokens) // groups
+        self.rotary = (
+            AxialRotary(cells // width, cells % width, hidden_dim // num_heads)
+            if positions == "rotary"
+            else None
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
+        inner = (None, self.num_tokens, self.hidden_dim)
+        condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
+        self.embed.build((None, self.num_tokens, self.grid_shape[-1] // self.channel_groups), condition)
+        for layer in (*self.blocks, self.head, *([] if self.last_norm is None else [self.last_norm])):
+            layer.build(inner)
+        self.built = True
+
+    def network(self, x: Tensor, apply: Apply) -> Tensor:
+        """Embedded tokens (B, T, D) → features that predict the next ones (B, T, D)."""
+        for block in self.blocks:
+            x = block.run(x, apply)
+        return x if self.last_norm is None else self.last_norm(x)
+
+    def call(self, inputs: Any, training: bool = False) -> Tensor:
+        values, condition = self.unpack(inputs)
+        tokens = self.tokens(values)  # (B, N, C / G)
+        before = ops.concatenate([ops.full_like(tokens[:, :1], OUTSIDE), tokens[:, :-1]], axis=1)
+        places = ops.arange(self.num_tokens, dtype="int32")
+        x = self.embed(before, places, self.encode_condition(condition))
+        x = self.network(x, OverSequence(self.rotation(places)))
+        height, width, _ = self.grid_shape
+        return ops.reshape(self.head(x), (-1, height, width, self.num_params))
+
+    def tokens(self, values: Tensor) -> Tensor:
+        """Values (B, …, C) in their order: (B, T, C / G)."""
+        groups, channels = self.channel_groups, self.grid_shape[-1]
+        shape = (-1, math.prod(values.shape[1:-1]) * groups, channels // groups)
+        return ops.reshape(ops.cast(values, "int32"), shape)
+
+    def rotation(self, places: Tensor) -> Rotation | None:
+        return None if self.rotary is None else self.rotary.at(places)
+
+    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
+        condition = super().encode_condition(condition)
+        return None if condition is None else self.read_condition(condition)
+
+    # One position at a time
+
+    @property
+    def rollout(self) -> AlongSequence:
+        return AlongSequence(self)
+
+    def state_spec(self) -> State:
+        attentions = [block.attention for block in self.blocks]
+        return {
+            "cache": {layer.name: layer.cache_spec(self.num_tokens) for layer in attentions},
+            "pixel": {"seen": StateSpec((self.hidden_dim,), self.compute_dtype)},
+        }
+
+    def next_tokens(self, state: State, tokens: Tensor, places: Tensor) -> tuple[Tensor, State]:
+        """Tokens (B, T, C / G) at `places` (T,) or (B, T), in order → (B, T, D), and the caches."""
+        apply = NextTokens(state["cache"], places, self.rotation(places))
+        h = self.network(self.embed(tokens, places, state.get("condition")), apply)
+        return h, apply.after
+
+    def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
+        """Takes in the value at `position` − 1; where `position` is 0 all its tokens are the first one."""
+        groups, position = self.channel_groups, ops.cast(position, "int32")[..., None]
+        first = ops.reshape(position == 0, (-1, 1, 1))
+        tokens = ops.where(first, OUTSIDE, self.tokens(previous))
+        places = ops.maximum(position * groups + np.arange(1 - groups, 1, dtype="int32"), 0)
+        h, cache = self.next_tokens(state, tokens, places)
+        return {**state, "cache": cache, "pixel": {"seen": h[:, -1]}}
+
+    def params_at(
+        self, state: State, position: Tensor, current: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
+        groups, h = self.channel_groups, state["pixel"]["seen"][:, None]
+        if groups > 1:
+            known = current
+            if known is None:
+                known = ops.full((ops.shape(h)[0], groups), OUTSIDE, "int32")
+            places = ops.cast(position, "int32")[..., None] * groups + np.arange(1, groups, dtype="int32")
+            others, _ = self.next_tokens(state, self.tokens(known)[:, :-1], places)
+            h = ops.concatenate([h, others], axis=1)
+        return ops.reshape(self.head(h), (-1, self.num_params)), state
+
+    @property
+    def num_params(self) -> int:
+        return self.distribution.num_params(self.grid_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "mlp_dim": self.mlp_dim,
+            "activation": self.activation,
+            "norm": self.norm,
+            "pre_norm": self.pre_norm,
+            "positions": self.positions,
+            "dropout": self.dropout,
+            "value_embedding_dim": self.value_embedding_dim,
+            "class_embedding_dim": self.class_embedding_dim,
+        }
