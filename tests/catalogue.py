@@ -15,7 +15,7 @@ import pytest
 
 from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
-from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
+from tfprior.priors import CausalTransformer, GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
@@ -86,6 +86,10 @@ def _stacks(*channels: int) -> Callable[[], list[np.ndarray]]:
     return lambda: [features(2, 4, 5, size, seed=seed) for seed, size in enumerate(channels)]
 
 
+def _queries_and_memory() -> list[np.ndarray]:
+    return [features(2, 7, 6), features(2, 5, 8, seed=1)]
+
+
 def _conditioned_stacks() -> list[np.ndarray]:
     return [*_stacks(6, 6)(), features(2, 1, 1, 3, seed=2)]
 
@@ -138,6 +142,22 @@ LAYERS = [
         },
         lambda: [*_stacks(6, 6, 6)(), features(2, 1, 1, 3, seed=3)],
     ),
+    Entry(layers.MultiHeadAttention, {"num_heads": 2}, lambda: features(2, 7, 8)),
+    Entry(layers.MultiHeadAttention, {"num_heads": 3, "use_bias": False}, _queries_and_memory),
+    Entry(layers.CausalSelfAttention, {"num_heads": 4, "dropout": 0.5}, lambda: features(2, 7, 8)),
+    Entry(layers.FeedForward, {"hidden_dim": 12, "activation": "gelu"}, lambda: features(2, 7, 8)),
+    Entry(layers.FeedForward, {"hidden_dim": 12, "activation": "swiglu", "dropout": 0.5}, _maps(8)),
+    Entry(layers.TransformerBlock, {"num_heads": 2, "mlp_dim": 12}, lambda: features(2, 7, 8)),
+    Entry(
+        layers.TransformerBlock,
+        {"num_heads": 2, "mlp_dim": 12, "pre_norm": False, "causal": False, "norm": "rms", "dropout": 0.5},
+        lambda: features(2, 7, 8),
+    ),
+    Entry(
+        layers.TransformerBlock,
+        {"num_heads": 3, "mlp_dim": 12, "takes_memory": True, "activation": "relu"},
+        _queries_and_memory,
+    ),
     Entry(layers.ValueEncoding, {"num_levels": 4}, lambda: integers(2, 4, 5, 3)),
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
 ]
@@ -179,6 +199,8 @@ def arguments(
         "maps": {"condition_shape": (*grid_shape[:2], 2)},
     }
     small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "class_embedding_dim": 4}
+    if kind is CausalTransformer:
+        small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "class_embedding_dim": 4}
     if kind is PixelCNNPP:
         num_stages = 1 if any(size % 2 for size in grid_shape[:2]) else 2
         small = {
@@ -240,6 +262,9 @@ PRIORS = [
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
     _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
+    _prior_entry(CausalTransformer, GREY, "maps", positions="rotary", norm="rms", activation="swiglu"),
+    _prior_entry(CausalTransformer, COLOUR, "labels", dropout=0.5, value_embedding_dim=3),
+    _prior_entry(CausalTransformer, COLOUR, pre_norm=False, positions="sinusoidal", activation="gelu"),
     _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, num_stages=1, distribution=DiscretizedLogisticMixture(2, 4)),

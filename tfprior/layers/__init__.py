@@ -1,11 +1,13 @@
-"""Causal layers on rasters, which run over a whole image or one step at a time."""
+"""Causal layers, which run over a whole image or sequence, or one step at a time."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "attention": ["CausalSelfAttention", "MultiHeadAttention"],
         "causal_conv": ["CausalConv2D"],
+        "feed_forward": ["FeedForward"],
         "gated": ["GatedActivation", "GatedBlock"],
         "gated_resnet": ["GatedResNet"],
         "masked_conv": ["MaskedConv2D"],
@@ -13,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "residual": ["ResidualBlock"],
         "shifted_conv": ["ShiftedConv2D", "ShiftedConv2DTranspose"],
         "streaming": ["empty_state"],
+        "transformer_block": ["TransformerBlock"],
         "value_encoding": ["OUTSIDE", "ValueEncoding"],
         "weight_norm": ["WeightNormDense"],
     },

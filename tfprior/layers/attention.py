@@ -22,8 +22,10 @@ class MultiHeadAttention(keras.layers.Layer):
     """softmax(q kᵀ / √d + bias) v, in several heads side by side.
 
         queries (B, T, D) ── q ──┐
-                                 ├── softmax(q kᵀ / √d + bias) v ── output (B, T, D)
+                                 ├── softmax(q kᵀ / √d + bias) v ── result (B, T, D)
         memory (B, S, M) ── k, v ┘
+
+    [queries, memory] → (B, T, D); tokens (B, T, D) alone attend to each other.
 
     Args:
         num_heads: h; they share the D features of the queries.
@@ -42,8 +44,9 @@ class MultiHeadAttention(keras.layers.Layer):
         self.dropout = dropout
         self.use_bias = use_bias
 
-    def build(self, input_shape: tuple[Any, ...], memory_shape: tuple[Any, ...] | None = None) -> None:
-        features = input_shape[-1]
+    def build(self, input_shape: Any) -> None:
+        shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+        features = shapes[0][-1]
         if features % self.num_heads:
             raise ValueError(
                 f"{type(self).__name__} got {features} features for num_heads={self.num_heads}; expected a "
@@ -55,23 +58,26 @@ class MultiHeadAttention(keras.layers.Layer):
         self.key_value = PointwiseDense(2 * features, name="key_value", **options)
         self.result = PointwiseDense(features, name="result", **options)
         self.dropped = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
-        self.query.build(input_shape)
-        self.key_value.build(memory_shape or input_shape)
-        self.result.build(input_shape)
+        self.query.build(shapes[0])
+        self.key_value.build(shapes[-1])
+        self.result.build(shapes[0])
         self.built = True
 
-    def call(self, queries: Any, memory: Any, bias: Any = None) -> Any:
-        """Queries (B, T, D), memory (B, S, M), and what joins the scores (…, h or 1, T, S) → (B, T, D)."""
-        return self.attend(self.queries(queries), *self.keys_and_values(memory), bias)
+    def call(self, inputs: Any, rotation: Rotation | None = None, bias: Any = None) -> Any:
+        """`rotation` turns queries and keys by their places; `bias` (…, h or 1, T, S) joins the scores."""
+        x, memory = inputs if isinstance(inputs, list) else (inputs, inputs)
+        queries, (keys, values) = self.queries(x, rotation), self.keys_and_values(memory, rotation)
+        return self.attend(queries, keys, values, bias)
 
-    def queries(self, x: Any) -> Any:
+    def queries(self, x: Any, rotation: Rotation | None = None) -> Any:
         """(B, T, D) → (B, h, T, d), scaled."""
-        return self._heads(self.query(x)) * np.float32(self.head_dim**-0.5).astype(self.compute_dtype)
+        queries = self._heads(self.query(x)) * np.float32(self.head_dim**-0.5).astype(self.compute_dtype)
+        return queries if rotation is None else rotation(queries)
 
-    def keys_and_values(self, memory: Any) -> tuple[Any, Any]:
+    def keys_and_values(self, memory: Any, rotation: Rotation | None = None) -> tuple[Any, Any]:
         """(B, S, M) → twice (B, h, S, d)."""
-        keys, values = ops.split(self.key_value(memory), 2, axis=-1)
-        return self._heads(keys), self._heads(values)
+        keys, values = (self._heads(part) for part in ops.split(self.key_value(memory), 2, axis=-1))
+        return keys if rotation is None else rotation(keys), values
 
     def attend(self, queries: Any, keys: Any, values: Any, bias: Any = None) -> Any:
         """Queries (B, h, T, d), keys and values (B, h, S, d), bias (…, h or 1, T, S) → (B, T, D)."""
@@ -85,8 +91,8 @@ class MultiHeadAttention(keras.layers.Layer):
     def _heads(self, x: Any) -> Any:
         return ops.swapaxes(ops.reshape(x, (-1, x.shape[1], self.num_heads, self.head_dim)), 1, 2)
 
-    def compute_output_shape(self, input_shape: tuple[Any, ...], *_: Any) -> tuple[Any, ...]:
-        return input_shape
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+        return tuple(input_shape[0]) if isinstance(input_shape, list) else input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -98,37 +104,22 @@ class MultiHeadAttention(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class SelfAttention(MultiHeadAttention):
-    """Attention of tokens to each other: (B, T, D) → (B, T, D)."""
-
-    def call(self, x: Any, rotation: Rotation | None = None, bias: Any = None) -> Any:
-        """`rotation` turns queries and keys by their places; `bias` (…, h or 1, T, T) joins the scores."""
-        return self.attend(*self.projected(x, rotation), bias)
-
-    def projected(self, x: Any, rotation: Rotation | None) -> tuple[Any, Any, Any]:
-        """Queries, keys and values (B, h, T, d)."""
-        queries, (keys, values) = self.queries(x), self.keys_and_values(x)
-        if rotation is not None:
-            queries, keys = rotation(queries), rotation(keys)
-        return queries, keys, values
-
-
-@keras.saving.register_keras_serializable("tfprior")
-class CausalSelfAttention(SelfAttention):
-    """Self-attention in which a token sees itself and those before it.
+class CausalSelfAttention(MultiHeadAttention):
+    """Attention of tokens (B, T, D) to themselves and those before them: (B, T, D).
 
     `token_step` runs it for the next tokens alone, from the keys and values of those before.
     """
 
-    def call(self, x: Any, rotation: Rotation | None = None) -> Any:
-        length = x.shape[1]
-        return super().call(x, rotation, until(ops.arange(length, dtype="int32"), length))
+    def call(self, inputs: Any, rotation: Rotation | None = None, bias: Any = None) -> Any:
+        length = inputs.shape[1]
+        causal = until(ops.arange(length, dtype="int32"), length)
+        return super().call(inputs, rotation, causal if bias is None else causal + bias)
 
     def token_step(
         self, x: Any, cache: State, places: Any, rotation: Rotation | None = None
     ) -> tuple[Any, State]:
         """The next tokens (B, T, D) at `places` (T,) or (B, T), in order → their outputs, and the cache."""
-        queries, keys, values = self.projected(x, rotation)
+        queries, (keys, values) = self.queries(x, rotation), self.keys_and_values(x, rotation)
         cache = {"keys": put(cache["keys"], keys, places), "values": put(cache["values"], values, places)}
         bias = until(places, cache["keys"].shape[2])
         return self.attend(queries, cache["keys"], cache["values"], bias), cache

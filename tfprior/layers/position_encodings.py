@@ -12,7 +12,13 @@ from tfprior.layers.key_value_cache import Rotation
 
 
 def sinusoidal(length: int, features: int) -> np.ndarray:
-    """sin and cos by turns, of wavelengths from 2π to 20 000π (Vaswani et al. 2017): (N, D) float32."""
+    """sin and cos by turns, of wavelengths from 2π to 20 000π (Vaswani et al. 2017): (N, D) float32.
+
+    Raises:
+        ValueError: for an odd number of features.
+    """
+    if features % 2:
+        raise ValueError(f"Got tokens of {features} features; expected an even number of them.")
     return interleaved(angles(np.arange(length), features // 2))
 
 

@@ -62,19 +62,16 @@ class TokenEmbedding(keras.layers.Layer):
         self.value.build((*input_shape[:-1], self.encode.num_features(input_shape[-1])))
         if condition_shape is not None:
             self.condition.build(condition_shape)
-        # Rotations turn tokens by their position, and know nothing of the channel.
-        rows = self.tokens_per_position if self.positions == "rotary" else self.num_places
-        if self.positions == "sinusoidal":
-            self.table = sinusoidal(rows, self.features)
-        elif rows > 1:
-            self.table = self.add_weight(
-                shape=(rows, self.features),
-                initializer=keras.initializers.RandomNormal(stddev=0.02),
-                name="table",
-            )
-        else:
-            self.table = None
+        self.table = self._table()
         self.built = True
+
+    def _table(self) -> Any:
+        """What joins a token by its place; rotations know the position already, and not the channel."""
+        if self.positions == "sinusoidal":
+            return sinusoidal(self.num_places, self.features)
+        rows = self.tokens_per_position if self.positions == "rotary" else self.num_places
+        small = keras.initializers.RandomNormal(stddev=0.02)
+        return None if rows == 1 else self.add_weight((rows, self.features), small, name="table")
 
     def call(self, values: Any, places: Any, condition: Any = None) -> Any:
         """Values (B, T, C / G) at `places` (T,) or (B, T), condition features (B, 1 or H, 1 or W, K)."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import keras
 
-from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention, SelfAttention
+from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention
 from tfprior.layers.feed_forward import Activation, FeedForward
 from tfprior.layers.key_value_cache import OverSequence
 from tfprior.layers.streaming import Apply
@@ -71,7 +71,7 @@ class TransformerBlock(keras.layers.Layer):
         self.epsilon = epsilon
         dtype = self.dtype_policy
         dense: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "dtype": dtype}
-        attention = CausalSelfAttention if causal else SelfAttention
+        attention = CausalSelfAttention if causal else MultiHeadAttention
         self.attention = attention(num_heads, name=f"{self.name}_attention", **dense)
         self.attention_norm = self._normalization()
         if takes_memory:
@@ -90,7 +90,7 @@ class TransformerBlock(keras.layers.Layer):
         self.feed_forward.build(shape)
         norms = [self.attention_norm, self.feed_forward_norm]
         if self.takes_memory:
-            self.memory_attention.build(shape, *memory)
+            self.memory_attention.build([shape, *memory])
             norms.append(self.memory_norm)
         for norm in norms:
             norm.build(shape)

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "autoregressive": ["AutoregressivePrior"],
         "base": ["Prior"],
+        "causal_transformer": ["CausalTransformer"],
         "gated_pixel_cnn": ["GatedPixelCNN"],
         "pixel_cnn": ["PixelCNN"],
         "pixelcnn_pp": ["PixelCNNPP"],

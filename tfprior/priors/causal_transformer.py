@@ -150,11 +150,8 @@ class CausalTransformer(AutoregressivePrior):
 
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
-        tokens = self.tokens(values)  # (B, N, C / G)
-        before = ops.concatenate([ops.full_like(tokens[:, :1], OUTSIDE), tokens[:, :-1]], axis=1)
-        places = ops.arange(self.num_tokens, dtype="int32")
-        x = self.embed(before, places, self.encode_condition(condition))
-        x = self.network(x, OverSequence(self.rotation(places)))
+        x = self.embed(self.before(values), self.places, self.encode_condition(condition))
+        x = self.network(x, OverSequence(self.rotation(self.places)))
         height, width, _ = self.grid_shape
         return ops.reshape(self.head(x), (-1, height, width, self.num_params))
 
@@ -163,6 +160,15 @@ class CausalTransformer(AutoregressivePrior):
         groups, channels = self.channel_groups, self.grid_shape[-1]
         shape = (-1, math.prod(values.shape[1:-1]) * groups, channels // groups)
         return ops.reshape(ops.cast(values, "int32"), shape)
+
+    def before(self, values: Tensor) -> Tensor:
+        """What comes before each token of the grids (B, H, W, C): (B, N, C / G)."""
+        tokens = self.tokens(values)
+        return ops.concatenate([ops.full_like(tokens[:, :1], OUTSIDE), tokens[:, :-1]], axis=1)
+
+    @property
+    def places(self) -> Tensor:
+        return ops.arange(self.num_tokens, dtype="int32")
 
     def rotation(self, places: Tensor) -> Rotation | None:
         return None if self.rotary is None else self.rotary.at(places)
@@ -189,6 +195,15 @@ class CausalTransformer(AutoregressivePrior):
         apply = NextTokens(state["cache"], places, self.rotation(places))
         h = self.network(self.embed(tokens, places, state.get("condition")), apply)
         return h, apply.after
+
+    def prefill(self, values: Tensor, condition: Tensor | None = None) -> State:
+        """The state after the positions of which `values` (B, H, W, C) are known, however many these are.
+
+        What stands behind them does no harm: steps write over it before they look at it.
+        """
+        state = self.initial_state(ops.shape(values)[0], condition)
+        _, cache = self.next_tokens(state, self.before(values), self.places)
+        return {**state, "cache": cache}
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at `position` − 1; where `position` is 0 all its tokens are the first one."""

@@ -1,6 +1,6 @@
 """A prior led along its grid, all examples at the same position: what loops and codecs are written against.
 
-    carried = rollout.begin(batch_size, condition)
+    carried = rollout.begin(batch_size, condition)                     or begin_at, below rows that are known
     row = rollout.begin_row(carried, finished, condition, y)           the row above comes in
         pixel = rollout.advance(row.fixed, pixel, previous, y, x)      the pixel before comes in
         params, pixel = rollout.predict(row.fixed, pixel, y, x)        … and the next one is predicted
@@ -16,9 +16,11 @@ from keras import ops
 
 from tfprior.distributions.base import Tensor
 from tfprior.layers.streaming import State, empty_state
+from tfprior.layers.value_encoding import OUTSIDE
 
 if TYPE_CHECKING:
     from tfprior.priors.autoregressive import AutoregressivePrior
+    from tfprior.priors.causal_transformer import CausalTransformer
     from tfprior.priors.raster import RasterPrior
 
 
@@ -42,6 +44,10 @@ class Rollout(abc.ABC):
     @abc.abstractmethod
     def begin(self, batch_size: Any, condition: Tensor | None) -> Any:
         """What is carried to the first row."""
+
+    @abc.abstractmethod
+    def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> Any:
+        """What is carried to row y, a number, where the rows above it are those of `grids` (B, H, W, C)."""
 
     @abc.abstractmethod
     def begin_row(self, carried: Any, finished: Tensor, condition: Tensor | None, y: Tensor) -> Row:
@@ -72,6 +78,16 @@ class ByStep(Rollout):
     def begin(self, batch_size: Any, condition: Tensor | None) -> State:
         return self.prior.initial_state(batch_size, condition)
 
+    def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> State:
+        flat = ops.reshape(grids, (-1, self.prior.num_steps, grids.shape[-1]))
+
+        def take_in(position: Tensor, state: State) -> State:
+            previous = ops.take(flat, ops.maximum(position - 1, 0), axis=1)
+            at, current = of_all(flat, position), ops.take(flat, position, axis=1)
+            return self.prior.params_at(self.prior.advance(state, previous, at), at, current)[1]
+
+        return ops.fori_loop(0, y * self.width, take_in, self.begin(ops.shape(flat)[0], condition))
+
     def begin_row(self, carried: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> Row:
         return Row((), of_all(finished, y * self.width), carried)
 
@@ -88,7 +104,12 @@ class ByStep(Rollout):
 
 
 class AlongSequence(ByStep):
-    """Steps that know that all examples stand at the same position, a number."""
+    """Steps of a prior that takes in at once what is known, and a position that is the same for all."""
+
+    prior: "CausalTransformer"
+
+    def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> State:
+        return self.prior.prefill(grids, condition)
 
     def begin_row(self, carried: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> Row:
         return Row((), y * self.width, carried)
@@ -103,6 +124,16 @@ class ByRow(Rollout):
 
     def begin(self, batch_size: Any, condition: Tensor | None) -> State:
         return empty_state(self.prior.row_spec(), batch_size)
+
+    def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> State:
+        features = self.prior.encode_condition(condition)
+
+        def take_in(row: Tensor, before: Any) -> Any:
+            carried, _ = self.prior.row(*before, features, of_all(grids, row))
+            return carried, ops.take(grids, row, axis=1)
+
+        above = ops.full_like(grids[:, 0], OUTSIDE)
+        return ops.fori_loop(0, y, take_in, (self.begin(ops.shape(grids)[0], None), above))[0]
 
     def begin_row(self, carried: State, finished: Tensor, condition: Tensor | None, y: Tensor) -> Row:
         features_of_condition = self.prior.encode_condition(condition)

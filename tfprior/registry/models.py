@@ -101,12 +101,21 @@ def model_named(name: Any) -> Model:
 # Defaults are for the first hour on a few cores; the constructors have those of the papers.
 SMALL = {"filters": 64, "num_layers": 8}
 SMALL_PP = {"filters": 64, "num_layers": 2, "dropout": 0.0}
+SMALL_TRANSFORMER = {"num_layers": 6, "num_heads": 4, "hidden_dim": 128}
 # The mixture of vq_vae: on digits it needs fewer bits than one logistic or a categorical, in as much time,
 # and its mean, which codes decode to, is as close to the images.
 CODEBOOK = {"codebook_size": 512, "code_dim": 64}
 
 register(Model("gated_pixel_cnn", "tfprior.priors.gated_pixel_cnn:GatedPixelCNN", "prior", defaults=SMALL))
 register(Model("pixel_cnn", "tfprior.priors.pixel_cnn:PixelCNN", "prior", defaults=SMALL))
+register(
+    Model(
+        "causal_transformer",
+        "tfprior.priors.causal_transformer:CausalTransformer",
+        "prior",
+        defaults=SMALL_TRANSFORMER,
+    )
+)
 register(Model("pixelcnn_pp", "tfprior.priors.pixelcnn_pp:PixelCNNPP", "prior", "logistic_mixture", SMALL_PP))
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))

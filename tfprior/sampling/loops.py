@@ -12,11 +12,10 @@ from keras import ops
 
 from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
-from tfprior.layers.streaming import empty_state
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.autoregressive import AutoregressivePrior, Predict
 from tfprior.priors.raster import RasterPrior
-from tfprior.priors.rollout import ByStep, Rollout, of_all
+from tfprior.priors.rollout import ByRow, ByStep, Rollout, of_all
 from tfprior.sampling.request import Request
 
 BeginPixel = Callable[[Tensor, Tensor, Any], Predict]
@@ -64,9 +63,12 @@ class Loop(abc.ABC):
             row, log_prob, before = self.next_row(prior, before, y, request)
             return put(image, row, y), nats + log_prob, before
 
+        first = request.first_row()
         image = ops.full((batch_size, *prior.grid_shape), OUTSIDE, "int32")
-        start = image, ops.zeros((batch_size,), "float32"), self.begin(prior, batch_size, request.condition)
-        values, nats, last = ops.fori_loop(0, prior.grid_shape[0], next_row, start)
+        if request.observed is not None:
+            image = ops.where(rows(prior) < first, request.observed, image)
+        start = image, ops.zeros((batch_size,), "float32"), self.begin(prior, request, first)
+        values, nats, last = ops.fori_loop(first, prior.grid_shape[0], next_row, start)
         return Drawn(values, nats, self.runs_of(last))
 
     def next_row(
@@ -76,8 +78,8 @@ class Loop(abc.ABC):
         return self.row(prior, before, y, request.at(y))
 
     @abc.abstractmethod
-    def begin(self, prior: Any, batch_size: Any, condition: Tensor | None) -> Any:
-        """What is carried to the first row."""
+    def begin(self, prior: Any, request: Request, first: Tensor) -> Any:
+        """What is carried to row `first`, a number: those above it are known."""
 
     @abc.abstractmethod
     def row(self, prior: Any, before: Any, y: Tensor, request: Request) -> tuple[Tensor, Tensor, Any]:
@@ -100,8 +102,8 @@ class Led(Loop):
     ) -> None:
         self.rollout_of = rollout_of
 
-    def begin(self, prior: AutoregressivePrior, batch_size: Any, condition: Tensor | None) -> Any:
-        return self.rollout_of(prior).begin(batch_size, condition), outside(prior, batch_size)
+    def begin(self, prior: AutoregressivePrior, request: Request, first: Tensor) -> Any:
+        return carried_to(first, self.rollout_of(prior), request), above(first, prior, request)
 
     def row(self, prior: AutoregressivePrior, before: Any, y: Tensor, request: Request) -> Any:
         rollout, (carried, finished) = self.rollout_of(prior), before
@@ -119,9 +121,12 @@ class Led(Loop):
 class Full(Loop):
     """The definition: the whole network for every channel of every pixel."""
 
-    def begin(self, prior: AutoregressivePrior, batch_size: Any, condition: Tensor | None) -> Any:
+    def begin(self, prior: AutoregressivePrior, request: Request, first: Tensor) -> Any:
         # What the image holds at positions to come does not matter: the network cannot see them.
-        return outside(prior, batch_size)[:, 0], ops.zeros((batch_size, *prior.grid_shape), "int32")
+        image = request.observed
+        if image is None:
+            image = ops.zeros((ops.shape(request.uniforms)[0], *prior.grid_shape), "int32")
+        return above(first, prior, request)[:, -1], ops.convert_to_tensor(image)
 
     def row(self, prior: AutoregressivePrior, before: Any, y: Tensor, request: Request) -> Any:
         height, width, channels = prior.grid_shape
@@ -154,15 +159,15 @@ class ParallelRows(Loop):
 
     rasters_only = True
 
-    def begin(self, prior: RasterPrior, batch_size: Any, condition: Tensor | None) -> Any:
-        states = empty_state(prior.row_spec(), batch_size)
-        return states, outside(prior, batch_size), ops.zeros((batch_size,), "int32")
+    def begin(self, prior: RasterPrior, request: Request, first: Tensor) -> Any:
+        runs = ops.zeros((ops.shape(request.uniforms)[0],), "int32")
+        return carried_to(first, ByRow(prior), request), above(first, prior, request), runs
 
     def row(self, prior: RasterPrior, before: Any, y: Tensor, request: Request) -> Any:
-        states, above, runs = before
+        states, finished, runs = before
         batch_size = ops.shape(request.uniforms)[0]
-        ys = of_all(above, y)
-        states, features = prior.row(states, above, prior.encode_condition(request.condition), ys)
+        ys = of_all(finished, y)
+        states, features = prior.row(states, finished, prior.encode_condition(request.condition), ys)
         options = request.options.spread(1)
 
         def refine(row: Tensor, nats: Tensor, moving: Tensor, runs: Tensor) -> Any:
@@ -172,7 +177,7 @@ class ParallelRows(Loop):
             runs = runs + ops.cast(moving, "int32")
             return drawn, ops.sum(nats, axis=1), moving & ops.any(drawn != row, axis=(1, 2)), runs
 
-        guess = ops.zeros_like(above) if request.observed is None else request.observed
+        guess = ops.zeros_like(finished) if request.observed is None else request.observed
         start = guess, ops.zeros((batch_size,), "float32"), ops.full((batch_size,), True, "bool"), runs
         row, nats, _, runs = ops.while_loop(
             lambda row, nats, moving, runs: ops.any(moving),
@@ -211,9 +216,29 @@ def pixel_by_pixel(
     return ops.fori_loop(0, prior.grid_shape[1], next_pixel, start)
 
 
+def carried_to(first: Tensor, rollout: Rollout, request: Request) -> Any:
+    """What a rollout carries to row `first`."""
+    if request.observed is None:
+        return rollout.begin(ops.shape(request.uniforms)[0], request.condition)
+    return rollout.begin_at(request.observed, request.condition, first)
+
+
+def above(first: Tensor, prior: AutoregressivePrior, request: Request) -> Tensor:
+    """The row above row `first` (B, W, C)."""
+    nothing = outside(prior, ops.shape(request.uniforms)[0])
+    if request.observed is None:
+        return nothing
+    return ops.where(first > 0, ops.take(request.observed, ops.maximum(first - 1, 0), axis=1), nothing)
+
+
 def outside(prior: AutoregressivePrior, batch_size: Any) -> Tensor:
     """The row above the image (B, W, C)."""
     return ops.full((batch_size, *prior.grid_shape[1:]), OUTSIDE, "int32")
+
+
+def rows(prior: AutoregressivePrior) -> np.ndarray:
+    """The row of each value of a grid, as far as it depends on it: (H, 1, 1)."""
+    return np.arange(prior.grid_shape[0], dtype="int32")[:, None, None]
 
 
 def inputs(values: Tensor, condition: Tensor | None) -> Any:

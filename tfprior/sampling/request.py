@@ -84,6 +84,14 @@ class Request(NamedTuple):
             hidden,
         )
 
+    def first_row(self) -> Any:
+        """The first row of which something is hidden in some grid, a number: those above it are known."""
+        if self.hidden is None:
+            return 0
+        height = self.hidden.shape[1]
+        asked = ops.any(ops.convert_to_tensor(self.hidden), axis=(0, 2))  # (H,)
+        return ops.min(ops.where(asked, np.arange(height, dtype="int32"), np.int32(height)))
+
     def examples(self, index: np.ndarray) -> "Request":
         """The request for these examples."""
         options: list[Any] = [part[index] if np.ndim(part) else part for part in self.options]

@@ -64,14 +64,17 @@ def draw_rows(prior: AutoregressivePrior, loop: Loop, request: Request) -> Itera
     """Rows (B, W, C) from the top, of all grids at once."""
     count, (height, *_) = len(request.uniforms), prior.grid_shape
     model = model_for(prior, loop)
-    run = compiled(loop.next_row, model)
+    begin, run = compiled(loop.begin, model), compiled(loop.next_row, model)
 
     def rows(index: np.ndarray) -> Iterator[np.ndarray]:
         asked = keras.tree.map_structure(
             lambda part: None if part is None else ops.convert_to_tensor(part), request.examples(index)
         )
-        carried = loop.begin(model, len(index), asked.condition)
-        for y in range(height):
+        first = int(asked.first_row())
+        for y in range(first):
+            yield ops.convert_to_numpy(asked.observed)[:, y]
+        carried = begin(asked, np.asarray(first, "int32"))
+        for y in range(first, height):
             row, nats, carried = run(carried, np.asarray(y, "int32"), asked)
             check_drawn(nats)
             yield ops.convert_to_numpy(row)
