@@ -128,7 +128,7 @@ class ByRow(Rollout):
     def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> State:
         features = self.prior.encode_condition(condition)
 
-        def take_in(row: Tensor, before: Any) -> Any:
+        def take_in(row: Tensor, before: tuple[State, Tensor]) -> tuple[State, Tensor]:
             carried, _ = self.prior.row(*before, features, of_all(grids, row))
             return carried, ops.take(grids, row, axis=1)
 
