@@ -97,7 +97,7 @@ def test_what_is_refused_is_named(tmp_path: Path) -> None:
             refused(path)
         check_sentence(caught.value, path.name)
     save_image(tmp_path / "mixed" / "c.png", images(1, 4, 5)[0])
-    with pytest.raises(ValueError, match="holds c[.]png beside Parquet files; expected these alone: move it"):
+    with pytest.raises(ValueError, match=r"holds c\.png beside Parquet files; expected these alone: move it"):
         refused(tmp_path / "mixed")
     with pytest.raises(ValueError, match="has no test part; expected files whose names begin with it"):
         refused(sizes, "test")
