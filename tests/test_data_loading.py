@@ -14,7 +14,7 @@ from tfprior import data
 
 
 def test_unknown_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = "digits, photos, mnist, fashion_mnist, cifar10, an .npz or .npy file or a folder"
+    known = "digits, photos, mnist, fashion_mnist, cifar10, an .npz, .npy or .parquet file or a folder"
     for name in ("digit", ""):
         with pytest.raises(ValueError, match=f"^'{name}' is not a known data set; expected one of {known}"):
             data.load(name)
@@ -84,7 +84,9 @@ def test_no_side_of_an_image_is_zero_or_huge() -> None:
 
 def test_image_size_is_for_folders(tmp_path: Path) -> None:
     for source in ("digits", save_arrays(tmp_path / "a.npz")):
-        with pytest.raises(ValueError, match=r"image_size=8 was given for .*a folder of images only"):
+        with pytest.raises(
+            ValueError, match=r"image_size=8 was given for .*pictures, in a folder or in Parquet, only"
+        ):
             data.load(source, image_size=8)
 
 

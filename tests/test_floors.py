@@ -15,6 +15,7 @@ FLOORS = [
     {
         "__init__",
         "atomic",
+        "backend_noise",
         "compilation",
         "feeding",
         "fitting",

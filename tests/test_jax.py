@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
+from backend_checks import compressed_images, interrupted_run
 
 MODELS = {
     "PixelCNN": ((3, 4, 1), "labels"),
@@ -194,40 +194,6 @@ def stepping_and_sampling(name: str) -> None:
     catalogue.randomise(prior, seed=5)
     changed = sample(prior, 4, given, seed=0)
     np.testing.assert_array_equal(changed, sample(prior, 4, given, seed=0, method="full"))
-    if name == "GatedPixelCNN":
-        from tfprior.compression import compress, decompress, read_header
-
-        data = compress(prior, values, given, batch_size=3)
-        np.testing.assert_array_equal(decompress(prior, data, given).images, values)
-        assert read_header(data).environment.backend == "jax"
-
-
-def training_run() -> None:
-    """What `tfprior train` does, as a whole and interrupted, and what is drawn from it."""
-    import numpy as np
-    import small_runs
-
-    from tfprior.training import train
-    from tfprior.training.exact_resume import ExactResume
-
-    class Interrupted(ExactResume):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            super().on_epoch_end(epoch, logs)
-            raise KeyboardInterrupt
-
-    folder, images = Path(tempfile.mkdtemp()), small_runs.made()
-    model = {**small_runs.MODEL, "dropout": 0.3}
-    how: Any = {"options": small_runs.options(ema=0.9), "console": small_runs.QUIET}
-    whole = train(images, model, folder / "whole", **how)
-    with mock.patch("tfprior.training.trainer.ExactResume", Interrupted), pytest.raises(KeyboardInterrupt):
-        train(images, model, folder / "parts", **how)
-    parts = train(images, model, folder / "parts", **how)
-    for weight, same in zip(whole.load().get_weights(), parts.load().get_weights(), strict=True):
-        np.testing.assert_array_equal(same, weight)
-    scores = [[row["validation"] for row in run.history()] for run in (whole, parts)]
-    assert scores[0] == scores[1]
-    assert parts.file("samples.png").is_file()
-    shutil.rmtree(folder)
 
 
 def sources() -> None:
@@ -280,10 +246,11 @@ def sources() -> None:
 
 CHECKS: dict[str, Callable[[], None]] = {
     **{name: functools.partial(stepping_and_sampling, name) for name in MODELS},
+    "a compressed file": compressed_images,
     "VQVAE": generator,
     "VectorQuantizer": quantizer,
     "every source": sources,
-    "a run": training_run,
+    "a run": interrupted_run,
     "DataParallel": two_devices,  # the last: what it sets holds for all
 }
 

@@ -38,7 +38,8 @@ KINDS = ("PixelCNN", "GatedPixelCNN", "PixelCNNPP", "VQVAE")
 
 
 def on_backend(backend: str, *command: str) -> str:
-    path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    folders = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path}
     run = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -99,9 +100,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_torch(saved: Path) -> dict[str, Any]:
+def torch() -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed here: the base install runs on TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def on_torch(torch: None, saved: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(on_backend("torch", __file__, str(saved)))
     return found
 
@@ -113,6 +118,13 @@ def test_pytorch_does_what_tensorflow_does(kind: str, saved: Path, on_torch: dic
     for what, expected in here.items():
         for one, other in zip(expected, there[what], strict=True):
             np.testing.assert_allclose(other, one, rtol=2e-5, atol=2e-5, err_msg=what)
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("check", ["interrupted_run", "compressed_images", "xla_is_refused"])
+def test_what_holds_on_pytorch(check: str) -> None:
+    program = f"import sys, backend_checks as b; b.{check}(); print(sys.modules['keras'].backend.backend())"
+    assert on_backend("torch", "-c", program) == "torch"
 
 
 if __name__ == "__main__":

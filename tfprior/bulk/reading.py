@@ -24,7 +24,7 @@ def data_for(
         model: that takes them.
         path: of the data, or the name of a data set.
         part: "train" or "test".
-        image_size: of the images of a folder.
+        image_size: of the pictures of a folder or in Parquet.
         num_levels: of the values, where the data do not tell; fewer than theirs quantizes them.
 
     Raises:

@@ -40,8 +40,8 @@ OutOption = Annotated[
 DataOption = Annotated[
     str,
     typer.Option(
-        help="An .npy file, an .npz file that is not compressed, a folder of images, of .npy files or of "
-        "codes in shards, or the name of a data set."
+        help="An .npy file, an .npz file that is not compressed, a .parquet file of pictures, a folder of "
+        "these, of images, of .npy files or of codes in shards, or the name of a data set."
     ),
 ]
 PartOption = Annotated[

@@ -9,7 +9,7 @@ import typer
 from tfprior.cli.errors import WrongUsage
 
 DATA_HELP = (
-    "digits, photos, mnist, fashion_mnist, cifar10, an .npz file or a folder (codes too), or an .npy file."
+    "digits, photos, mnist, fashion_mnist, cifar10, an .npz, .npy or .parquet file, or a folder (codes too)."
 )
 
 

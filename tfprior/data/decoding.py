@@ -2,25 +2,25 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .image_file import Picture, decode
+from .image_file import Picture
 
 
-def decoded(paths: Sequence[Path], image_size: tuple[int, int] | None) -> list[Picture]:
-    """The images of the files, decoded on all cores.
+def decoded(files: Sequence[Any], decode: Callable[[Any], Picture]) -> list[Picture]:
+    """What `decode` makes of each of them, on all cores.
 
     Raises:
         ValueError: for the first file that is unreadable or no image.
     """
     # Filters of warnings belong to the process, so that threads cannot set their own.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(decode, image_size=image_size), paths))
+        return list(pool.map(decode, files))
 
 
 def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -30,7 +30,9 @@ def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(images)
 
 
-def check_alike(pictures: Sequence[Picture], paths: Sequence[Path], first: Picture, first_path: Path) -> None:
+def check_alike(
+    pictures: Sequence[Picture], paths: Sequence[Path | str], first: Picture, first_path: Path | str
+) -> None:
     """Raises ValueError for a picture of another size or another number of levels than the first one."""
     for picture, path in zip(pictures, paths, strict=True):
         here, there = picture.values.shape[:2], first.values.shape[:2]

@@ -10,7 +10,7 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def file_named(path: Path, expected: str, remedy: str) -> Iterator[None]:
+def file_named(path: Path | str, expected: str, remedy: str) -> Iterator[None]:
     """Any error inside becomes a ValueError of one sentence about `path`."""
     try:
         yield

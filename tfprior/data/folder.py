@@ -1,5 +1,6 @@
 """Images from a folder. Legend: N images, H height, W width, C channels."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from .decoding import check_alike, decoded, stacked
 from .folder_cache import cached_pictures
 from .folder_files import Found, find_files
 from .holdout import hold_out
-from .image_file import read_image
+from .image_file import decode, read_image
 from .images import Images
 from .stored import selected
 
@@ -65,7 +66,7 @@ def read_pictures(paths: list[Path], image_size: tuple[int, int] | None) -> tupl
     num_bytes = 0
     for start in range(0, len(paths), AT_ONCE):
         some = paths[start : start + AT_ONCE]
-        pictures = decoded(some, image_size)
+        pictures = decoded(some, partial(decode, image_size=image_size))
         check_alike(pictures, some, first, paths[0])
         images += [picture.values for picture in pictures]
         num_bytes += sum(picture.values.nbytes for picture in pictures)

@@ -8,6 +8,7 @@ cache/5e1f…/         named by the files, their sizes and times, and the size t
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from tfprior.atomic import atomic_path
 
 from .decoding import check_alike, decoded, stacked
-from .image_file import Picture, read_image
+from .image_file import Picture, decode, read_image
 from .mapped import MappedArray, map_images
 from .slices import digest_of_files
 from .stored import StoredArray
@@ -47,7 +48,7 @@ def cached_pictures(
         file = folder / f"images-{start // SHARD:05}.npz"
         its = paths[start : start + SHARD]
         if not file.exists():
-            pictures = decoded(its, image_size)
+            pictures = decoded(its, partial(decode, image_size=image_size))
             check_alike(pictures, its, first, paths[0])
             write(file, stacked([picture.values for picture in pictures]))
         shards.append(open_shard(file, len(its), first))

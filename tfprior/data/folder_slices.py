@@ -1,6 +1,7 @@
 """Slices of a folder of image files, by the sorted list of their names."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,18 @@ class FolderSlices(Slices):
         values, num_levels = read_pictures(self._paths[start:stop], self._image_size)
         if values.shape[-1] < self._channels:
             values = np.repeat(values, self._channels, axis=-1)
-        if (values.shape[1:], num_levels) != (self.grid_shape, self.num_levels):
-            raise ValueError(
-                f"{self._paths[start]} and those after it have grids {values.shape[1:]} of {num_levels} "
-                f"levels where {self._paths[0]} has {self.grid_shape} of {self.num_levels}; expected images "
-                "of one kind: pass image_size= to crop and resize them, or convert them."
-            )
+        here, there = (values.shape[1:], num_levels), (self.grid_shape, self.num_levels)
+        check_same_grids(here, there, self._paths[start], self._paths[0])
         return Slice(values, None if self._labels is None else self._labels[start:stop].astype("int32"))
+
+
+def check_same_grids(
+    here: tuple[Any, int | None], there: tuple[Any, int | None], name: Path | str, first_name: Path | str
+) -> None:
+    """Raises ValueError for images of other (grid, number of levels) than the first one."""
+    if here != there:
+        raise ValueError(
+            f"{name} and those after it have grids {here[0]} of {here[1]} levels where {first_name} has "
+            f"{there[0]} of {there[1]}; expected images of one kind: pass image_size= to crop and resize "
+            "them, or convert them."
+        )

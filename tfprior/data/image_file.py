@@ -4,6 +4,7 @@ Read are PNG, JPEG, WebP, BMP, GIF and TIFF files of 8 bits a channel, and grey 
 What is transparent shows a white background. Files of several frames are refused.
 """
 
+import io
 import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -54,6 +55,13 @@ def read_image(path: Path, image_size: tuple[int, int] | None = None) -> Picture
     # Pillow warns of odd metadata and of large images; what matters is raised.
     with warnings.catch_warnings(action="ignore"):
         return decode(path, image_size)
+
+
+def decode_bytes(file: tuple[bytes, str], image_size: tuple[int, int] | None) -> Picture:
+    """As `decode`, of what a file holds and what errors call it."""
+    data, name = file
+    with file_named(name, "a complete image file", "replace or remove it"):
+        return _read(io.BytesIO(data), image_size)
 
 
 def decode(path: Path, image_size: tuple[int, int] | None) -> Picture:

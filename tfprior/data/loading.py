@@ -15,6 +15,7 @@ from .image_size import check_image_size
 from .images import Images
 from .levels import check_num_levels
 from .numpy_files import images_of_npy, images_of_npz
+from .parquet_slices import SUFFIX, images_of_parquet, parquet_files
 
 NAMED: dict[str, Callable[[], Images]] = {
     "digits": digits,
@@ -31,13 +32,14 @@ def load(
     num_levels: int | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> Images:
-    """A data set by name, or from an .npz or .npy file, or a folder of images.
+    """A data set by name, or from an .npz, .npy or .parquet file, or a folder of images.
 
     Args:
-        name_or_path: `digits`, `photos`, `mnist`, `fashion_mnist`, `cifar10`, a path that ends in `.npz` or
-            `.npy`, or a folder, of images or of the codes that `encode_dataset` wrote. A folder named like a
-            data set is reached as `./digits`.
-        image_size: H = W, or (H, W), to which the images of a folder are cropped and resized.
+        name_or_path: `digits`, `photos`, `mnist`, `fashion_mnist`, `cifar10`, a path that ends in `.npz`,
+            `.npy` or `.parquet`, or a folder, of images, of Parquet files or of the codes that
+            `encode_dataset` wrote. A folder named like a data set is reached as `./digits`.
+        image_size: H = W, or (H, W), to which the pictures of a folder, or in Parquet, are cropped and
+            resized.
         num_levels: fewer levels L than the S of the data quantize, v to floor(v · L / S); more leave the
             values as they are. An array that does not tell S has num_levels if all its values are below; if
             not, uint8 has S = 256 and any other array is refused.
@@ -57,11 +59,12 @@ def load(
     path = Path(name_or_path).expanduser()
     if named is None:
         check_path(path, name_or_path)
-    is_folder = named is None and path.is_dir()
-    if size is not None and not is_folder:
+    in_parquet = [] if named is not None else parquet_files(path)
+    is_folder = named is None and path.is_dir() and not in_parquet
+    if size is not None and not is_folder and not in_parquet:
         raise ValueError(
-            f"image_size={image_size!r} was given for {name_or_path}; expected it for a folder of images "
-            "only: leave it out."
+            f"image_size={image_size!r} was given for {name_or_path}; expected it for pictures, in a folder "
+            "or in Parquet, only: leave it out."
         )
     holds_codes = is_folder and (path / DESCRIPTION).exists()
     if (cache is not None or size is not None) and holds_codes:
@@ -77,6 +80,8 @@ def load(
         images = codes_of_folder(path)
     elif is_folder:
         images = read_folder(path, size, None if cache is None else Path(cache).expanduser())
+    elif in_parquet:
+        images = images_of_parquet(path, in_parquet, size)
     else:
         images = NUMPY_FILES[path.suffix.lower()](path, num_levels) if named is None else named()
     return images if num_levels is None else images.with_levels(num_levels)
@@ -104,12 +109,12 @@ def codes_of_folder(folder: Path) -> Images:
 
 def check_path(path: Path, name_or_path: str | os.PathLike[str]) -> None:
     """Raises an error for what is neither a file of images nor a folder."""
-    expected = f"expected one of {', '.join(NAMED)}, an .npz or .npy file or a folder of images"
+    expected = f"expected one of {', '.join(NAMED)}, an .npz, .npy or .parquet file or a folder of images"
     if name_or_path == "" or (path.name == name_or_path and not path.suffix and not path.exists()):
         raise ValueError(f"{name_or_path!r} is not a known data set; {expected}: check the name.")
     if not path.exists():
         raise FileNotFoundError(f"{name_or_path} does not exist; {expected}: check the path.")
-    if not path.is_dir() and path.suffix.lower() not in NUMPY_FILES:
+    if not path.is_dir() and path.suffix.lower() not in (*NUMPY_FILES, SUFFIX):
         raise ValueError(
             f"{name_or_path} is not a file of images; {expected}: save the images as an .npz file."
         )

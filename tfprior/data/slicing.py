@@ -12,6 +12,7 @@ from .codes import ShardedCodes
 from .folder_slices import FolderSlices
 from .image_size import check_image_size
 from .loading import NAMED, check_path
+from .parquet_slices import ParquetSlices, files_of_part, parquet_files
 from .slices import Slice, Slices
 
 PARTS = ("train", "test")
@@ -27,11 +28,13 @@ def open_slices(
     """Opens data of which a slice is read at a time; nothing is held out, unlike by `load`.
 
     Args:
-        name_or_path: an .npy or .npz file that is not compressed, a folder of images, of .npy files, or of
-            codes in shards, or the name of a data set, which is read whole.
+        name_or_path: an .npy or .npz file that is not compressed, a .parquet file of pictures, a folder of
+            these, of images, of .npy files, or of codes in shards, or the name of a data set, which is read
+            whole.
         part: "train" or "test", of data in parts; others are one, "train".
-        image_size: H = W, or (H, W), to which the images of a folder are cropped and resized.
-        channels: 3 takes grey images of a folder as RGB.
+        image_size: H = W, or (H, W), to which the pictures of a folder, or in Parquet, are cropped and
+            resized.
+        channels: 3 takes those that are grey as RGB.
 
     Raises:
         FileNotFoundError: for a missing file.
@@ -46,6 +49,12 @@ def open_slices(
     else:
         path = Path(name_or_path).expanduser()
         check_path(path, name_or_path)
+        if pictures := parquet_files(path):
+            if not (its := files_of_part(pictures, part)):
+                raise ValueError(
+                    f"{path} has no {part} part; expected files whose names begin with it: rename them."
+                )
+            return ParquetSlices(its, path, size, channels)
         holds_codes, holds_arrays = (path / DESCRIPTION).exists(), any(path.glob("*.npy"))
         if path.is_dir() and not holds_codes and not holds_arrays:
             return FolderSlices(path, part, size, channels)
@@ -59,8 +68,8 @@ def open_slices(
             opened = npy_folder_slices(path) if path.is_dir() else npy_slices(path)
     if size is not None:
         raise ValueError(
-            f"image_size={image_size!r} was given for {name_or_path}; expected it for a folder of images "
-            "only: leave it out."
+            f"image_size={image_size!r} was given for {name_or_path}; expected it for pictures, in a folder "
+            "or in Parquet, only: leave it out."
         )
     return opened
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfprior.atomic import remove_unfinished
+from tfprior.backend_noise import backend_noise, set_backend_noise
 from tfprior.runs.lock import locked
 from tfprior.training.callback_states import set_states, states_of
 from tfprior.training.resumable_data import resumable
@@ -104,6 +106,7 @@ class ExactResume(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         self._history: dict[str, list[float]] = {}
         self._first = 0
+        self._noise: Sequence[np.ndarray] = ()
         self._saved = time.monotonic()
         self._iterator = self.model.epoch_iterator
         if self._state is not None:
@@ -116,9 +119,15 @@ class ExactResume(keras.callbacks.Callback):
         self._done = self._first
         # Keras asks its iterator anew in every epoch.
         self._iterator.steps_per_epoch = self._steps_per_epoch - self._first
-        if self._state is not None and self._first:
-            self._restore(self.model, self._state, ("metrics",))
+        if self._state is not None:
+            self._noise = self._state.arrays.get("noise", ())
+            if self._first:
+                self._restore(self.model, self._state, ("metrics",))
         self._first, self._state = 0, None
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        set_backend_noise(self._noise)  # only now: data loaders draw from it too when they begin
+        self._noise = ()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         done = self._done + batch + 1
@@ -141,13 +150,14 @@ class ExactResume(keras.callbacks.Callback):
         if not model.is_chief:
             return
         callbacks, theirs = states_of(self._others)
+        noise = backend_noise()
         arrays = {
             part: [model.held(each) for each in variables] for part, variables in variables_of(model).items()
         }
         state = TrainingState(
             step=step,
             steps_per_epoch=self._steps_per_epoch,
-            arrays={**arrays, **theirs},
+            arrays={**arrays, **({"noise": noise} if noise else {}), **theirs},
             history=self._history,
             callbacks=callbacks,
             training=self._training,

@@ -89,6 +89,8 @@ def train(
             f"{images.name} holds codes, and mirrored codes are not those of mirrored images; train without "
             "--flip (flip=False)."
         )
+    if options.xla == "on" and keras.backend.backend() == "torch":
+        raise ValueError('Got xla="on" on PyTorch, which has no XLA; leave it at "auto".')
     condition_map = condition_map_of(images, tokenizer)
     check_pictures(options.pictures_every, condition_map)
     with workers.scope():
