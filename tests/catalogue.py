@@ -228,8 +228,10 @@ prior_like = functools.cache(prior)
 """Priors that no test changes: what is compiled for them stays compiled."""
 
 MASKED_KINDS = [PixelCNN, GatedPixelCNN]
-KINDS = [*MASKED_KINDS, PixelCNNPP]
+RASTER_KINDS = [*MASKED_KINDS, PixelCNNPP]
+KINDS = [*RASTER_KINDS, CausalTransformer]
 each_masked_kind = pytest.mark.parametrize("kind", MASKED_KINDS)
+each_raster_kind = pytest.mark.parametrize("kind", RASTER_KINDS)
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_grid = pytest.mark.parametrize("grid", [GREY, COLOUR], ids=["grey", "colour"])
 

@@ -10,7 +10,16 @@ from typing import Any
 import catalogue
 import numpy as np
 import pytest
-from catalogue import COLOUR, GREY, condition_of, each_kind, each_masked_kind, prior_like, values_of
+from catalogue import (
+    COLOUR,
+    GREY,
+    condition_of,
+    each_kind,
+    each_masked_kind,
+    each_raster_kind,
+    prior_like,
+    values_of,
+)
 from drawing import SIZE, assert_same_integers, by_definition, completion, drawn_by, network, noise
 from small_pixelcnn_pp import model
 
@@ -141,7 +150,7 @@ def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
         assert 0 <= np.min(drawn) < np.max(drawn) < 4
 
 
-@each_kind
+@each_raster_kind
 @pytest.mark.parametrize("grid", [(1, 5, 1), (5, 1, 3)], ids=str)
 def test_narrow_grids(kind: Any, grid: Any) -> None:
     prior = catalogue.prior(kind, grid)

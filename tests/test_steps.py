@@ -1,4 +1,4 @@
-"""One step at a time and the whole image at once: every raster prior gives the same parameters.
+"""One step at a time and the whole image at once: every prior gives the same parameters.
 
 Shapes: B batch · H W C grid, H ≠ W. Weights are random, biases too.
 """
@@ -19,6 +19,7 @@ from catalogue import (
     each_grid,
     each_kind,
     each_masked_kind,
+    each_raster_kind,
     prior_like,
     values_of,
 )
@@ -77,7 +78,7 @@ def test_steps_equal_the_call_on_narrow_grids(kind: Any, grid: Any) -> None:
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
 
 
-@each_kind
+@each_raster_kind
 @pytest.mark.parametrize(
     ("grid", "condition"), [(GREY, "maps"), (EVEN_COLOUR, "labels"), ((6, 1, 1), "none")]
 )

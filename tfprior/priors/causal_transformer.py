@@ -83,7 +83,8 @@ class CausalTransformer(AutoregressivePrior):
         **kwargs: Any,
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        check_sizes("CausalTransformer", num_layers=num_layers, num_heads=num_heads, hidden_dim=hidden_dim)
+        sizes = {"num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
+        check_sizes("CausalTransformer", **sizes, **({} if mlp_dim is None else {"mlp_dim": mlp_dim}))
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
