@@ -12,7 +12,7 @@ from tfprior.distributions import SamplingOptions
 from tfprior.export.packing import Packing
 from tfprior.layers import OUTSIDE, empty_state
 from tfprior.priors import AutoregressivePrior, RasterPrior
-from tfprior.sampling import cached
+from tfprior.sampling import cached, stepwise
 
 Tensors = dict[str, Any]
 
@@ -108,8 +108,11 @@ def options_of(tensors: Tensors) -> SamplingOptions:
 
 
 def _sample(prior: AutoregressivePrior, ports: Ports) -> Function:
+    # Other priors lead themselves by operations that XLA alone has.
+    loop = cached if isinstance(prior, RasterPrior) else stepwise
+
     def call(tensors: Tensors) -> Tensors:
-        drawn = cached(prior, tensors["uniforms"], tensors.get("condition"), options_of(tensors))
+        drawn = loop(prior, tensors["uniforms"], tensors.get("condition"), options_of(tensors))
         return {"values": drawn.values, "log_prob": drawn.log_prob}
 
     return Function(

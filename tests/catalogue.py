@@ -145,7 +145,7 @@ LAYERS = [
     Entry(layers.MultiHeadAttention, {"num_heads": 2}, lambda: features(2, 7, 8)),
     Entry(layers.MultiHeadAttention, {"num_heads": 3, "use_bias": False}, _queries_and_memory),
     Entry(layers.CausalSelfAttention, {"num_heads": 4, "dropout": 0.5}, lambda: features(2, 7, 8)),
-    Entry(layers.FeedForward, {"hidden_dim": 12, "activation": "gelu"}, lambda: features(2, 7, 8)),
+    Entry(layers.FeedForward, {"hidden_dim": 12, "activation": "gelu"}, _maps(8)),
     Entry(layers.FeedForward, {"hidden_dim": 12, "activation": "swiglu", "dropout": 0.5}, _maps(8)),
     Entry(layers.TransformerBlock, {"num_heads": 2, "mlp_dim": 12}, lambda: features(2, 7, 8)),
     Entry(

@@ -3,7 +3,6 @@
 The receptive field of PixelCNN++ is in test_pixelcnn_pp_causality.
 """
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from catalogue import (
 )
 from receptive_fields import assert_causal, jacobian, permitted
 
-from tfprior.priors import GatedPixelCNN, PixelCNN, Prior
+from tfprior.priors import CausalTransformer, GatedPixelCNN, PixelCNN, Prior
 
 each_model = pytest.mark.parametrize(
     ("grid", "condition"),
@@ -32,8 +31,10 @@ each_model = pytest.mark.parametrize(
 )
 
 
-wide = functools.partial(catalogue.prior, filters=24)
-"""Priors with so many features that no value is lost in dead units."""
+def wide(kind: Any, *shape: Any, **changes: Any) -> Prior:
+    """A prior with so many features that no value is lost in dead units."""
+    size = "hidden_dim" if kind is CausalTransformer else "filters"
+    return catalogue.prior(kind, *shape, **{size: 24}, **changes)
 
 
 def fitted(prior: Prior, **options: Any) -> Prior:

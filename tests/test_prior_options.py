@@ -4,7 +4,7 @@ from typing import Any
 
 import catalogue
 import pytest
-from catalogue import COLOUR, each_kind, each_masked_kind
+from catalogue import COLOUR, each_kind, each_masked_kind, each_raster_kind
 
 from tfprior.priors import PixelCNNPP
 
@@ -31,19 +31,30 @@ from tfprior.priors import PixelCNNPP
         ({"condition_shape": (0,)}, r"condition_shape=\(0,\); expected"),
         ({"num_layers": -1}, r"num_layers=-1.*; expected"),
         ({"dropout": 1.5}, r"rate.*1.5"),
-        ({"filters": 0}, r"filters=0"),
-        ({"filters": 10**8}, r"filters=100000000; expected 1,048,576 at most"),
         ({"num_layers": 10**8}, r"num_layers=100000000; expected 1,000 at most"),
         ({"value_embedding_dim": 0}, r"embedding_dim=0; expected"),
         (
             {"class_embedding_dim": 0, "num_classes": 3},
-            r"class_embedding_dim=0; expected|must be a positive integer",
+            r"class_embedding_dim=0; expected a positive integer",
         ),
         ({"depth": 3}, r"depth"),
     ],
 )
 @each_kind
 def test_bad_options_are_refused_at_construction(kind: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**{**catalogue.arguments(kind), **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"filters": 0}, r"filters=0"),
+        ({"filters": 10**8}, r"filters=100000000; expected 1,048,576 at most"),
+    ],
+)
+@each_raster_kind
+def test_bad_filters_are_refused_at_construction(kind: Any, changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**{**catalogue.arguments(kind), **changes})
 

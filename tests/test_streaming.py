@@ -14,7 +14,12 @@ from tfprior.layers.streaming import StateSpec, Stream, empty_state
 STEPS = ("is_pointwise", "row_step", "pixel_step")
 STREAMING = [entry for entry in LAYERS if any(hasattr(entry.kind, name) for name in STEPS)]
 COMPOSED = [entry for entry in LAYERS if entry not in STREAMING and entry.kind is not ShiftedConv2DTranspose]
-POINTWISE_IN_KERAS = (keras.layers.Dense, keras.layers.Dropout)
+POINTWISE_IN_KERAS = (
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+)
 
 
 def built(entry: Entry) -> Any:

@@ -63,7 +63,14 @@ def random_weights(model: Any) -> Any:
 
 def gpt2() -> Arrays:
     config = transformers.GPT2Config(
-        vocab_size=WORDS, n_positions=LENGTH, n_embd=FEATURES, n_layer=LAYERS, n_head=HEADS, n_inner=INNER
+        vocab_size=WORDS,
+        n_positions=LENGTH,
+        n_embd=FEATURES,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_inner=INNER,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     model = random_weights(transformers.GPT2LMHeadModel(config))
     words = torch.randint(0, WORDS, (BATCH, LENGTH), generator=torch.Generator().manual_seed(1))

@@ -45,7 +45,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.use_bias = use_bias
 
     def build(self, input_shape: Any) -> None:
-        shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+        shapes = shapes_of(input_shape)
         features = shapes[0][-1]
         if features % self.num_heads:
             raise ValueError(
@@ -92,7 +92,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return ops.swapaxes(ops.reshape(x, (-1, x.shape[1], self.num_heads, self.head_dim)), 1, 2)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
-        return tuple(input_shape[0]) if isinstance(input_shape, list) else input_shape
+        return shapes_of(input_shape)[0]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -127,6 +127,12 @@ class CausalSelfAttention(MultiHeadAttention):
     def cache_spec(self, length: int) -> State:
         """Of what `token_step` keeps of a sequence of that length."""
         return cache_spec((self.num_heads, length, self.head_dim), self.compute_dtype)
+
+
+def shapes_of(input_shape: Any) -> list[tuple[Any, ...]]:
+    """The shapes of one input or of several; files hold lists for tuples."""
+    several = isinstance(input_shape[0], tuple | list)
+    return [tuple(shape) for shape in (input_shape if several else [input_shape])]
 
 
 def until(places: Any, length: int) -> Any:

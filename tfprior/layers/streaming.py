@@ -93,10 +93,11 @@ class Stream:
 
 
 def select(x: Any, index: Any) -> Any:
-    """x[b, index[b]] for every b: (B, N, …), (B,) → (B, …)."""
+    """x[b, index[b]] for every b: (B, N, …), (B,) → (B, …), or (B, T) → (B, T, …)."""
     size, *inner = x.shape[1:]
     flat = ops.reshape(x, (-1, *inner))
-    return ops.take(flat, ops.arange(ops.shape(index)[0], dtype="int32") * size + index, axis=0)
+    first = ops.arange(ops.shape(index)[0], dtype="int32") * size
+    return ops.take(flat, (first if len(index.shape) == 1 else first[:, None]) + index, axis=0)
 
 
 def where(chosen: Any, these: State, others: State) -> State:

@@ -1,6 +1,6 @@
-"""How a Transformer reads the tokens of a grid.
+"""What a Transformer knows of the tokens of a grid before they attend to each other.
 
-Shapes: B batch · H W C grid · T tokens · G tokens of a position · D features.
+Shapes: B batch · H W grid · T tokens · G tokens of a position · F features of a value · D of a token.
 """
 
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from keras import ops
 from tfprior.layers.lookup import rows_of
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.position_encodings import sinusoidal
-from tfprior.layers.value_encoding import ValueEncoding
+from tfprior.layers.streaming import select
 
 Positions = Literal["learned", "sinusoidal", "rotary"]
 POSITIONS = ("learned", "sinusoidal", "rotary")
@@ -19,15 +19,13 @@ POSITIONS = ("learned", "sinusoidal", "rotary")
 
 @keras.saving.register_keras_serializable("tfprior")
 class TokenEmbedding(keras.layers.Layer):
-    """What a token says, plus where it stands, plus the condition there: (B, T, C / G) → (B, T, D).
+    """What a token says (B, T, F), plus where it stands, plus the condition there: (B, T, D).
 
     Args:
         features: D.
-        num_levels: values lie in [0, num_levels); any other value is read as none.
         num_places: N, the tokens of a whole grid.
         positions: "learned", "sinusoidal" (Vaswani et al. 2017), or "rotary", which adds nothing here.
         tokens_per_position: G.
-        value_embedding_dim: size of a learned embedding of each value; None reads values as scaled numbers.
 
     Raises:
         ValueError: for unknown positions.
@@ -36,30 +34,24 @@ class TokenEmbedding(keras.layers.Layer):
     def __init__(
         self,
         features: int,
-        num_levels: int,
         num_places: int,
         positions: Positions = "learned",
         tokens_per_position: int = 1,
-        value_embedding_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if positions not in POSITIONS:
             raise ValueError(f"Unknown positions {positions!r}; expected one of {', '.join(POSITIONS)}.")
         self.features = features
-        self.num_levels = num_levels
         self.num_places = num_places
         self.positions = positions
         self.tokens_per_position = tokens_per_position
-        self.value_embedding_dim = value_embedding_dim
         dtype = self.dtype_policy
-        self.encode = ValueEncoding(num_levels, value_embedding_dim, dtype=dtype)
         self.value = PointwiseDense(features, name="value", dtype=dtype)
         self.condition = PointwiseDense(features, use_bias=False, name="condition", dtype=dtype)
 
     def build(self, input_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
-        self.encode.build(input_shape)
-        self.value.build((*input_shape[:-1], self.encode.num_features(input_shape[-1])))
+        self.value.build(input_shape)
         if condition_shape is not None:
             self.condition.build(condition_shape)
         self.table = self._table()
@@ -74,8 +66,8 @@ class TokenEmbedding(keras.layers.Layer):
         return None if rows == 1 else self.add_weight((rows, self.features), small, name="table")
 
     def call(self, values: Any, places: Any, condition: Any = None) -> Any:
-        """Values (B, T, C / G) at `places` (T,) or (B, T), condition features (B, 1 or H, 1 or W, K)."""
-        x = self.value(self.encode(values))
+        """Values (B, T, F) at `places` (T,) or (B, T), condition features (B, 1 or H, 1 or W, K)."""
+        x = self.value(values)
         if self.table is not None:
             rows = places % self.tokens_per_position if self.positions == "rotary" else places
             x = x + ops.cast(rows_of(self.table, rows), x.dtype)
@@ -91,15 +83,13 @@ class TokenEmbedding(keras.layers.Layer):
             return features
         if len(positions.shape) == 1:
             return ops.take(features, positions, axis=1)
-        return ops.take_along_axis(features, positions[..., None], axis=1)
+        return select(features, positions)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features,
-            "num_levels": self.num_levels,
             "num_places": self.num_places,
             "positions": self.positions,
             "tokens_per_position": self.tokens_per_position,
-            "value_embedding_dim": self.value_embedding_dim,
         }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import keras
 
-from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention
+from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention, shapes_of
 from tfprior.layers.feed_forward import Activation, FeedForward
 from tfprior.layers.key_value_cache import OverSequence
 from tfprior.layers.streaming import Apply
@@ -85,7 +85,7 @@ class TransformerBlock(keras.layers.Layer):
         return normalization(self.norm, self.epsilon, self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
-        shape, *memory = input_shape if self.takes_memory else [input_shape]
+        shape, *memory = shapes_of(input_shape)
         self.attention.build(shape)
         self.feed_forward.build(shape)
         norms = [self.attention_norm, self.feed_forward_norm]
@@ -116,7 +116,7 @@ class TransformerBlock(keras.layers.Layer):
         return norm(x + self.dropped(part(x)))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
-        return tuple(input_shape[0]) if self.takes_memory else tuple(input_shape)
+        return shapes_of(input_shape)[0]
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,11 +1,11 @@
 """Causal Transformer (Chen et al. 2020, "Generative Pretraining from Pixels", after Radford et al. 2019).
 
-Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of a position · D features ·
-P parameters of a position.
+Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of a position · F features of a
+value · D of a token · P parameters of a position.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,14 +14,13 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import check_sizes
 from tfprior.layers.condition_encoding import ConditionEncoding
-from tfprior.layers.feed_forward import Activation
 from tfprior.layers.key_value_cache import NextTokens, OverSequence, Rotation
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.position_encodings import AxialRotary
 from tfprior.layers.streaming import Apply, State, StateSpec
-from tfprior.layers.token_embedding import Positions, TokenEmbedding
-from tfprior.layers.transformer_block import Norm, TransformerBlock, normalization
-from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.layers.token_embedding import TokenEmbedding
+from tfprior.layers.transformer_block import TransformerBlock, normalization
+from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.rollout import AlongSequence
 
@@ -71,10 +70,10 @@ class CausalTransformer(AutoregressivePrior):
         num_heads: int = 8,
         hidden_dim: int = 512,
         mlp_dim: int | None = None,
-        activation: Activation = "gelu_tanh",
-        norm: Norm = "layer",
+        activation: Literal["gelu_tanh", "gelu", "relu", "swiglu"] = "gelu_tanh",
+        norm: Literal["layer", "rms"] = "layer",
         pre_norm: bool = True,
-        positions: Positions = "learned",
+        positions: Literal["learned", "sinusoidal", "rotary"] = "learned",
         dropout: float = 0.0,
         num_classes: int | None = None,
         condition_shape: tuple[int, ...] | None = None,
@@ -83,8 +82,14 @@ class CausalTransformer(AutoregressivePrior):
         **kwargs: Any,
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        sizes = {"num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
-        check_sizes("CausalTransformer", **sizes, **({} if mlp_dim is None else {"mlp_dim": mlp_dim}))
+        check_sizes(
+            "CausalTransformer",
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            mlp_dim=4 * hidden_dim if mlp_dim is None else mlp_dim,
+            class_embedding_dim=class_embedding_dim,
+        )
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.hidden_dim = hidden_dim
@@ -99,16 +104,8 @@ class CausalTransformer(AutoregressivePrior):
         height, width, channels = self.grid_shape
         groups, dtype = self.channel_groups, self.dtype_policy
         self.num_tokens = height * width * groups
-        self.embed = TokenEmbedding(
-            hidden_dim,
-            self.num_levels,
-            self.num_tokens,
-            positions,
-            groups,
-            value_embedding_dim,
-            name="embed",
-            dtype=dtype,
-        )
+        self.embed = TokenEmbedding(hidden_dim, self.num_tokens, positions, groups, name="embed", dtype=dtype)
+        self.encode = ValueEncoding(self.num_levels, value_embedding_dim, dtype=dtype)
         self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
         self.blocks = [
             TransformerBlock(
@@ -138,7 +135,9 @@ class CausalTransformer(AutoregressivePrior):
             return
         inner = (None, self.num_tokens, self.hidden_dim)
         condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
-        self.embed.build((None, self.num_tokens, self.grid_shape[-1] // self.channel_groups), condition)
+        self.encode.build((None, *self.grid_shape))
+        features = self.encode.num_features(self.grid_shape[-1] // self.channel_groups)
+        self.embed.build((None, self.num_tokens, features), condition)
         for layer in (*self.blocks, self.head, *([] if self.last_norm is None else [self.last_norm])):
             layer.build(inner)
         self.built = True
@@ -157,15 +156,14 @@ class CausalTransformer(AutoregressivePrior):
         return ops.reshape(self.head(x), (-1, height, width, self.num_params))
 
     def tokens(self, values: Tensor) -> Tensor:
-        """Values (B, …, C) in their order: (B, T, C / G)."""
-        groups, channels = self.channel_groups, self.grid_shape[-1]
-        shape = (-1, math.prod(values.shape[1:-1]) * groups, channels // groups)
-        return ops.reshape(ops.cast(values, "int32"), shape)
+        """Values (B, …, C) encoded, in their order: (B, T, F)."""
+        encoded = self.encode(values)
+        count = math.prod(values.shape[1:-1]) * self.channel_groups
+        return ops.reshape(encoded, (-1, count, encoded.shape[-1] // self.channel_groups))
 
     def before(self, values: Tensor) -> Tensor:
-        """What comes before each token of the grids (B, H, W, C): (B, N, C / G)."""
-        tokens = self.tokens(values)
-        return ops.concatenate([ops.full_like(tokens[:, :1], OUTSIDE), tokens[:, :-1]], axis=1)
+        """What comes before each token of the grids (B, H, W, C), nothing before the first one: (B, N, F)."""
+        return ops.pad(self.tokens(values)[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
     @property
     def places(self) -> Tensor:
@@ -192,7 +190,7 @@ class CausalTransformer(AutoregressivePrior):
         }
 
     def next_tokens(self, state: State, tokens: Tensor, places: Tensor) -> tuple[Tensor, State]:
-        """Tokens (B, T, C / G) at `places` (T,) or (B, T), in order → (B, T, D), and the caches."""
+        """Encoded tokens (B, T, F) at `places` (T,) or (B, T), in order → (B, T, D), and the caches."""
         apply = NextTokens(state["cache"], places, self.rotation(places))
         h = self.network(self.embed(tokens, places, state.get("condition")), apply)
         return h, apply.after
@@ -209,8 +207,7 @@ class CausalTransformer(AutoregressivePrior):
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at `position` − 1; where `position` is 0 all its tokens are the first one."""
         groups, position = self.channel_groups, ops.cast(position, "int32")[..., None]
-        first = ops.reshape(position == 0, (-1, 1, 1))
-        tokens = ops.where(first, OUTSIDE, self.tokens(previous))
+        tokens = self.tokens(ops.where(ops.reshape(position == 0, (-1, 1)), OUTSIDE, previous))
         places = ops.maximum(position * groups + np.arange(1 - groups, 1, dtype="int32"), 0)
         h, cache = self.next_tokens(state, tokens, places)
         return {**state, "cache": cache, "pixel": {"seen": h[:, -1]}}

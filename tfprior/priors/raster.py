@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.inputs import check_sizes
 from tfprior.layers.condition_encoding import ConditionEncoding
 from tfprior.layers.streaming import State, StateSpec, empty_state, refresh, select, where
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
@@ -38,6 +39,7 @@ class RasterPrior(AutoregressivePrior):
         **kwargs: Any,
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
+        check_sizes(type(self).__name__, class_embedding_dim=class_embedding_dim)
         self.value_embedding_dim = value_embedding_dim
         self.class_embedding_dim = class_embedding_dim
         dtype = self.dtype_policy
