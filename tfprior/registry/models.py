@@ -108,6 +108,7 @@ CODEBOOK = {"codebook_size": 512, "code_dim": 64}
 
 register(Model("gated_pixel_cnn", "tfprior.priors.gated_pixel_cnn:GatedPixelCNN", "prior", defaults=SMALL))
 register(Model("pixel_cnn", "tfprior.priors.pixel_cnn:PixelCNN", "prior", defaults=SMALL))
+register(Model("pixelcnn_pp", "tfprior.priors.pixelcnn_pp:PixelCNNPP", "prior", "logistic_mixture", SMALL_PP))
 register(
     Model(
         "causal_transformer",
@@ -116,6 +117,5 @@ register(
         defaults=SMALL_TRANSFORMER,
     )
 )
-register(Model("pixelcnn_pp", "tfprior.priors.pixelcnn_pp:PixelCNNPP", "prior", "logistic_mixture", SMALL_PP))
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))
