@@ -4,7 +4,6 @@ Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of 
 value · D of a token · P parameters of a position.
 """
 
-import math
 from typing import Any, Literal
 
 import keras
@@ -12,21 +11,15 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import check_sizes
-from tfprior.layers.condition_encoding import ConditionEncoding
-from tfprior.layers.key_value_cache import NextTokens, OverSequence, Rotation
-from tfprior.layers.pointwise_dense import PointwiseDense
-from tfprior.layers.position_encodings import AxialRotary
+from tfprior.layers.key_value_cache import NextTokens, OverSequence
 from tfprior.layers.streaming import Apply, State, StateSpec
-from tfprior.layers.token_embedding import TokenEmbedding
-from tfprior.layers.transformer_block import TransformerBlock, normalization
-from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
-from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.rollout import AlongSequence
+from tfprior.priors.transformer import TransformerPrior
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class CausalTransformer(AutoregressivePrior):
+class CausalTransformer(TransformerPrior):
     """A Transformer over the grid as a sequence in raster order, in which a token sees those before it.
 
         values      ·  v₀  v₁ … v₋₂      the value before each token
@@ -81,100 +74,46 @@ class CausalTransformer(AutoregressivePrior):
         class_embedding_dim: int = 64,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        check_sizes(
-            "CausalTransformer",
-            num_layers=num_layers,
-            num_heads=num_heads,
-            hidden_dim=hidden_dim,
-            mlp_dim=4 * hidden_dim if mlp_dim is None else mlp_dim,
-            class_embedding_dim=class_embedding_dim,
+        super().__init__(
+            grid_shape,
+            distribution,
+            num_layers,
+            num_heads,
+            hidden_dim,
+            mlp_dim,
+            activation,
+            norm,
+            pre_norm,
+            positions,
+            dropout,
+            num_classes,
+            condition_shape,
+            value_embedding_dim,
+            class_embedding_dim,
+            **kwargs,
         )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
-        self.mlp_dim = mlp_dim
-        self.activation = activation
-        self.norm = norm
-        self.pre_norm = pre_norm
-        self.positions = positions
-        self.dropout = dropout
-        self.value_embedding_dim = value_embedding_dim
-        self.class_embedding_dim = class_embedding_dim
-        height, width, channels = self.grid_shape
-        groups, dtype = self.channel_groups, self.dtype_policy
-        self.num_tokens = height * width * groups
-        self.embed = TokenEmbedding(hidden_dim, self.num_tokens, positions, groups, name="embed", dtype=dtype)
-        self.encode = ValueEncoding(self.num_levels, value_embedding_dim, dtype=dtype)
-        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
-        self.blocks = [
-            TransformerBlock(
-                num_heads,
-                mlp_dim or 4 * hidden_dim,
-                activation,
-                norm,
-                pre_norm,
-                dropout=dropout,
-                name=f"block_{index}",
-                dtype=dtype,
-            )
-            for index in range(num_layers)
-        ]
-        self.last_norm = normalization(norm, dtype=dtype) if pre_norm else None
-        self.head = PointwiseDense(distribution.num_params(channels // groups), name="head", dtype=dtype)
-        cells = np.arange(self.num_tokens) // groups
-        self.rotary = (
-            AxialRotary(cells // width, cells % width, hidden_dim // num_heads)
-            if positions == "rotary"
-            else None
-        )
+        self.blocks = [self.block(f"block_{index}") for index in range(num_layers)]
         self.build()
 
-    def build(self, input_shape: Any = None) -> None:
-        if self.built:
-            return
-        inner = (None, self.num_tokens, self.hidden_dim)
-        condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
-        self.encode.build((None, *self.grid_shape))
-        features = self.encode.num_features(self.grid_shape[-1] // self.channel_groups)
-        self.embed.build((None, self.num_tokens, features), condition)
-        for layer in (*self.blocks, self.head, *([] if self.last_norm is None else [self.last_norm])):
-            layer.build(inner)
-        self.built = True
+    def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
+        for block in self.blocks:
+            block.build(tokens)
 
     def network(self, x: Tensor, apply: Apply) -> Tensor:
         """Embedded tokens (B, T, D) → features that predict the next ones (B, T, D)."""
         for block in self.blocks:
             x = block.run(x, apply)
-        return x if self.last_norm is None else self.last_norm(x)
+        return x
 
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
         x = self.embed(self.before(values), self.places, self.encode_condition(condition))
         x = self.network(x, OverSequence(self.rotation(self.places)))
-        height, width, _ = self.grid_shape
-        return ops.reshape(self.head(x), (-1, height, width, self.num_params))
-
-    def tokens(self, values: Tensor) -> Tensor:
-        """Values (B, …, C) encoded, in their order: (B, T, F)."""
-        encoded = self.encode(values)
-        count = math.prod(values.shape[1:-1]) * self.channel_groups
-        return ops.reshape(encoded, (-1, count, encoded.shape[-1] // self.channel_groups))
+        return self.params_of_grid(self.params_of_tokens(x))
 
     def before(self, values: Tensor) -> Tensor:
         """What comes before each token of the grids (B, H, W, C), nothing before the first one: (B, N, F)."""
         return ops.pad(self.tokens(values)[:, :-1], ((0, 0), (1, 0), (0, 0)))
-
-    @property
-    def places(self) -> Tensor:
-        return ops.arange(self.num_tokens, dtype="int32")
-
-    def rotation(self, places: Tensor) -> Rotation | None:
-        return None if self.rotary is None else self.rotary.at(places)
-
-    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
-        condition = super().encode_condition(condition)
-        return None if condition is None else self.read_condition(condition)
 
     # One position at a time
 
@@ -218,30 +157,7 @@ class CausalTransformer(AutoregressivePrior):
         """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
         groups, h = self.channel_groups, state["pixel"]["seen"][:, None]
         if groups > 1:
-            known = current
-            if known is None:
-                known = ops.full((ops.shape(h)[0], groups), OUTSIDE, "int32")
             places = ops.cast(position, "int32")[..., None] * groups + np.arange(1, groups, dtype="int32")
-            others, _ = self.next_tokens(state, self.tokens(known)[:, :-1], places)
+            others, _ = self.next_tokens(state, self.known_channels(current, ops.shape(h)[0]), places)
             h = ops.concatenate([h, others], axis=1)
-        return ops.reshape(self.head(h), (-1, self.num_params)), state
-
-    @property
-    def num_params(self) -> int:
-        return self.distribution.num_params(self.grid_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "mlp_dim": self.mlp_dim,
-            "activation": self.activation,
-            "norm": self.norm,
-            "pre_norm": self.pre_norm,
-            "positions": self.positions,
-            "dropout": self.dropout,
-            "value_embedding_dim": self.value_embedding_dim,
-            "class_embedding_dim": self.class_embedding_dim,
-        }
+        return ops.reshape(self.params_of_tokens(h), (-1, self.num_params)), state
