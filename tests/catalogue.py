@@ -15,7 +15,7 @@ import pytest
 
 from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
-from tfprior.priors import CausalTransformer, GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
+from tfprior.priors import AnyOrderTransformer, CausalTransformer, GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
@@ -158,6 +158,11 @@ LAYERS = [
         {"num_heads": 3, "mlp_dim": 12, "takes_memory": True, "activation": "relu"},
         _queries_and_memory,
     ),
+    Entry(
+        layers.TransformerBlock,
+        {"num_heads": 3, "mlp_dim": 12, "takes_memory": True, "self_attention": False},
+        _queries_and_memory,
+    ),
     Entry(layers.ValueEncoding, {"num_levels": 4}, lambda: integers(2, 4, 5, 3)),
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
 ]
@@ -199,7 +204,7 @@ def arguments(
         "maps": {"condition_shape": (*grid_shape[:2], 2)},
     }
     small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "class_embedding_dim": 4}
-    if kind is CausalTransformer:
+    if kind in (CausalTransformer, AnyOrderTransformer):
         small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "class_embedding_dim": 4}
     if kind is PixelCNNPP:
         num_stages = 1 if any(size % 2 for size in grid_shape[:2]) else 2
@@ -266,6 +271,8 @@ PRIORS = [
     _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
     _prior_entry(CausalTransformer, GREY, "maps", positions="rotary", norm="rms", activation="swiglu"),
     _prior_entry(CausalTransformer, COLOUR, "labels", dropout=0.5, value_embedding_dim=3),
+    _prior_entry(AnyOrderTransformer, GREY, "maps", positions="rotary", hidden_dim=8),
+    _prior_entry(AnyOrderTransformer, COLOUR, "labels", dropout=0.5, num_layers=3),
     _prior_entry(CausalTransformer, COLOUR, pre_norm=False, positions="sinusoidal", activation="gelu"),
     _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
     _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),

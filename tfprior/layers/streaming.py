@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
 
 Apply = Callable[[keras.layers.Layer, Any], Any]
@@ -30,14 +31,19 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class StateSpec:
-    """A tensor of a state before the first step: its shape without the batch, its type, and its filling."""
+    """A tensor of a state before the first step: its shape without the batch, its type, and its filling.
+
+    The filling is one number, or a number for each place of the last axis.
+    """
 
     shape: tuple[int, ...]
     dtype: str
-    filling: int = 0
+    filling: int | tuple[int, ...] = 0
 
     def tensor(self, batch_size: Any) -> Any:
-        return ops.full((batch_size, *self.shape), self.filling, self.dtype)
+        if isinstance(self.filling, int):
+            return ops.full((batch_size, *self.shape), self.filling, self.dtype)
+        return ops.zeros((batch_size, *self.shape), self.dtype) + np.asarray(self.filling, self.dtype)
 
 
 def empty_state(specs: Any, batch_size: Any) -> Any:

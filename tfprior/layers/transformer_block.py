@@ -21,7 +21,7 @@ NORMS = {"layer": keras.layers.LayerNormalization, "rms": keras.layers.RMSNormal
 
 @keras.saving.register_keras_serializable("tfprior")
 class TransformerBlock(keras.layers.Layer):
-    """Self-attention, attention to a memory where it takes one, and a feed-forward part, with short-cuts.
+    """Attention of tokens to each other and to a memory, and a feed-forward part, all with short-cuts.
 
         pre-LN    x ──┬── norm ── part ──+──        post-LN   x ──┬── part ──+── norm ──
                       └──────────────────┘                        └──────────┘
@@ -36,6 +36,7 @@ class TransformerBlock(keras.layers.Layer):
         pre_norm: whether a part's norm comes first; the original has it last.
         causal: whether a token sees itself and those before it alone.
         takes_memory: whether there is a memory to attend to.
+        self_attention: whether tokens attend to each other.
         dropout: rate of dropout on each part's result, on attention, and inside the feed-forward part.
         use_bias: whether dense layers have one.
         epsilon: of the norms.
@@ -53,6 +54,7 @@ class TransformerBlock(keras.layers.Layer):
         pre_norm: bool = True,
         causal: bool = True,
         takes_memory: bool = False,
+        self_attention: bool = True,
         dropout: float = 0.0,
         use_bias: bool = True,
         epsilon: float = 1e-5,
@@ -66,16 +68,18 @@ class TransformerBlock(keras.layers.Layer):
         self.pre_norm = pre_norm
         self.causal = causal
         self.takes_memory = takes_memory
+        self.self_attention = self_attention
         self.dropout = dropout
         self.use_bias = use_bias
         self.epsilon = epsilon
         dtype = self.dtype_policy
         dense: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "dtype": dtype}
-        attention = CausalSelfAttention if causal else MultiHeadAttention
-        self.attention = attention(num_heads, name=f"{self.name}_attention", **dense)
-        self.attention_norm = self._normalization()
+        if self_attention:
+            attention = CausalSelfAttention if causal else MultiHeadAttention
+            self.attention = attention(num_heads, name=f"{self.name}_attention", **dense)
+            self.attention_norm = self._normalization()
         if takes_memory:
-            self.memory_attention = MultiHeadAttention(num_heads, **dense)
+            self.memory_attention = MultiHeadAttention(num_heads, name=f"{self.name}_memory", **dense)
             self.memory_norm = self._normalization()
         self.feed_forward = FeedForward(mlp_dim, activation, **dense)
         self.feed_forward_norm = self._normalization()
@@ -86,9 +90,11 @@ class TransformerBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         shape, *memory = shapes_of(input_shape)
-        self.attention.build(shape)
         self.feed_forward.build(shape)
-        norms = [self.attention_norm, self.feed_forward_norm]
+        norms = [self.feed_forward_norm]
+        if self.self_attention:
+            self.attention.build(shape)
+            norms.append(self.attention_norm)
         if self.takes_memory:
             self.memory_attention.build([shape, *memory])
             norms.append(self.memory_norm)
@@ -100,14 +106,14 @@ class TransformerBlock(keras.layers.Layer):
         if not self.takes_memory:
             return self.run(inputs, OverSequence())
         x, memory = inputs
-        return self.run(x, OverSequence(), self.memory_attention.keys_and_values(memory))
+        return self.run(x, OverSequence(), lambda attention, x: attention([x, memory]))
 
-    def run(self, x: Any, apply: Apply, memory: tuple[Any, Any] | None = None) -> Any:
-        """x (B, T, D), and the keys and values of a memory → (B, T, D)."""
-        x = self._part(x, self.attention_norm, lambda x: apply(self.attention, x))
-        if memory is not None:
-            attend, queries = self.memory_attention.attend, self.memory_attention.queries
-            x = self._part(x, self.memory_norm, lambda x: attend(queries(x), *memory))
+    def run(self, x: Any, apply: Apply, recall: Apply | None = None) -> Any:
+        """x (B, T, D) → (B, T, D), by what applies attention to tokens and to a memory."""
+        if self.self_attention:
+            x = self._part(x, self.attention_norm, lambda x: apply(self.attention, x))
+        if recall is not None:
+            x = self._part(x, self.memory_norm, lambda x: recall(self.memory_attention, x))
         return self._part(x, self.feed_forward_norm, self.feed_forward)
 
     def _part(self, x: Any, norm: keras.layers.Layer, part: Callable[[Any], Any]) -> Any:
@@ -128,6 +134,7 @@ class TransformerBlock(keras.layers.Layer):
             "pre_norm": self.pre_norm,
             "causal": self.causal,
             "takes_memory": self.takes_memory,
+            "self_attention": self.self_attention,
             "dropout": self.dropout,
             "use_bias": self.use_bias,
             "epsilon": self.epsilon,

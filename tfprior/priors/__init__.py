@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "any_order_transformer": ["AnyOrderTransformer"],
         "autoregressive": ["AutoregressivePrior"],
         "base": ["Prior"],
         "causal_transformer": ["CausalTransformer"],

@@ -137,6 +137,25 @@ class AutoregressivePrior(Prior, ImageModel):
         """How it is led along its grid with the least work, all examples at the same position."""
         return ByStep(self)
 
+    def drawing_order(self, order: Any, count: int, hidden: np.ndarray | None) -> np.ndarray | None:
+        """The order (B, P) in which `count` grids are drawn, of which some of (B, H, W) may be hidden alone.
+
+        None of raster order, the only one that most priors know.
+
+        Raises:
+            ValueError: for what is no order, and one that the prior does not know.
+        """
+        if order is not None:
+            raise ValueError(
+                f"{type(self).__name__} draws in raster order alone and got order={order!r}; leave it out, "
+                "or train an AnyOrderTransformer."
+            )
+        return None
+
+    def params_along(self, values: Tensor, condition: Tensor | None, order: Tensor) -> Tensor:
+        """Parameters (B, H, W, P) of grids (B, H, W, C), each position's given those before in the order."""
+        return self(values if condition is None else {"values": values, "condition": condition})
+
     # As a model of images
 
     def chain(self) -> list["AutoregressivePrior"]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.progress import progress_bar
+from tfprior.sampling.loops import Loop
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, RequestOptions
 from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
@@ -31,6 +32,7 @@ def sample(
     top_p: Any = None,
     observed: Any = None,
     mask: Any = None,
+    order: Any = None,
     progress: bool = False,
 ) -> np.ndarray:
     """Draws grids from the prior: (num_samples, H, W, C) int32, the same by every method.
@@ -52,21 +54,23 @@ def sample(
         top_p: draws from the fewest values that hold a probability `top_p` only; likewise.
         observed: known grids (B, H, W, C) to complete.
         mask: True where a pixel of `observed` is hidden and is to be drawn, (H, W) or (B, H, W): drawn given
-            what comes before it in raster order. Known pixels that come after it have no say.
+            what comes before it in raster order. Known pixels that come after it have no say, but of an
+            any-order prior, which places all that is known first.
+        order: of an any-order prior: "raster", "halton", or positions y · W + x, (P,) or (B, P).
         progress: whether a bar is shown, where there is a terminal.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
     request = Request.of(
-        prior, num_samples, condition, uniforms, seed, temperature, top_k, top_p, observed, mask
+        prior, num_samples, condition, uniforms, seed, temperature, top_k, top_p, observed, mask, order
     )
     if method == "auto":
         method = fastest(prior, request)
     if method == "parallel":
         return iterate(prior, request, progress).values
     loop = loop_of(prior, method)
-    if not progress:
+    if not progress or not isinstance(loop, Loop):
         return draw_grids(prior, loop, request).values
     groups, grids = shards(num_samples, 1, most=AT_ONCE), []
     with progress_bar("drawing", len(groups) * prior.grid_shape[0]) as move:
@@ -93,6 +97,11 @@ def sample_rows(
         ValueError: for arguments of the wrong shape, type or range, and other methods.
     """
     loop = loop_of(prior, method)
+    if not isinstance(loop, Loop):
+        raise ValueError(
+            f"{type(prior).__name__} draws no row before the others; expected a prior in raster order: use "
+            "`sample`."
+        )
     return draw_rows(prior, loop, Request.of(prior, num_samples, **options))
 
 

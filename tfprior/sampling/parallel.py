@@ -16,7 +16,6 @@ from tfprior.compilation import compiled
 from tfprior.distributions.base import Tensor
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.progress import progress_bar
-from tfprior.sampling.loops import inputs
 from tfprior.sampling.request import Request
 from tfprior.sharding import AT_ONCE, rounded
 
@@ -62,7 +61,7 @@ def iterate(prior: AutoregressivePrior, request: Request, progress: bool = False
 
 def refine(prior: AutoregressivePrior, values: Tensor, request: Request) -> tuple[Tensor, Tensor]:
     """f(x, u), every pixel drawn given those before it in `values` (B, H, W, C), and its nats (B, H, W)."""
-    params = prior(inputs(values, request.condition))
+    params = prior.params_along(values, request.condition, request.order)
     drawn, nats = prior.distribution.sample(params, request.uniforms, request.options.spread(2))
     return request.complete(drawn, nats)
 

@@ -12,6 +12,7 @@ from tfprior.compilation import check_outside_graph
 from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
+from tfprior.layers.streaming import select
 from tfprior.priors.autoregressive import AutoregressivePrior
 
 
@@ -28,7 +29,9 @@ class RequestOptions(TypedDict, total=False):
         observed: known grids (B, H, W, C) to complete.
         mask: True where a pixel of `observed` is hidden and is to be drawn: (H, W) or (B, H, W). It is drawn
             given what comes before it in raster order, known or drawn; known pixels that come after it do
-            not bear on it, so that only what is hidden below what is known follows the model exactly.
+            not bear on it, so that only what is hidden below what is known follows the model exactly. An
+            any-order prior places what is known first: there every mask is exact.
+        order: of an any-order prior: "raster", "halton", or positions y · W + x, (P,) or (B, P).
     """
 
     condition: Any
@@ -39,6 +42,7 @@ class RequestOptions(TypedDict, total=False):
     top_p: Any
     observed: Any
     mask: Any
+    order: Any
 
 
 class Request(NamedTuple):
@@ -49,6 +53,7 @@ class Request(NamedTuple):
     options: SamplingOptions = PLAIN
     observed: Tensor | None = None  # (B, H, W, C) int32
     hidden: Tensor | None = None  # (B, H, W) bool
+    order: Tensor | None = None  # (B, P) int32, of any-order priors
 
     @classmethod
     def of(
@@ -63,6 +68,7 @@ class Request(NamedTuple):
         top_p: Any = None,
         observed: Any = None,
         mask: Any = None,
+        order: Any = None,
     ) -> "Request":
         """Checks what a user asks for, and has it all in arrays.
 
@@ -82,6 +88,7 @@ class Request(NamedTuple):
             SamplingOptions(*options),
             known,
             hidden,
+            prior.drawing_order(order, num_samples, hidden),
         )
 
     def first_row(self) -> Any:
@@ -95,12 +102,33 @@ class Request(NamedTuple):
     def examples(self, index: np.ndarray) -> "Request":
         """The request for these examples."""
         options: list[Any] = [part[index] if np.ndim(part) else part for part in self.options]
-        chosen = self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden")
+        chosen = self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden", "order")
         return chosen._replace(options=SamplingOptions(*options))
 
     def at(self, index: Tensor) -> "Request":
         """The request for row `index` of every grid, or pixel `index` of every row."""
         return self._each(lambda part: ops.take(part, index, axis=1), "uniforms", "observed", "hidden")
+
+    def over_positions(self, count: int) -> "Request":
+        """The request with P positions in the place of rows and columns."""
+
+        def flat(part: Tensor) -> Tensor:
+            return ops.reshape(part, (-1, count, *part.shape[3:]))
+
+        return self._each(flat, "uniforms", "observed", "hidden")
+
+    def at_positions(self, position: Tensor) -> "Request":
+        """The request for a position (B,) of each example's own, of one over positions."""
+        return self._each(
+            lambda part: select(ops.convert_to_tensor(part), position), "uniforms", "observed", "hidden"
+        )
+
+    def first_rank(self) -> Any:
+        """How many positions come first in the order and are known, in all grids."""
+        if self.hidden is None:
+            return 0
+        known = ops.logical_not(ops.convert_to_tensor(self.hidden))
+        return ops.min(ops.sum(ops.cast(known, "int32"), axis=(1, 2)))
 
     def _each(self, change: Any, *names: str) -> "Request":
         parts = {name: getattr(self, name) for name in names}

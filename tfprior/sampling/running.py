@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,8 +15,10 @@ from keras import ops
 
 from tfprior.compilation import compiled, devices
 from tfprior.float32_copies import in_float32
+from tfprior.priors.any_order_transformer import AnyOrderTransformer
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
+from tfprior.sampling.along_order import along_order, full_along_order
 from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
 from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
@@ -28,13 +30,15 @@ _FASTEST: weakref.WeakKeyDictionary[AutoregressivePrior, dict[tuple[int, bool], 
 )
 
 
-def loop_of(prior: AutoregressivePrior, method: str) -> Loop:
-    """The loop of a method.
+def loop_of(prior: AutoregressivePrior, method: str) -> Any:
+    """The loop of a method: by rows, or of priors that draw in any order by positions.
 
     Raises:
         ValueError: for unknown methods, and those that the prior does not know.
     """
-    loops = {"cached": cached, "parallel_rows": parallel_rows, "full": full}
+    loops: dict[str, Any] = {"cached": cached, "parallel_rows": parallel_rows, "full": full}
+    if isinstance(prior, AnyOrderTransformer):
+        loops = {"cached": along_order, "full": full_along_order}
     if method not in loops:
         raise ValueError(
             f"Unknown sampling method {method!r}; expected {', '.join(map(repr, loops))}, or of whole grids "
@@ -118,7 +122,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 def parts_of(count: int, loop: Loop) -> list[np.ndarray]:
     """The examples shared out to the cores, or in large parts where one keeps the whole device busy."""
-    if loop is full:
+    if loop in (full, full_along_order):
         return few_sized_shards(count, 1, AT_ONCE)
     if on_cpu():
         return few_sized_shards(count)
@@ -132,4 +136,4 @@ def on_cpu() -> bool:
 
 def model_for(prior: AutoregressivePrior, loop: Loop) -> AutoregressivePrior:
     """What samples faster with the prior's weights; `full` is the definition, and takes no short way."""
-    return in_float32(prior) if loop is full else prior.for_sampling()
+    return in_float32(prior) if loop in (full, full_along_order) else prior.for_sampling()

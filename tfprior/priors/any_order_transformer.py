@@ -1,0 +1,390 @@
+"""Any-order Transformer (ARPG: Li et al. 2025, arXiv:2503.10568).
+
+Shapes: B batch · H W C grid · P positions · N tokens of a grid · T of them · G tokens of a position ·
+D features.
+"""
+
+import math
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfprior.compilation import in_batches
+from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.float32_copies import in_float32
+from tfprior.inputs import as_array, check_completion, num_to_complete
+from tfprior.layers.attention import MultiHeadAttention, until
+from tfprior.layers.key_value_cache import NextTokens, OverSequence, Rotation, cache_spec, put
+from tfprior.layers.streaming import Apply, State, StateSpec, select
+from tfprior.layers.token_embedding import TokenEmbedding
+from tfprior.layers.value_encoding import OUTSIDE
+from tfprior.priors.orders import declared_orders, known_first, order_of
+from tfprior.priors.transformer import TransformerPrior
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class AnyOrderTransformer(TransformerPrior):
+    """A Transformer that draws the positions of a grid in any order, each given those before it.
+
+        values placed        ·    v_σ₀  v_σ₁ …       each with the position that it stands at
+                             │     │     │
+                        content blocks                causal self-attention
+                             │     │     │  keys and values, made once
+                        query blocks ┘    ┘           see what was placed before, and not each other
+                             │     │     │
+        positions asked     σ₀    σ₁    σ₂ …          which know their position alone
+                             │     │     │
+        parameters         p_σ₀  p_σ₁  p_σ₂
+
+    Trained on orders drawn anew for each example, it has an exact likelihood along every order; say which,
+    for it is another number along another one. What is known can come first: so a part of an image is
+    completed given all the rest, wherever that lies.
+
+    Arguments are those of `CausalTransformer`, and
+
+    Args:
+        num_layers: blocks; the first half are content blocks.
+        trained_orders: "random", or "raster", which alone such a prior knows.
+
+    Raises:
+        ValueError: for options out of range.
+    """
+
+    def __init__(
+        self,
+        grid_shape: tuple[int, int, int],
+        distribution: OutputDistribution,
+        num_layers: int = 12,
+        num_heads: int = 8,
+        hidden_dim: int = 512,
+        mlp_dim: int | None = None,
+        activation: Literal["gelu_tanh", "gelu", "relu", "swiglu"] = "gelu_tanh",
+        norm: Literal["layer", "rms"] = "layer",
+        pre_norm: bool = True,
+        positions: Literal["learned", "sinusoidal", "rotary"] = "learned",
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        condition_shape: tuple[int, ...] | None = None,
+        value_embedding_dim: int | None = None,
+        class_embedding_dim: int = 64,
+        trained_orders: Literal["random", "raster"] = "random",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            grid_shape,
+            distribution,
+            num_layers,
+            num_heads,
+            hidden_dim,
+            mlp_dim,
+            activation,
+            norm,
+            pre_norm,
+            positions,
+            dropout,
+            num_classes,
+            condition_shape,
+            value_embedding_dim,
+            class_embedding_dim,
+            **kwargs,
+        )
+        if num_layers < 2:
+            raise ValueError(f"AnyOrderTransformer got num_layers={num_layers}; expected 2 or more.")
+        if trained_orders not in ("random", "raster"):
+            raise ValueError(f"trained_orders={trained_orders!r}; expected 'random' or 'raster'.")
+        self.trained_orders = trained_orders
+        options = (hidden_dim, self.num_tokens, positions, self.channel_groups)
+        self.ask = TokenEmbedding(*options, name="ask", dtype=self.dtype_policy)
+        half = num_layers // 2
+        self.content_blocks = [self.block(f"content_{index}") for index in range(half)]
+        self.query_blocks = [
+            self.block(f"query_{index}", takes_memory=True, self_attention=False)
+            for index in range(num_layers - half)
+        ]
+        self.noise = keras.random.SeedGenerator()
+        self.build()
+
+    def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
+        self.ask.build((None, self.num_tokens, 1), condition)
+        for block in self.content_blocks:
+            block.build(tokens)
+        for block in self.query_blocks:
+            block.build([tokens, tokens])
+
+    # The two passes
+
+    def content(self, tokens: Tensor, places: Tensor, condition: Tensor | None, apply: Apply) -> Tensor:
+        """Encoded tokens (B, T, F) that stand at `places` (B, T) → the memory of them (B, T, D)."""
+        x = self.embed(tokens, places, condition)
+        for block in self.content_blocks:
+            x = block.run(x, apply)
+        return x
+
+    def answers(self, places: Tensor, condition: Tensor | None, memory: "Memory") -> Tensor:
+        """Parameters (B, T, P / G) of the tokens at `places` (B, T), from what was placed before them."""
+        nothing = ops.zeros((*ops.shape(places), 1), self.compute_dtype)
+        x = self.ask(nothing, places, condition)
+        for block in self.query_blocks:
+            x = block.run(x, memory, memory)
+        return self.params_of_tokens(x)
+
+    def call(self, inputs: Any, training: bool = False) -> Tensor:
+        values, condition = self.unpack(inputs)
+        order: Any = self.raster
+        if training and self.trained_orders == "random":
+            noise = keras.random.uniform((ops.shape(values)[0], self.num_steps), seed=self.noise)
+            order = ops.cast(ops.argsort(noise, axis=-1), "int32")
+        return self.params(values, self.encode_condition(condition), order)
+
+    def params(self, values: Tensor, features: Tensor | None, order: Tensor) -> Tensor:
+        """Parameters (B, H, W, P) of grids (B, H, W, C), each position's given those before it in the order.
+
+        The order is (P,) or (B, P), and `features` are those of the condition.
+        """
+        places = self.token_places(ops.zeros((ops.shape(values)[0], 1), "int32") + order)  # (B, N)
+        placed = select(self.tokens(values), places)
+        before, at = after_nothing(placed), after_nothing(places)
+        memory = self.content(before, at, features, OverSequence(self.rotation(at)))
+        ranks = ops.arange(self.num_tokens, dtype="int32")
+        keys = {layer.name: layer.keys_and_values(memory, self.rotation(at)) for layer in self.recalls}
+        recall = Memory(keys, until(ranks, self.num_tokens), self.rotation(places))
+        params = self.answers(places, features, recall)
+        return self.params_of_grid(select(params, ops.cast(ops.argsort(places, axis=-1), "int32")))
+
+    def token_places(self, positions: Tensor) -> Tensor:
+        """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
+        groups = self.channel_groups
+        if groups == 1:
+            return positions
+        places = positions[..., None] * groups + np.arange(groups, dtype="int32")
+        return ops.reshape(places, (-1, positions.shape[-1] * groups))
+
+    @property
+    def recalls(self) -> list[MultiHeadAttention]:
+        """The attention of each query block."""
+        return [block.memory_attention for block in self.query_blocks]
+
+    @property
+    def raster(self) -> np.ndarray:
+        """The order of rows from the top, each from left to right: (P,)."""
+        return np.arange(self.num_steps, dtype="int32")
+
+    # One position at a time
+
+    def state_spec(self) -> State:
+        shape = (self.num_heads, self.num_tokens, self.hidden_dim // self.num_heads)
+        layers = [*(block.attention for block in self.content_blocks), *self.recalls]
+        order = StateSpec((self.num_steps,), "int32", tuple(range(self.num_steps)))
+        return {
+            "order": {"positions": order, "ranks": order},
+            "cache": {layer.name: cache_spec(shape, self.compute_dtype) for layer in layers},
+        }
+
+    def initial_state(
+        self, batch_size: Any, condition: Tensor | None = None, order: Tensor | None = None
+    ) -> State:
+        """The state before the first step, for steps in an order (B, P); in raster order without one.
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+        state = super().initial_state(batch_size, condition)
+        if order is None:
+            return state
+        ranks = ops.cast(ops.argsort(order, axis=-1), "int32")
+        return {**state, "order": {"positions": ops.convert_to_tensor(order), "ranks": ranks}}
+
+    def placed(self, state: State, tokens: Tensor, places: Tensor, ranks: Tensor) -> State:
+        """The caches, with encoded tokens (B, T, F) that stand at `places` and came at `ranks` (B, T)."""
+        apply = NextTokens(state["cache"], ranks, self.rotation(places))
+        memory = self.content(tokens, places, state.get("condition"), apply)
+        after = dict(apply.after)
+        for layer in self.recalls:
+            before, (keys, values) = state["cache"][layer.name], layer.keys_and_values(memory, apply.rotation)
+            after[layer.name] = {
+                "keys": put(before["keys"], keys, ranks),
+                "values": put(before["values"], values, ranks),
+            }
+        return after
+
+    def prefill(self, values: Tensor, condition: Tensor | None, order: Tensor) -> State:
+        """The state after the first positions of an order (B, P), of which `values` (B, H, W, C) are known.
+
+        What stands at the others does no harm: steps write over it before they look at it.
+        """
+        state = self.initial_state(ops.shape(values)[0], condition, order)
+        places = self.token_places(order)
+        tokens = select(self.tokens(values), places)
+        before, at = after_nothing(tokens), after_nothing(places)
+        return {**state, "cache": self.placed(state, before, at, self.places)}
+
+    def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
+        """Takes in the value at the position before `position` in the order; nothing before the first one."""
+        groups, order = self.channel_groups, state["order"]
+        rank = select(order["ranks"], ops.cast(position, "int32"))  # (B,)
+        before = select(order["positions"], ops.maximum(rank - 1, 0))
+        is_first = (rank == 0)[:, None]
+        tokens = self.tokens(ops.where(is_first, OUTSIDE, previous))
+        places = ops.where(is_first, 0, self.token_places(before[:, None]))
+        ranks = ops.maximum(rank[:, None] * groups + np.arange(1 - groups, 1, dtype="int32"), 0)
+        return {**state, "cache": self.placed(state, tokens, places, ranks)}
+
+    def params_at(
+        self, state: State, position: Tensor, current: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
+        groups, caches = self.channel_groups, state["cache"]
+        position = ops.cast(position, "int32")
+        rank = select(state["order"]["ranks"], position)[:, None]
+        places = self.token_places(position[:, None])  # (B, G)
+        ranks = rank * groups + np.arange(groups, dtype="int32")
+        if groups > 1:
+            known = self.known_channels(current, ops.shape(position)[0])
+            caches = self.placed(state, known, places[:, :-1], ranks[:, 1:])
+        keys = {
+            layer.name: (caches[layer.name]["keys"], caches[layer.name]["values"]) for layer in self.recalls
+        }
+        recall = Memory(keys, until(ranks, self.num_tokens), self.rotation(places))
+        params = self.answers(places, state.get("condition"), recall)
+        return ops.reshape(params, (-1, self.num_params)), state
+
+    # Drawing
+
+    def drawing_order(self, order: Any, count: int, hidden: np.ndarray | None) -> np.ndarray:
+        found = self.order_of("raster" if order is None else order, count)
+        order = np.broadcast_to(found, (count, self.num_steps))
+        if hidden is None or self.trained_orders == "raster":
+            return order
+        return known_first(order, hidden.reshape(count, -1))
+
+    def params_along(self, values: Tensor, condition: Tensor | None, order: Tensor) -> Tensor:
+        return self.params(values, self.encode_condition(condition), order)
+
+    # Likelihoods, each along an order
+
+    def pixel_log_prob(
+        self, images: Any, condition: Any = None, batch_size: int = 64, order: Any = "raster"
+    ) -> np.ndarray:
+        """What each pixel has of `log_prob` along the order, in nats: (N, H, W, C) → (N, H, W).
+
+        Raises:
+            ValueError: for images, a condition or an order of the wrong shape, type or range.
+        """
+        images, condition = self._checked(images, condition)
+        along = np.broadcast_to(self.order_of(order, len(images)), (len(images), self.num_steps))
+        return in_batches(_pixel_log_prob, in_float32(self), [images, along, condition], batch_size)
+
+    def log_prob(
+        self,
+        images: Any,
+        condition: Any = None,
+        batch_size: int = 64,
+        order: Any = None,
+        orders: int | None = None,
+    ) -> np.ndarray:
+        """Exact log-likelihood in nats along an order, or of a mixture over orders: (N, H, W, C) → (N,).
+
+        Args:
+            images: grids (N, H, W, C).
+            condition: one row for each of them, for a conditional prior.
+            batch_size: of the network.
+            order: "raster", which it is when left out, "halton", or positions y · W + x: (P,), or (N, P) for
+                each image its own.
+            orders: the number K of `tfprior.priors.orders.declared_orders`, of which one is chosen by a fair
+                die: log(Σ p_k / K).
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range, an order and a number of them, and
+                orders that the prior was not trained in.
+        """
+        if orders is None:
+            along = "raster" if order is None else order
+            return self.pixel_log_prob(images, condition, batch_size, along).sum((1, 2))
+        if order is not None:
+            raise ValueError(f"Got order={order!r} and orders={orders}; expected one of them.")
+        declared = declared_orders(orders, self.grid_shape)
+        nats = [self.pixel_log_prob(images, condition, batch_size, each).sum((1, 2)) for each in declared]
+        return np.logaddexp.reduce(np.stack(nats).astype("float64"), axis=0) - math.log(orders)
+
+    def bits_per_dim(
+        self,
+        images: Any,
+        condition: Any = None,
+        batch_size: int = 64,
+        order: Any = None,
+        orders: int | None = None,
+    ) -> np.ndarray:
+        """−log2 p / (H · W · C), of the `log_prob` of the same arguments: (N, H, W, C) → (N,).
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        nats = self.log_prob(images, condition, batch_size, order, orders)
+        return nats / (-math.log(2) * self.num_dims)
+
+    def marginal_log_prob(
+        self, images: Any, mask: Any, condition: Any = None, batch_size: int = 64, order: Any = "raster"
+    ) -> np.ndarray:
+        """Log-likelihood in nats of what is visible alone, False in mask (H, W) or (N, H, W): (N,).
+
+        It comes first, along the order; what is hidden has no say.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        images = as_array(images)
+        count = num_to_complete(images, mask)
+        _, hidden = check_completion(images, mask, count, self.grid_shape, self.num_levels)
+        assert hidden is not None
+        along = known_first(self.order_of(order, count), hidden.reshape(count, -1))
+        nats = self.pixel_log_prob(images, condition, batch_size, self.order_of(along, count))
+        return np.where(hidden, 0, nats).sum((1, 2))
+
+    def order_of(self, order: Any, count: int | None = None) -> np.ndarray:
+        """An order by name, or positions (P,), or of `count` examples (B, P), as int32.
+
+        Raises:
+            ValueError: for what is no order, and one that the prior was not trained in.
+        """
+        found = order_of(order, self.grid_shape, count)
+        if self.trained_orders == "raster" and (found != self.raster).any():
+            raise ValueError(
+                "The prior was trained in raster order alone and asked for another one, of which it knows "
+                'nothing; train it with trained_orders="random".'
+            )
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "trained_orders": self.trained_orders}
+
+
+class Memory:
+    """Applies the attention of query blocks to what was placed before.
+
+    Args:
+        keys_and_values: of each layer, by name.
+        bias: hides what came later.
+        rotation: of the queries, by their places.
+    """
+
+    def __init__(
+        self, keys_and_values: dict[str, tuple[Tensor, Tensor]], bias: Tensor, rotation: Rotation | None
+    ) -> None:
+        self.keys_and_values, self.bias, self.rotation = keys_and_values, bias, rotation
+
+    def __call__(self, layer: Any, x: Tensor) -> Tensor:
+        return layer.attend(layer.queries(x, self.rotation), *self.keys_and_values[layer.name], self.bias)
+
+
+def after_nothing(tokens: Tensor) -> Tensor:
+    """Tokens (B, T, …) each one later, behind a zero."""
+    return ops.pad(tokens[:, :-1], ((0, 0), (1, 0), *[(0, 0)] * (len(tokens.shape) - 2)))
+
+
+def _pixel_log_prob(
+    prior: AnyOrderTransformer, images: Tensor, order: Tensor, condition: Tensor | None = None
+) -> Tensor:
+    params = prior.params(images, prior.encode_condition(condition), order)
+    return prior.distribution.log_prob(params, images)
