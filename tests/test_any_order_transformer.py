@@ -5,6 +5,7 @@ Shapes: B batch · H W C grid, H ≠ W · P positions. Weights are random, biase
 
 import functools
 import itertools
+from pathlib import Path
 from typing import Any
 
 import catalogue
@@ -14,6 +15,8 @@ from catalogue import COLOUR, GREY, condition_of, prior_like, values_of
 from drawing import assert_same_integers, noise
 from keras import ops
 
+import tfprior.export
+from tfprior.compression import compress, decompress
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.priors import AnyOrderTransformer, GatedPixelCNN
 from tfprior.priors.orders import declared_orders, halton, known_first
@@ -29,6 +32,7 @@ def orders_of(prior: Any, count: int, seed: int = 0) -> np.ndarray:
 
 
 def params(prior: Any, values: Any, condition: Any, order: Any) -> np.ndarray:
+    order = np.broadcast_to(order, (len(values), prior.num_steps))
     found = prior.params(values, prior.encode_condition(condition), order)
     return np.asarray(found).reshape(len(values), prior.num_steps, -1)
 
@@ -56,7 +60,7 @@ def test_the_call_is_along_raster_order() -> None:
     prior = made(GREY)
     values = values_of(prior)
     in_raster = params(prior, values, None, np.arange(prior.num_steps, dtype="int32"))
-    np.testing.assert_array_equal(np.asarray(prior(values)).reshape(in_raster.shape), in_raster)
+    np.testing.assert_allclose(np.asarray(prior(values)).reshape(in_raster.shape), in_raster, atol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(2, 3, 1), (1, 2, 3)], ids=str)
@@ -213,6 +217,19 @@ def test_other_refusals() -> None:
         catalogue.prior(AnyOrderTransformer, num_layers=1)
     with pytest.raises(ValueError, match="trained_orders='any'; expected 'random' or 'raster'"):
         catalogue.prior(AnyOrderTransformer, trained_orders="any")
+
+
+def test_bundles_refuse_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="draws in any order, which bundles do not tell their"):
+        tfprior.export.save(made(GREY), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_compressed_in_raster_order_comes_back() -> None:
+    prior = made(COLOUR, "labels")
+    values, labels = values_of(prior, 3), condition_of(prior, 3)
+    data = compress(prior, values, labels)
+    np.testing.assert_array_equal(decompress(prior, data).images, values)
 
 
 def test_the_state_holds_the_order_which_no_step_changes() -> None:

@@ -54,7 +54,7 @@ from tfprior.cli.opening import resolved_path
         (
             "train vq_vae --layers 2",
             2,
-            "--layers belongs to gated_pixel_cnn, pixel_cnn, pixelcnn_pp, causal_transformer; vq_vae has",
+            "--layers belongs to gated_pixel_cnn, pixel_cnn, pixelcnn_pp, causal_transformer, any_order_",
         ),
         (
             "train vq_vae --out {tmp}/new --conditional",

@@ -122,9 +122,9 @@ class AnyOrderTransformer(TransformerPrior):
             x = block.run(x, apply)
         return x
 
-    def answers(self, places: Tensor, condition: Tensor | None, memory: "Memory") -> Tensor:
-        """Parameters (B, T, P / G) of the tokens at `places` (B, T), from what was placed before them."""
-        nothing = ops.zeros((*ops.shape(places), 1), self.compute_dtype)
+    def answers(self, size: Any, places: Tensor, condition: Tensor | None, memory: "Memory") -> Tensor:
+        """Parameters (B, T, P / G) of the tokens at `places` (T,) or (B, T), from what was placed before."""
+        nothing = ops.zeros((size, places.shape[-1], 1), self.compute_dtype)
         x = self.ask(nothing, places, condition)
         for block in self.query_blocks:
             x = block.run(x, memory, memory)
@@ -132,26 +132,29 @@ class AnyOrderTransformer(TransformerPrior):
 
     def call(self, inputs: Any, training: bool = False) -> Tensor:
         values, condition = self.unpack(inputs)
-        order: Any = self.raster
+        order = None
         if training and self.trained_orders == "random":
             noise = keras.random.uniform((ops.shape(values)[0], self.num_steps), seed=self.noise)
             order = ops.cast(ops.argsort(noise, axis=-1), "int32")
         return self.params(values, self.encode_condition(condition), order)
 
-    def params(self, values: Tensor, features: Tensor | None, order: Tensor) -> Tensor:
+    def params(self, values: Tensor, features: Tensor | None, order: Tensor | None = None) -> Tensor:
         """Parameters (B, H, W, P) of grids (B, H, W, C), each position's given those before it in the order.
 
-        The order is (P,) or (B, P), and `features` are those of the condition.
+        The order is (B, P), or raster order where there is none; `features` are those of the condition.
         """
-        places = self.token_places(ops.zeros((ops.shape(values)[0], 1), "int32") + order)  # (B, N)
-        placed = select(self.tokens(values), places)
-        before, at = after_nothing(placed), after_nothing(places)
+        tokens, places = self.tokens(values), self.places
+        if order is not None:
+            places = self.token_places(order)  # (B, N)
+            tokens = select(tokens, places)
+        before, at = one_later(tokens), places_one_later(places)
         memory = self.content(before, at, features, OverSequence(self.rotation(at)))
-        ranks = ops.arange(self.num_tokens, dtype="int32")
         keys = {layer.name: layer.keys_and_values(memory, self.rotation(at)) for layer in self.recalls}
-        recall = Memory(keys, until(ranks, self.num_tokens), self.rotation(places))
-        params = self.answers(places, features, recall)
-        return self.params_of_grid(select(params, ops.cast(ops.argsort(places, axis=-1), "int32")))
+        recall = Memory(keys, until(self.places, self.num_tokens), self.rotation(places))
+        params = self.answers(ops.shape(values)[0], places, features, recall)
+        if order is not None:
+            params = select(params, ops.cast(ops.argsort(places, axis=-1), "int32"))
+        return self.params_of_grid(params)
 
     def token_places(self, positions: Tensor) -> Tensor:
         """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
@@ -217,7 +220,7 @@ class AnyOrderTransformer(TransformerPrior):
         state = self.initial_state(ops.shape(values)[0], condition, order)
         places = self.token_places(order)
         tokens = select(self.tokens(values), places)
-        before, at = after_nothing(tokens), after_nothing(places)
+        before, at = one_later(tokens), places_one_later(places)
         return {**state, "cache": self.placed(state, before, at, self.places)}
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
@@ -247,7 +250,7 @@ class AnyOrderTransformer(TransformerPrior):
             layer.name: (caches[layer.name]["keys"], caches[layer.name]["values"]) for layer in self.recalls
         }
         recall = Memory(keys, until(ranks, self.num_tokens), self.rotation(places))
-        params = self.answers(places, state.get("condition"), recall)
+        params = self.answers(ops.shape(position)[0], places, state.get("condition"), recall)
         return ops.reshape(params, (-1, self.num_params)), state
 
     # Drawing
@@ -378,9 +381,14 @@ class Memory:
         return layer.attend(layer.queries(x, self.rotation), *self.keys_and_values[layer.name], self.bias)
 
 
-def after_nothing(tokens: Tensor) -> Tensor:
-    """Tokens (B, T, …) each one later, behind a zero."""
-    return ops.pad(tokens[:, :-1], ((0, 0), (1, 0), *[(0, 0)] * (len(tokens.shape) - 2)))
+def one_later(tokens: Tensor) -> Tensor:
+    """Tokens (B, T, F) each one later, behind zeros."""
+    return ops.pad(tokens[:, :-1], ((0, 0), (1, 0), (0, 0)))
+
+
+def places_one_later(places: Tensor) -> Tensor:
+    """Places (T,) or (B, T) each one later, behind a zero."""
+    return ops.pad(places[..., :-1], (*[(0, 0)] * (len(places.shape) - 1), (1, 0)))
 
 
 def _pixel_log_prob(

@@ -117,5 +117,13 @@ register(
         defaults=SMALL_TRANSFORMER,
     )
 )
+register(
+    Model(
+        "any_order_transformer",
+        "tfprior.priors.any_order_transformer:AnyOrderTransformer",
+        "prior",
+        defaults=SMALL_TRANSFORMER,
+    )
+)
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))
