@@ -42,10 +42,23 @@ class AnyOrderTransformer(TransformerPrior):
     for it is another number along another one. What is known can come first: so a part of an image is
     completed given all the rest, wherever that lies.
 
-    Arguments are those of `CausalTransformer`, and
-
     Args:
-        num_layers: blocks; the first half are content blocks.
+        grid_shape: (H, W, C) of the values.
+        distribution: the output distribution.
+        num_layers: blocks, 2 or more; the first half are content blocks.
+        num_heads: heads of attention in each of them.
+        hidden_dim: features of a token, D, a multiple of the heads.
+        mlp_dim: features inside the feed-forward parts; 4 D when left out.
+        activation: of the feed-forward parts.
+        norm: "layer", or "rms" by the root mean square alone.
+        pre_norm: whether norms come before attention and feed-forward parts; after them in the original.
+        positions: "learned", "sinusoidal", or "rotary" by rows and columns.
+        dropout: rate of dropout.
+        num_classes: for class labels (B,) as the condition.
+        condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
+        value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
+            scaled numbers.
+        class_embedding_dim: size of the class embedding.
         trained_orders: "random", or "raster", which alone such a prior knows.
 
     Raises:
