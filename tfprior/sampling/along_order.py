@@ -17,7 +17,8 @@ from tfprior.priors.autoregressive import Predict
 from tfprior.sampling.loops import Drawn
 from tfprior.sampling.request import Request
 
-Begin = Callable[[Any, Tensor, Tensor, Tensor], tuple[Predict, Any]]
+Begin = Callable[[Any, Tensor, Tensor, Tensor], Predict]
+"""State, values (B, P, C), the value before (B, C), position (B,) → what predicts that position."""
 
 
 class AlongOrder:
@@ -33,7 +34,7 @@ class AlongOrder:
         else:
             state = prior.prefill(request.observed, request.condition, request.order)
 
-        def begin(state: Any, values: Tensor, previous: Tensor, position: Tensor) -> Any:
+        def begin(state: Any, values: Tensor, previous: Tensor, position: Tensor) -> Predict:
             state = prior.advance(state, previous, position)
             return lambda current: prior.params_at(state, position, current)
 
@@ -50,7 +51,7 @@ class FullAlongOrder:
         features = prior.encode_condition(request.condition)
         places = np.arange(prior.num_steps, dtype="int32")
 
-        def begin(state: Any, values: Tensor, previous: Tensor, position: Tensor) -> Any:
+        def begin(state: Any, values: Tensor, previous: Tensor, position: Tensor) -> Predict:
             def predict(current: Tensor | None) -> tuple[Tensor, Any]:
                 grid = values
                 if current is not None:
@@ -65,11 +66,8 @@ class FullAlongOrder:
         return one_by_one(prior, request, (), begin)
 
 
-def one_by_one(prior: AnyOrderTransformer, request: Request, state: Any, begin: Any) -> Drawn:
-    """Draws the positions after those that are known in all examples, one of each example at a time.
-
-    `begin(state, values, previous, position)` gives what predicts a position: its parameters, the next state.
-    """
+def one_by_one(prior: AnyOrderTransformer, request: Request, state: Any, begin: Begin) -> Drawn:
+    """Draws the positions after those that are known in all examples, one of each example at a time."""
     count, channels = prior.num_steps, prior.grid_shape[-1]
     order = ops.convert_to_tensor(request.order)
     size = ops.shape(order)[0]
