@@ -269,14 +269,14 @@ PRIORS = [
     _prior_entry(PixelCNN, COLOUR, "none", dropout=0.5),
     _prior_entry(GatedPixelCNN, COLOUR, "maps", dropout=0.5),
     _prior_entry(GatedPixelCNN, GREY, "vectors", value_embedding_dim=3),
+    _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
+    _prior_entry(PixelCNNPP, EVEN_COLOUR, num_stages=1, distribution=DiscretizedLogisticMixture(2, 4)),
     _prior_entry(CausalTransformer, GREY, "maps", positions="rotary", norm="rms", activation="swiglu"),
     _prior_entry(CausalTransformer, COLOUR, "labels", dropout=0.5, value_embedding_dim=3),
     _prior_entry(AnyOrderTransformer, GREY, "maps", positions="rotary", hidden_dim=8),
     _prior_entry(AnyOrderTransformer, COLOUR, "labels", dropout=0.5, num_layers=3),
     _prior_entry(CausalTransformer, COLOUR, pre_norm=False, positions="sinusoidal", activation="gelu"),
-    _prior_entry(PixelCNNPP, GREY, "labels", num_stages=1, dropout=0.5),
-    _prior_entry(PixelCNNPP, EVEN_COLOUR, "maps", weight_norm=False),
-    _prior_entry(PixelCNNPP, EVEN_COLOUR, num_stages=1, distribution=DiscretizedLogisticMixture(2, 4)),
 ]
 
 TOKENIZERS = [

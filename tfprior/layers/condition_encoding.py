@@ -8,7 +8,6 @@ from keras import ops
 from tfprior.layers.lookup import rows_of
 
 
-@keras.saving.register_keras_serializable("tfprior")
 class ConditionEncoding(keras.layers.Layer):
     """Labels (B,), vectors (B, D) or maps (B, H, W, D) → features (B, 1 or H, 1 or W, D).
 

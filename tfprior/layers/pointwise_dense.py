@@ -8,7 +8,6 @@ from keras import ops
 from tfprior.layers.streaming import project
 
 
-@keras.saving.register_keras_serializable("tfprior")
 class PointwiseDense(keras.layers.Dense):
     """Keras's dense layer as one product of matrices, however many axes come before the last one.
 

@@ -17,7 +17,6 @@ Positions = Literal["learned", "sinusoidal", "rotary"]
 POSITIONS = ("learned", "sinusoidal", "rotary")
 
 
-@keras.saving.register_keras_serializable("tfprior")
 class TokenEmbedding(keras.layers.Layer):
     """What a token says (B, T, F), plus where it stands, plus the condition there: (B, T, D).
 

@@ -137,8 +137,8 @@ class AnyOrderTransformer(TransformerPrior):
 
     def answers(self, size: Any, places: Tensor, condition: Tensor | None, memory: "Memory") -> Tensor:
         """Parameters (B, T, P / G) of the tokens at `places` (T,) or (B, T), from what was placed before."""
-        nothing = ops.zeros((size, places.shape[-1], 1), self.compute_dtype)
-        x = self.ask(nothing, places, condition)
+        alike = ops.ones((size, places.shape[-1], 1), self.compute_dtype)  # but for their places
+        x = self.ask(alike, places, condition)
         for block in self.query_blocks:
             x = block.run(x, memory, memory)
         return self.params_of_tokens(x)
