@@ -15,8 +15,6 @@ help: ## list the targets
 demo: $(READY) ## train, sample and export a prior of handwritten digits
 	$(BIN)/python examples/digits.py
 
-# Its kernels are prepared for longer than the tests' small models run; users, and plain pytest, have them.
-test: export TF_ENABLE_ONEDNN_OPTS := 0
 test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
