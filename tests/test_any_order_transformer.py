@@ -202,6 +202,8 @@ def test_other_refusals() -> None:
         prior.log_prob(values, order="halton", orders=3)
     with pytest.raises(ValueError, match="orders=0; expected a positive number"):
         prior.log_prob(values, orders=0)
+    with pytest.raises(ValueError, match="orders='many'; expected a positive number"):
+        prior.log_prob(values, orders="many")
     with pytest.raises(ValueError, match="draws no row before the others; expected a prior in raster order"):
         next(sample_rows(prior, 2))
     in_raster = catalogue.prior(AnyOrderTransformer, GREY, trained_orders="raster")

@@ -70,6 +70,19 @@ def test_a_file_is_loaded_with_a_part_held_out(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values[..., 0], np.stack(pictures)[labels])
 
 
+def test_what_is_to_validate_on_is_not_skipped(tmp_path: Path) -> None:
+    pictures = images(9, 4, 5)
+    for name, start, stop in (("train-0", 0, 4), ("validation-0", 4, 9)):
+        save(tmp_path / "two" / f"{name}.parquet", pictures[start:stop])
+    assert [open_slices(tmp_path / "two", part).count for part in ("train", "test")] == [4, 5]
+    for name, start, stop in (("train-0", 0, 4), ("validation-0", 4, 6), ("test-0", 6, 9)):
+        save(tmp_path / "three" / f"{name}.parquet", pictures[start:stop])
+    assert [open_slices(tmp_path / "three", part).count for part in ("train", "test")] == [6, 3]
+    save(tmp_path / "three" / "more.parquet", pictures)
+    with pytest.raises(ValueError, match=r"holds more\.parquet beside files of parts; expected names that"):
+        open_slices(tmp_path / "three")
+
+
 def refused(path: Path, part: str = "train") -> None:
     slices = open_slices(path, part)
     slices.read(0, slices.count)

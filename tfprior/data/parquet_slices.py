@@ -2,7 +2,7 @@
 
 A row has the bytes of an image file, in a column of bytes or under "bytes" in a column of structures, and an
 integer in a column named "label" where it has a class. Several files lie in a folder, in the order of their
-names; those that begin with "train" or "test" are these parts.
+names; those that begin with "train", "val" or "test" are these parts.
 """
 
 import bisect
@@ -36,7 +36,7 @@ def parquet_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path] if path.suffix.lower() == SUFFIX else []
-    files = sorted(path.glob(f"*{SUFFIX}"))
+    files = sorted(each for each in path.iterdir() if each.suffix.lower() == SUFFIX)
     data = (*SUFFIXES, ".npy", ".npz")
     strays = sorted(each.name for each in path.iterdir() if each.is_dir() or each.suffix.lower() in data)
     if files and strays:
@@ -45,11 +45,25 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def files_of_part(files: list[Path], part: str) -> list[Path]:
-    """Those of a part; files of which none names a part are all "train"."""
-    named = [file for file in files if file.name.startswith(("train", "test"))]
-    if not named and part == "train":
-        return files
-    return [file for file in named if file.name.startswith(part)]
+    """Those of a part, "train" or "test"; files of which none names a part are all "train".
+
+    What is to validate on is the part to test on where there is no other, and else joins the training part.
+
+    Raises:
+        ValueError: for a file that names no part beside others that do.
+    """
+    beginnings = ("train", "val", "test")
+    named = {name: [file for file in files if file.name.lower().startswith(name)] for name in beginnings}
+    strays = [file.name for file in files if not file.name.lower().startswith(beginnings)]
+    if len(strays) == len(files):
+        return files if part == "train" else []
+    if strays:
+        raise ValueError(
+            f"{files[0].parent} holds {strays[0]} beside files of parts; expected names that begin with "
+            "train, val or test: rename it."
+        )
+    held_out = named["test"] or named["val"]
+    return held_out if part == "test" else [file for file in files if file not in held_out]
 
 
 def images_of_parquet(path: Path, files: list[Path], image_size: tuple[int, int] | None) -> Images:
@@ -63,7 +77,7 @@ def images_of_parquet(path: Path, files: list[Path], image_size: tuple[int, int]
     for part in ("train", "test"):
         if its := files_of_part(files, part):
             slices = ParquetSlices(its, path, image_size, channels=1)
-            if slices.count * math.prod(slices.grid_shape) > MAX_BYTES:
+            if slices.count * math.prod(slices.grid_shape) * slices.bytes_of_a_value > MAX_BYTES:
                 raise ValueError(
                     f"{path} holds more than {MAX_BYTES / 2**30:.0f} GiB of images; expected fewer or "
                     "smaller ones: pass image_size= to crop and resize them."
@@ -110,7 +124,7 @@ class ParquetSlices(Slices):
                 groups = range(told.metadata.num_row_groups)
                 counts += [told.metadata.row_group(group).num_rows for group in groups]
                 self._groups += [(file, group) for group in groups]
-                columns.add((column_of_pictures(told.schema_arrow, file), has_labels(told.schema_arrow)))
+                columns.add((column_of_pictures(told.schema_arrow), has_labels(told.schema_arrow)))
         if len(columns) != 1 or not sum(counts):
             raise ValueError(
                 f"{name} holds {sum(counts)} rows under {len(columns)} kinds of columns; expected rows of "
@@ -125,6 +139,7 @@ class ParquetSlices(Slices):
         height, width = self._first.values.shape[:2]
         self.grid_shape = (height, width, max(channels, 1 if self._first.values.ndim == 2 else 3))
         self.num_levels: int = self._first.num_levels
+        self.bytes_of_a_value = self._first.values.itemsize
 
     def read(self, start: int, stop: int) -> Slice:
         pictures, labels = self._pictures(start, stop)
@@ -167,11 +182,11 @@ class ParquetSlices(Slices):
             return _parquet(file).ParquetFile(file).read_row_group(index, columns=wanted, use_threads=False)
 
 
-def column_of_pictures(schema: Any, file: Path) -> str:
+def column_of_pictures(schema: Any) -> str:
     """The name of the one column that holds bytes, or structures that do.
 
     Raises:
-        ValueError: for none, and for several.
+        Refused: for none, and for several.
     """
     import pyarrow
 

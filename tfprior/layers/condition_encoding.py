@@ -53,6 +53,3 @@ class ConditionEncoding(keras.layers.Layer):
         shape = (None, *(condition_shape or ()))
         self.build(shape)
         return self.compute_output_shape(shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes, "embedding_dim": self.embedding_dim}

@@ -83,12 +83,3 @@ class TokenEmbedding(keras.layers.Layer):
         if len(positions.shape) == 1:
             return ops.take(features, positions, axis=1)
         return select(features, positions)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "features": self.features,
-            "num_places": self.num_places,
-            "positions": self.positions,
-            "tokens_per_position": self.tokens_per_position,
-        }

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfprior.inputs import is_integer
+
 OrderName = Literal["raster", "halton"]
 ORDERS = ("raster", "halton")
 
@@ -74,7 +76,7 @@ def declared_orders(count: int, grid_shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         ValueError: for a number below 1.
     """
-    if count < 1:
+    if not is_integer(count) or count < 1:
         raise ValueError(f"orders={count!r}; expected a positive number of them.")
     height, width, _ = grid_shape
     drawn = [np.random.default_rng(seed).permutation(height * width) for seed in range(2, count)]
