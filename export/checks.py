@@ -12,6 +12,8 @@ LARGEST_TENSOR = 2**28
 
 Size = Annotated[int, IntRange(1, 2**31 - 1)]
 Count = Annotated[int, IntRange(0, 2**53)]
+Layers = Annotated[int, IntRange(1, 4096)]
+"""Each has ports of its own, which are named one by one."""
 
 
 class BundleError(ValueError):

@@ -1,14 +1,14 @@
 """The inputs and outputs that a bundle's functions must have, told by its priors and images alone.
 
-A port is (dtype, sizes of one example). A size may be a word, for what only the model knows: it stands for
-the same number in all functions of a prior.
+A port is (dtype, sizes of one example). A size may be a word: one that calls choose (`ports.WORDS`), or what
+only the model knows, which stands for the same number in all functions of a prior.
 """
 
 from collections.abc import Mapping
 
 from tfprior.export.checks import BundleError, require
-from tfprior.export.manifest import ImagesDescription, Manifest, PriorDescription
-from tfprior.export.ports import FunctionDescription, PortDescription
+from tfprior.export.manifest import CacheDescription, ImagesDescription, Manifest, PriorDescription
+from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
 
 Port = tuple[str, tuple[int | str, ...]]
 Ports = dict[str, Port]
@@ -27,7 +27,7 @@ def check_functions(manifest: Manifest) -> None:
     above: tuple[str, Port] | None = None
     for prior in manifest.priors:
         required = prior_functions(prior)
-        pair = {name: required.pop(name) for name in ("row", "pixel")}
+        pair: Contract = {name: required.pop(name) for name in ("row", "pixel") if name in required}
         if prior.prefix + "row" in functions or prior.prefix + "pixel" in functions:
             required |= pair
         contract = {prior.prefix + name: ports for name, ports in required.items()}
@@ -51,16 +51,30 @@ def prior_functions(prior: PriorDescription) -> Contract:
     state, row_state, pixel_state = (("float32", (f"size of {name}",)) for name in ("state", "row", "pixel"))
     features: Port = ("float32", (width, "number of row features"))
     condition = {} if prior.condition is None else {"condition": condition_port(prior)}
+    order: Ports = {"order": ("int32", (prior.num_steps,))} if prior.orders == "any" else {}
     drawn = {"value": pixel, "log_prob": NUMBER}
     step = {"previous": pixel, "position": position, "uniforms": noise, "temperature": NUMBER}
+    whole: Contract = {
+        "sample": (
+            {"uniforms": grid_noise, "temperature": NUMBER, **order, **condition},
+            {"values": grid, "log_prob": NUMBER},
+        ),
+        "log_prob": ({"values": grid, **order, **condition}, {"log_prob": NUMBER}),
+    }
+    if prior.cache is not None:
+        known: Ports = {"values": ("int32", ("known", channels))}
+        if order:
+            step["previous_position"], known["positions"] = position, ("int32", ("known",))
+        past, after = keys_and_values(prior.cache, "past"), keys_and_values(prior.cache, "present")
+        return {
+            "prefill": ({**known, **condition}, after),
+            "step": ({**past, **step, **condition}, {**drawn, **after}),
+            **whole,
+        }
     return {
         "initial_state": ({"position": position}, {"state": state}),
         "step": ({"state": state, **step, **condition}, {**drawn, "state_out": state}),
-        "sample": (
-            {"uniforms": grid_noise, "temperature": NUMBER, **condition},
-            {"values": grid, "log_prob": NUMBER},
-        ),
-        "log_prob": ({"values": grid, **condition}, {"log_prob": NUMBER}),
+        **whole,
         "row": (
             {"row_state": row_state, "finished_row": ("int32", (width, channels)), "position": position}
             | condition,
@@ -70,6 +84,16 @@ def prior_functions(prior: PriorDescription) -> Contract:
             {"pixel_state": pixel_state, "row_features": features, **step},
             {**drawn, "pixel_state_out": pixel_state},
         ),
+    }
+
+
+def keys_and_values(cache: CacheDescription, length: str) -> Ports:
+    """Those that a step takes in, of the "past", or hands on, "present"."""
+    prefix = {"past": "past_key_values", "present": "present"}[length]
+    return {
+        f"{prefix}.{layer}.{part}": ("float32", (cache.heads, length, cache.head_dim))
+        for layer in range(cache.layers)
+        for part in ("key", "value")
     }
 
 
@@ -125,7 +149,7 @@ def _compare_ports(
     for port in found:
         dtype, sizes = expected[port.name]
         for size, number in zip(sizes, port.sizes, strict=False):
-            if isinstance(size, str):
+            if isinstance(size, str) and size not in WORDS and isinstance(number, int):
                 known.setdefault(size, number)
         shape = tuple(known.get(size, size) if isinstance(size, str) else size for size in sizes)
         require(

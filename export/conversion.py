@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 
 from tfprior.export import converter_corrections, converter_speed
-from tfprior.export.functions import Function
 from tfprior.export.patching import in_force
+from tfprior.export.signatures import Function
 
 OPSET = 18
 PATCHES = (*converter_corrections.PATCHES, *converter_speed.PATCHES)
@@ -33,12 +33,15 @@ def convert(function: Function, graph: Any) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
 
+    from tfprior.export.saved_model import argument, tensor_spec
+
     _check_version(tf2onnx.__version__)
-    signature = [tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs]
-    names = [port.name for port in function.inputs]
+    signature = [tensor_spec(port, port.name) for port in function.inputs]
+    names = [argument(port.name) for port in function.inputs]
 
     def call(*tensors: Any) -> dict[str, Any]:
-        return graph(**dict(zip(names, tensors, strict=True)))
+        outputs = graph(**dict(zip(names, tensors, strict=True)))
+        return {port.name: outputs[argument(port.name)] for port in function.outputs}
 
     with _one_at_a_time, _collected_complaints() as complaints, in_force(PATCHES):
         model, _ = tf2onnx.convert.from_function(

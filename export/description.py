@@ -2,20 +2,22 @@
 
 import numpy as np
 
-from tfprior.export.functions import Function, functions
+from tfprior.export.functions import functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
 from tfprior.export.golden import golden_images, golden_rollout
 from tfprior.export.manifest import (
+    CacheDescription,
     ConditionDescription,
     ImagesDescription,
     NoiseDescription,
     PriorDescription,
 )
 from tfprior.export.ports import FunctionDescription, PortDescription
+from tfprior.export.signatures import Function, draws_in_any_order
 from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
-from tfprior.priors import AutoregressivePrior
+from tfprior.priors import AutoregressivePrior, TransformerPrior
 
 
 def functions_of(model: ImageModel) -> list[Function]:
@@ -45,9 +47,11 @@ def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
                 grid_shape=prior.grid_shape,
                 num_levels=prior.num_levels,
                 num_steps=prior.num_steps,
+                orders="any" if draws_in_any_order(prior) else "raster",
                 condition=describe_condition(prior, made_by),
                 noise=NoiseDescription(prior.distribution.num_uniforms(prior.grid_shape[-1])),
-                golden=golden_rollout(prior, coarser),
+                cache=describe_cache(prior),
+                golden=golden_rollout(prior, coarser, in_raster_order=model.tokenizer is not None),
             )
         )
     return tuple(described)
@@ -62,6 +66,14 @@ def describe_images(generator: Generator, priors: tuple[PriorDescription, ...]) 
         num_levels=tokenizer.num_levels,
         golden=golden_images(generator, codes, golden_condition(priors[0])),
     )
+
+
+def describe_cache(prior: AutoregressivePrior) -> CacheDescription | None:
+    """The keys and values that steps hand on; None for priors whose state is packed."""
+    if not isinstance(prior, TransformerPrior):
+        return None
+    head_dim = prior.hidden_dim // prior.num_heads
+    return CacheDescription(len(prior.caching), prior.num_heads, head_dim, prior.channel_groups)
 
 
 def describe_condition(prior: AutoregressivePrior, made_by: str | None = None) -> ConditionDescription | None:

@@ -5,10 +5,11 @@ Shapes: B batch · H W C image · h w G codes · K uniforms a code's position.
 
 from typing import Any
 
-from tfprior.export.functions import Function, Port, Ports, Tensors, functions, options_of
+from tfprior.export.functions import functions, whole_grids
+from tfprior.export.signatures import Function, Port, Ports, Tensors, options_of
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
-from tfprior.sampling import cached
+from tfprior.sampling import Request
 
 PREFIXES = {1: ("",), 2: ("top_", "bottom_")}
 """What stands before the names of each grid's functions and tensors, by the number of grids."""
@@ -109,7 +110,7 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
         total: Any = 0.0
         for prior, noise in zip(generator.priors, ports.noise, strict=True):
             condition = generator.condition_of(codes, tensors.get("condition"))
-            drawn = cached(prior, tensors[noise.name], condition, options_of(tensors))
+            drawn = whole_grids(prior, Request(tensors[noise.name], condition, options_of(tensors)))
             codes.append(drawn.values)
             total = total + drawn.log_prob
         images = generator.tokenizer.decode_batch(generator.tokenizer.codes_of(codes))

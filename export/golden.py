@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.export.manifest import BundleError, GoldenImages, GoldenRollout
+from tfprior.export.signatures import draws_in_any_order
 from tfprior.generator import Generator
 from tfprior.priors import AutoregressivePrior
 from tfprior.sampling import sample
@@ -17,8 +18,12 @@ from tfprior.sampling import sample
 SAMPLES = 2
 
 
-def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> GoldenRollout:
+def golden_rollout(
+    prior: AutoregressivePrior, coarser: Any = None, in_raster_order: bool = False
+) -> GoldenRollout:
     """Of one prior; `coarser` is its condition where coarser codes make it, and is not written down.
+
+    A prior that draws in any order does so in one of each sample's own, unless it is to be raster order.
 
     Raises:
         BundleError: when no noise is found that keeps its distance.
@@ -28,27 +33,33 @@ def golden_rollout(prior: AutoregressivePrior, coarser: Any = None) -> GoldenRol
     shape = (SAMPLES, height * width, prior.distribution.num_uniforms(channels))
     uniforms = _decimals(generator, shape)
     condition = _condition(prior, generator) if coarser is None else coarser
+    raster = np.tile(np.arange(prior.num_steps, dtype="int32"), (SAMPLES, 1))
+    any_order = draws_in_any_order(prior)
+    order = generator.permuted(raster, axis=1) if any_order and not in_raster_order else raster
+    along = {"order": order} if any_order else {}
     margin = min(1e-5, 0.01 / prior.distribution.num_levels)
     for _ in range(2 * prior.num_steps):
         noise = uniforms.reshape(-1, height, width, shape[-1]).copy()
-        values = sample(prior, SAMPLES, condition, noise)
-        close = _close_to_a_step(prior, values, noise, condition, margin).reshape(SAMPLES, -1)
+        values = sample(prior, SAMPLES, condition, noise, **along)
+        close = _close_to_a_step(prior, values, noise, condition, order, margin).reshape(SAMPLES, -1)
         if not close.any():
             break
         # What follows a changed pixel changes too, so only the first one of each sample is drawn anew.
         for row in np.flatnonzero(close.any(axis=1)):
-            uniforms[row, close[row].argmax()] = _decimals(generator, shape[-1:])
+            first = order[row, close[row, order[row]].argmax()]
+            uniforms[row, first] = _decimals(generator, shape[-1:])
     else:
         raise BundleError(
             "Found no noise that keeps away from the steps of the CDF; is the prior trained, and free of NaN?"
         )
-    log_prob = prior.log_prob(values, condition)
+    log_prob = prior.log_prob(values, condition, **along)
     written = None if condition is None or coarser is not None else condition
     if written is not None and prior.num_classes is None:
         written = np.round(written.astype("float64"), 4)
     return GoldenRollout(
         uniforms=np.round(noise.astype("float64"), 4),
         condition=written,
+        order=order if any_order else None,
         values=values,
         log_prob=log_prob.astype("float64"),
     )
@@ -102,10 +113,15 @@ def _condition(prior: AutoregressivePrior, generator: np.random.Generator) -> np
 
 
 def _close_to_a_step(
-    prior: AutoregressivePrior, values: np.ndarray, noise: np.ndarray, condition: Any, margin: float
+    prior: AutoregressivePrior,
+    values: np.ndarray,
+    noise: np.ndarray,
+    condition: Any,
+    order: np.ndarray,
+    margin: float,
 ) -> np.ndarray:
     """(B, H, W) bool: where noise that differs by `margin` would have drawn another value."""
-    params = prior(values if condition is None else {"values": values, "condition": condition})
+    params = prior.params_along(values, condition, order)
     nudged = [np.clip(noise + offset, 0, 1 - 2**-23).astype("float32") for offset in (-margin, margin)]
     draws = [ops.convert_to_numpy(prior.distribution.sample(params, u)[0]) for u in nudged]
     return np.any([drawn != values for drawn in draws], axis=(0, -1))

@@ -8,9 +8,11 @@
     │   ├── priors                   one, or with a tokenizer one for each grid of codes, coarse to fine
     │   │   ├── prefix               stands before the names of its functions: "", or "top_" and "bottom_"
     │   │   ├── grid_shape, num_levels, num_steps
+    │   │   ├── orders               "raster", or "any", which callers choose
     │   │   ├── condition            null, or a label, vector or map; a finer grid's is made by a function
     │   │   ├── noise                how many uniforms on [0, 1) a step takes
-    │   │   └── golden               noise and condition → values and nats, which every runtime repeats
+    │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
+    │   │   └── golden               noise, condition, order → values and nats, which every runtime repeats
     │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
@@ -27,8 +29,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
+
 from tfprior.export.checks import BundleError as BundleError
-from tfprior.export.checks import Count, Size, check_array, check_tensor, require
+from tfprior.export.checks import Count, Layers, Size, check_array, check_tensor, require
 from tfprior.export.ports import FunctionDescription
 from tfprior.export.strict_json import FloatArray, IntArray
 
@@ -83,12 +87,26 @@ class NoiseDescription:
     dtype: Literal["float32"] = "float32"
 
 
+@dataclass(frozen=True)
+class CacheDescription:
+    """`layers` keys and as many values (B, heads, length, head_dim), longer by `per_step` with each step."""
+
+    layers: Layers
+    heads: Size
+    head_dim: Size
+    per_step: Size
+
+    def __post_init__(self) -> None:
+        check_tensor("a cache of one position", (self.layers, self.heads, self.per_step, self.head_dim))
+
+
 @dataclass(frozen=True, eq=False)
 class GoldenRollout:
-    """uniforms (N, H, W, K), condition (N, …) → values (N, H, W, C), log_prob (N,) in nats."""
+    """uniforms (N, H, W, K), condition (N, …), order (N, P) → values (N, H, W, C), log_prob (N,) in nats."""
 
     uniforms: FloatArray
     condition: IntArray | FloatArray | None
+    order: IntArray | None
     values: IntArray
     log_prob: FloatArray
 
@@ -99,13 +117,20 @@ class PriorDescription:
     grid_shape: tuple[Size, Size, Size]
     num_levels: Size
     num_steps: Size
+    orders: Literal["raster", "any"]
     condition: ConditionDescription | None
     noise: NoiseDescription
+    cache: CacheDescription | None
     golden: GoldenRollout
 
     def __post_init__(self) -> None:
         name, golden, condition = f"{self.prefix}golden", self.golden, self.condition
         height, width, _ = self.grid_shape
+        longer = 1 if self.cache is None else self.cache.per_step
+        require(
+            longer in (1, self.grid_shape[-1]),
+            f"{self.prefix}cache is longer by {longer} a step; expected 1, or one for each channel.",
+        )
         require(
             self.num_steps == height * width,
             f"{self.prefix}num_steps is {self.num_steps}; expected {height * width} for grids of "
@@ -120,6 +145,7 @@ class PriorDescription:
             f"{name}.uniforms leave [0, 1); expected noise from 0 up to below 1.",
         )
         check_array(f"{name}.log_prob", golden.log_prob, (samples,))
+        self._check_order(f"{name}.order", golden.order, samples)
         if condition is None or condition.function is not None:
             require(
                 golden.condition is None,
@@ -134,6 +160,16 @@ class PriorDescription:
                 f"{self.prefix}condition has the shape {condition.shape}; expected ({height}, {width}, D), "
                 "as large as the grid.",
             )
+
+    def _check_order(self, name: str, order: np.ndarray | None, samples: int) -> None:
+        if self.orders == "raster":
+            require(order is None, f"{name} is given; expected null, for the prior draws in raster order.")
+            return
+        require(self.cache is not None, f"{self.prefix}cache is null; expected one for steps in any order.")
+        check_array(name, order, (samples, self.num_steps), self.num_steps)
+        assert order is not None
+        each_once = (np.sort(order, axis=1) == np.arange(self.num_steps)).all()
+        require(each_once, f"{name} has a position twice; expected each once.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from tfprior.export.manifest import FileDescription, Manifest
 from tfprior.export.strict_json import parse, plain, read
 
 FORMAT = "tfprior.bundle"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""

@@ -12,9 +12,9 @@ import onnxruntime
 from onnx import numpy_helper
 
 from tfprior.export.conversion import OPSET, ConversionError, convert
-from tfprior.export.functions import Function
 from tfprior.export.graph_check import check_graph
 from tfprior.export.manifest import BundleError
+from tfprior.export.signatures import Function
 from tfprior.export.trip_counts import add_trip_counts
 
 __all__ = ["OPSET", "ConversionError", "write_onnx"]
@@ -59,11 +59,14 @@ def _tidy(model: onnx.ModelProto, function: Function) -> None:
     ordered += outputs.values()
     del model.graph.output[:]
     model.graph.output.extend(ordered)
+    ports = {port.name: port for port in (*function.inputs, *function.outputs)}
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    meanings = {port.name: port.meaning for port in (*function.inputs, *function.outputs)}
-    for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = meanings.get(value.name, "")
+        if value.name in ports:
+            port = ports[value.name]
+            value.doc_string = port.meaning
+            for size, name in zip(value.type.tensor_type.shape.dim, ("batch", *port.shape), strict=False):
+                if isinstance(name, str):
+                    size.dim_param = name
     for part in _graphs(model.graph):
         for tensor in _tensors(part):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
@@ -86,14 +89,20 @@ def _shorten(graph: onnx.GraphProto) -> None:
     The converter's names tell of every branch and loop that a value is in, and would be most of the file.
     """
     short = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
-    sizes: dict[str, str] = {"batch": "batch"}
+    sizes = {
+        size.dim_param: size.dim_param
+        for value in (*graph.input, *graph.output)
+        for size in value.type.tensor_type.shape.dim
+        if size.dim_param
+    }
+    named = len(sizes)
     numbers = itertools.count(1)
     for part in _graphs(graph):
         for value in (*part.input, *part.output, *part.value_info, *part.initializer):
             value.name = short.setdefault(value.name, f"v{len(short)}")
             for size in [] if isinstance(value, onnx.TensorProto) else value.type.tensor_type.shape.dim:
                 if size.dim_param:
-                    size.dim_param = sizes.setdefault(size.dim_param, f"size_{len(sizes)}")
+                    size.dim_param = sizes.setdefault(size.dim_param, f"size_{len(sizes) - named}")
         for node in part.node:
             node.name = f"{node.op_type}_{next(numbers)}"  # profiles and errors of runtimes go by it
             for names in (node.input, node.output):

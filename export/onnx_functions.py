@@ -8,7 +8,7 @@ import onnxruntime
 from tfprior.export.checks import BundleError
 from tfprior.export.graph_check import check_graph
 from tfprior.export.manifest_file import checked_file, load_manifest
-from tfprior.export.ports import FunctionDescription
+from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
 from tfprior.export.rollout import Arrays
 
 Ports = dict[str, tuple[str, tuple[Any, ...]]]
@@ -17,12 +17,12 @@ TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 
 
 class Opened(NamedTuple):
-    """A graph that has the ports of its manifest."""
+    """A graph that has the ports of its manifest; a call chooses one size for the axes `chosen` of inputs."""
 
     session: Any
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    sizes: tuple[tuple[int, ...], ...]
+    outputs: tuple[PortDescription, ...]
+    chosen: tuple[tuple[str, int], ...]
 
 
 class OnnxFunctions:
@@ -51,27 +51,51 @@ class OnnxFunctions:
             BundleError: for a graph that fails, or gives arrays of another shape than the manifest says.
             ValueError: for an input that is missing.
         """
-        session, inputs, outputs, sizes = self._opened.get(function) or self.open(function)
+        session, inputs, outputs, chosen = self._opened.get(function) or self.open(function)
         try:
             feeds = {name: arrays[name] for name in inputs}
         except KeyError as error:
             raise ValueError(
                 f"The function {function!r} takes {', '.join(inputs)}; got no {error}."
             ) from None
+        if len({feeds[name].shape[axis : axis + 1] for name, axis in chosen}) > 1:
+            self._check_feeds(function, feeds)
+        names = [port.name for port in outputs]
         try:
-            results = session.run(outputs, feeds)
+            results = session.run(names, feeds)
         except Exception as error:  # ONNX Runtime's errors have no class in common
+            self._check_feeds(function, feeds)
             raise BundleError(
                 f"The function {function!r} of the bundle {self.path} fails ({_first_line(error)})."
             ) from error
         batch = len(feeds[inputs[0]])
-        for name, array, size in zip(outputs, results, sizes, strict=True):
-            if array.shape != (batch, *size):
+        for port, array in zip(outputs, results, strict=True):
+            if not port.fits(array.shape, batch):
                 raise BundleError(
-                    f"The function {function!r} gives {name} of shape {array.shape}; expected "
-                    f"{(batch, *size)}: the bundle does not compute what its manifest says; do not use it."
+                    f"The function {function!r} gives {port.name} of shape {array.shape}; expected "
+                    f"{(batch, *port.sizes)}: the bundle does not compute what its manifest says; "
+                    "do not use it."
                 )
-        return dict(zip(outputs, results, strict=True))
+        return dict(zip(names, results, strict=True))
+
+    def _check_feeds(self, function: str, feeds: Arrays) -> None:
+        """Raises ValueError for an input of another type or shape than the manifest says."""
+        ports = self.manifest.functions[function].inputs
+        batch, sizes = len(feeds[ports[0].name]), dict[str, int]()
+        for port in ports:
+            array = feeds[port.name]
+            fits = array.dtype == port.dtype and port.fits(array.shape, batch)
+            lengths = zip(array.shape[1:], port.sizes, strict=False)
+            words = {size: length for length, size in lengths if isinstance(size, str)}
+            if not fits or any(sizes.setdefault(word, length) != length for word, length in words.items()):
+                expected = (
+                    batch,
+                    *(sizes.get(size, size) if isinstance(size, str) else size for size in port.sizes),
+                )
+                raise ValueError(
+                    f"The function {function!r} got {port.name} as {array.dtype} {array.shape}; expected "
+                    f"{port.dtype} {expected}."
+                )
 
     def check_file(self, function: str) -> Path:
         """The file of a function's graph, its size and hash checked.
@@ -105,8 +129,13 @@ class OnnxFunctions:
             self._opened[function] = Opened(
                 session,
                 tuple(port.name for port in described.inputs),
-                tuple(port.name for port in described.outputs),
-                tuple(port.sizes for port in described.outputs),
+                described.outputs,
+                tuple(
+                    (port.name, port.shape.index(word))
+                    for port in described.inputs
+                    for word in WORDS
+                    if word in port.shape
+                ),
             )
         return self._opened[function]
 

@@ -17,6 +17,7 @@ from tfprior.inputs import (
     check_values,
     num_to_complete,
 )
+from tfprior.orders import known_first, order_of
 from tfprior.sharding import run_in_shards, shards
 
 
@@ -71,6 +72,7 @@ class OnnxSampler:
         top_p: None = None,
         observed: Any = None,
         mask: Any = None,
+        order: Any = None,
         method: str | None = None,
     ) -> np.ndarray:
         """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`, methods of its own.
@@ -85,7 +87,7 @@ class OnnxSampler:
                 )
         per_pixel = self.prior.noise.per_step
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
-        return self.rollout(noise, condition, temperature, method, observed, mask).values
+        return self.rollout(noise, condition, temperature, method, observed, mask, order).values
 
     def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> Arrays:
         """What `sample` draws, as "values"."""
@@ -108,6 +110,7 @@ class OnnxSampler:
         method: str | None = None,
         observed: Any = None,
         mask: Any = None,
+        order: Any = None,
     ) -> Drawn:
         """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,).
 
@@ -123,6 +126,7 @@ class OnnxSampler:
         if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
         inputs = {"temperature": np.broadcast_to(temperature, size), **self.condition_arrays(condition, size)}
+        inputs |= self.order_arrays(order, size, hidden)
         for function in self._rollout.functions_of(method):
             self.functions.open(function)  # before threads ask for it
 
@@ -133,15 +137,17 @@ class OnnxSampler:
 
         return Drawn(*run_in_shards(run_rows, shards(size, self.threads)))
 
-    def log_prob(self, values: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
-        """Exact log-likelihood in nats: values (N, H, W, C) → (N,).
+    def log_prob(
+        self, values: Any, condition: Any = None, batch_size: int = 64, order: Any = None
+    ) -> np.ndarray:
+        """Exact log-likelihood in nats, along an order that the prior draws in: values (N, H, W, C) → (N,).
 
         Raises:
             ValueError: for values that are no integer grids of the bundle's levels, or none.
         """
         values = np.asarray(values)
         check_values(values, self.grid_shape, self.num_levels)
-        given = self.condition_arrays(condition, len(values))
+        given = self.condition_arrays(condition, len(values)) | self.order_arrays(order, len(values))
         parts = [
             self._rollout.log_prob(
                 values[rows].astype("int32"), {name: part[rows] for name, part in given.items()}
@@ -166,3 +172,19 @@ class OnnxSampler:
             return {}
         check_condition(condition, kind.num_classes, kind.shape, batch)
         return {"condition": np.ascontiguousarray(condition, kind.dtype)}
+
+    def order_arrays(self, order: Any, batch: int, hidden: np.ndarray | None = None) -> Arrays:
+        """The order as the functions take it, known first, under its name; nothing in raster order alone.
+
+        Raises:
+            ValueError: for what is no order, and one that the prior does not know.
+        """
+        if self.prior.orders == "raster":
+            if order is not None:
+                raise ValueError(
+                    f"The prior draws in raster order alone and got order={order!r}; leave it out."
+                )
+            return {}
+        along = order_of("raster" if order is None else order, self.grid_shape, batch)
+        along = np.ascontiguousarray(np.broadcast_to(along, (batch, self.prior.num_steps)))
+        return {"order": along if hidden is None else known_first(along, hidden.reshape(batch, -1))}

@@ -5,28 +5,41 @@ from typing import Literal
 
 from tfprior.export.checks import Size, check_tensor, require
 
+WORDS = ("known", "past", "present")
+
 
 @dataclass(frozen=True)
 class PortDescription:
-    """An input or output of a function; its shape begins with the batch."""
+    """An input or output of a function; its shape begins with the batch.
+
+    A word in it is a size that each call chooses: positions "known", tokens of the "past", or the "present".
+    """
 
     name: str
     dtype: Literal["float32", "int32"]
-    shape: tuple[Literal["batch"] | Size, ...]
+    shape: tuple[Literal["batch", "known", "past", "present"] | Size, ...]
     meaning: str
 
     def __post_init__(self) -> None:
-        sizes = self.shape[1:]
         require(
-            self.shape[:1] == ("batch",) and all(isinstance(size, int) for size in sizes),
+            self.shape[:1] == ("batch",) and "batch" not in self.sizes,
             f"the port {self.name!r} has the shape {self.shape}; expected ('batch', …) and sizes.",
         )
-        check_tensor(f"the port {self.name!r}", self.sizes)
+        sizes = tuple(size for size in self.sizes if isinstance(size, int))
+        check_tensor(f"the port {self.name!r}", sizes)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> tuple[int | str, ...]:
         """The shape of one example."""
-        return tuple(size for size in self.shape if isinstance(size, int))
+        return self.shape[1:]
+
+    def fits(self, shape: tuple[int, ...], batch: int) -> bool:
+        """Whether an array of that shape can be this port of a batch."""
+        return len(shape) == len(self.shape) and all(
+            found == size
+            for found, size in zip(shape, (batch, *self.sizes), strict=True)
+            if size not in WORDS
+        )
 
 
 @dataclass(frozen=True)

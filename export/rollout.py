@@ -1,6 +1,6 @@
 """Drawing from a bundle's functions: the loops around them, which any language writes as easily.
 
-Shapes: B batch · H W C grid · K uniforms a pixel.
+Shapes: B batch · H W C grid · P positions · K uniforms a pixel.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,8 @@ Run = Callable[[str, Arrays], Arrays]
 
 METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
 """The functions that each way of drawing runs, the fastest from outside first."""
+CACHED_STEP = ("prefill", "step")
+"""Those of "step" where a Transformer hands on keys and values."""
 
 
 class Drawn(NamedTuple):
@@ -56,29 +58,31 @@ class Rollout:
 
     def functions_of(self, method: str) -> tuple[str, ...]:
         """The names of the functions that a method runs."""
-        return tuple(self.prior.prefix + name for name in METHODS[method])
+        is_cached = method == "step" and self.prior.cache is not None
+        return tuple(self.prior.prefix + name for name in (CACHED_STEP if is_cached else METHODS[method]))
 
     def draw(self, method: str, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None) -> Drawn:
-        """Noise (B, H, W, K), temperature and condition → values and their nats; "loop" takes nothing known.
+        """Noise (B, H, W, K), temperature, condition, order → values and nats; "loop" takes nothing known.
 
         Raises:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
         """
-        drawn = {"pair": self._by_pair, "step": self._by_step, "loop": self._by_loop}[method](
+        by_step = self._by_step if self.prior.cache is None else self._by_cached_step
+        drawn = {"pair": self._by_pair, "step": by_step, "loop": self._by_loop}[method](
             uniforms, inputs, known
         )
         check_log_prob(drawn.log_prob, self.functions_of(method)[-1])
         check_integers(drawn.values, self.prior.num_levels, self.functions_of(method)[-1])
         return drawn
 
-    def log_prob(self, values: np.ndarray, condition: Arrays) -> np.ndarray:
-        """Nats (B,) of values (B, H, W, C), with the condition under its name, if any.
+    def log_prob(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
+        """Nats (B,) of values (B, H, W, C), with condition and order under their names, if any.
 
         Raises:
             BundleError: for a likelihood that is no number.
         """
         function = f"{self.prior.prefix}log_prob"
-        nats = self.run(function, {"values": values, **condition})["log_prob"]
+        nats = self.run(function, {"values": values, **inputs})["log_prob"]
         return check_log_prob(nats, function)
 
     def _by_loop(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
@@ -95,6 +99,41 @@ class Rollout:
             out = self.run(step, tensors)
             state, tensors["previous"] = out["state_out"], pixels.put(y, x, out["value"], out["log_prob"])
         return pixels.drawn()
+
+    def _by_cached_step(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
+        """Each example along its order, after what is known and comes first in all of them."""
+        (prefill, step), batch = self.functions_of("step"), len(uniforms)
+        steps, channels = self.prior.num_steps, self.prior.grid_shape[-1]
+        order = inputs.get("order", np.tile(np.arange(steps, dtype="int32"), (batch, 1)))
+        noise = along(uniforms.reshape(batch, steps, -1), order)
+        values, hidden = np.zeros((batch, steps, channels), "int32"), np.ones((batch, steps), bool)
+        if known is not None:
+            values = along(known.values.reshape(batch, steps, channels), order)
+            hidden = along(known.hidden.reshape(batch, steps), order)
+        nats, first = np.zeros(batch), _number_known(hidden)
+        if first:
+            begun = {**inputs, "values": values[:, :first], "positions": order[:, :first]}
+            past = self.run(prefill, {name: np.ascontiguousarray(part) for name, part in begun.items()})
+        else:
+            past = self._empty_past(step, batch)
+        for rank in range(first, steps):
+            out = self.run(
+                step,
+                {
+                    **inputs,
+                    **{name.replace("present", "past_key_values"): part for name, part in past.items()},
+                    "previous": np.ascontiguousarray(values[:, max(rank - 1, 0)]),
+                    "previous_position": np.ascontiguousarray(order[:, max(rank - 1, 0)]),
+                    "position": np.ascontiguousarray(order[:, rank]),
+                    "uniforms": np.ascontiguousarray(noise[:, rank]),
+                },
+            )
+            here = hidden[:, rank]
+            values[:, rank] = np.where(here[:, None], out.pop("value"), values[:, rank])
+            nats += np.where(here, out.pop("log_prob"), 0)
+            past = out
+        placed = along(values, np.argsort(order, axis=1))
+        return Drawn(placed.reshape(batch, *self.prior.grid_shape).astype("int32"), nats)
 
     def _by_pair(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run
@@ -116,8 +155,28 @@ class Rollout:
             of_row["finished_row"] = np.ascontiguousarray(pixels.values[y].swapaxes(0, 1))
         return pixels.drawn()
 
+    def _empty_past(self, step: str, batch: int) -> Arrays:
+        """The keys and values of nothing."""
+        ports = [port for port in self.manifest.functions[step].inputs if "past" in port.sizes]
+        return {
+            port.name: np.zeros(
+                [batch, *(0 if size == "past" else int(size) for size in port.sizes)], "float32"
+            )
+            for port in ports
+        }
+
     def _zeros(self, function: str, name: str, batch: int) -> np.ndarray:
-        return np.zeros((batch, *self.manifest.functions[function].input(name).sizes), "float32")
+        return np.zeros((batch, *map(int, self.manifest.functions[function].input(name).sizes)), "float32")
+
+
+def along(parts: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Parts (B, P, …) of positions in an order (B, P)."""
+    return parts[np.arange(len(order))[:, None], order]
+
+
+def _number_known(hidden: np.ndarray) -> int:
+    """How many positions come before the first one that is hidden in some example of (B, P)."""
+    return int(np.append(hidden.any(axis=0), True).argmax())
 
 
 class _Pixels:

@@ -8,21 +8,36 @@ from typing import Any
 import tensorflow as tf
 
 from tfprior.export.checks import BundleError
-from tfprior.export.functions import Function
+from tfprior.export.ports import FunctionDescription
 from tfprior.export.rollout import Arrays, Run
+from tfprior.export.signatures import Function, Port
 from tfprior.image_model import ImageModel
 
 
 def concrete_function(function: Function) -> Any:
     """The function as a TensorFlow graph with named inputs and outputs and a dynamic batch."""
-    signature = [tf.TensorSpec((None, *port.shape), port.dtype, name=port.name) for port in function.inputs]
+    signature = [tensor_spec(port, argument(port.name)) for port in function.inputs]
     names = [port.name for port in function.inputs]
 
     def call(*tensors: Any) -> dict[str, Any]:
         outputs = function.call(dict(zip(names, tensors, strict=True)))
-        return {port.name: tf.identity(outputs[port.name], name=port.name) for port in function.outputs}
+        return {
+            argument(port.name): tf.identity(outputs[port.name], name=argument(port.name))
+            for port in function.outputs
+        }
 
     return tf.function(call, input_signature=signature, autograph=False).get_concrete_function()
+
+
+def tensor_spec(port: Port, name: str) -> Any:
+    """The port as TensorFlow declares a tensor, by that name."""
+    sizes = (None if isinstance(size, str) else size for size in port.shape)
+    return tf.TensorSpec((None, *sizes), port.dtype, name=name)
+
+
+def argument(name: str) -> str:
+    """A port's name as signatures have it: TensorFlow's arguments have no dots."""
+    return name.replace(".", "_")
 
 
 def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> None:
@@ -34,8 +49,10 @@ def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> 
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
-def open_saved_model(path: Path) -> Run:
+def open_saved_model(path: Path, functions: dict[str, FunctionDescription]) -> Run:
     """The signatures of a SavedModel as functions of arrays; a SavedModel is a program, and this runs it.
+
+    The functions are those of the bundle's manifest.
 
     Raises:
         BundleError: for what TensorFlow does not load, and from the functions for what it does not run.
@@ -45,9 +62,12 @@ def open_saved_model(path: Path) -> Run:
 
     def run(function: str, arrays: Arrays) -> Arrays:
         with _as_bundle_error(f"The signature {function!r} of {path} fails"):
-            takes = signatures[function].structured_input_signature[1]
-            out = signatures[function](**{name: tf.constant(arrays[name]) for name in takes})
-            return {name: tensor.numpy() for name, tensor in out.items()}
+            takes, gives = (
+                {port.name: argument(port.name) for port in ports}
+                for ports in (functions[function].inputs, functions[function].outputs)
+            )
+            out = signatures[function](**{short: tf.constant(arrays[name]) for name, short in takes.items()})
+            return {name: out[short].numpy() for name, short in gives.items()}
 
     return run
 

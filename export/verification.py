@@ -9,7 +9,7 @@ from tfprior.export.checks import BundleError
 from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
 from tfprior.export.manifest_file import FILE_NAME, checked_file, checked_files, load_manifest
 from tfprior.export.onnx_functions import OnnxFunctions
-from tfprior.export.rollout import Arrays, Rollout, Run, condition_from
+from tfprior.export.rollout import Arrays, Known, Rollout, Run, condition_from
 
 TOLERANCE = 1e-5
 """Relative difference allowed between log-likelihoods in nats."""
@@ -44,7 +44,8 @@ def verify(path: str | Path, onnx_only: bool = False) -> dict[str, str]:
         else:
             from tfprior.export.saved_model import open_saved_model
 
-            run = open_saved_model(checked_files(path, manifest, "saved_model") / "1")
+            folder = checked_files(path, manifest, "saved_model") / "1"
+            run = open_saved_model(folder, manifest.functions)
             report |= replay("saved_model", manifest, run)
     return report
 
@@ -76,18 +77,33 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
     for prior in manifest.priors:
         golden, prefix = prior.golden, prior.prefix
         condition = golden_condition(prior) if above is None else condition_from(above, prior, manifest, run)
-        condition_arrays = {} if condition is None else {"condition": condition}
+        given = {} if condition is None else {"condition": condition}
         rollout, above = Rollout(run, manifest, prior), golden.values
+        if golden.order is not None:
+            given["order"] = golden.order.astype("int32")
         uniforms = golden.uniforms.astype("float32")
         for method in rollout.methods:
             name = f"{kind} {prefix}{method}"
-            drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **condition_arrays})
+            drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **given})
             report[name] = _compare_draws(golden, name, *drawn)
+        if prior.cache is not None:
+            name = f"{kind} {prefix}prefill"
+            known = Known(golden.values, second_half(prior))
+            drawn = rollout.draw("step", uniforms, {"temperature": _ones(golden.values), **given}, known)
+            report[name] = _compare_integers(golden.values, name, drawn.values)
         name = f"{kind} {prefix}log_prob"
-        report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, condition_arrays))
+        report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, given))
     if manifest.images is not None:
         report |= _replay_images(kind, manifest, run)
     return report
+
+
+def second_half(prior: PriorDescription) -> np.ndarray:
+    """What comes in the second half of the golden rollout's order, or of raster order: (N, H, W) bool."""
+    order, (height, width, _) = prior.golden.order, prior.grid_shape
+    ranks = np.arange(prior.num_steps)[None] if order is None else np.argsort(order, axis=1)
+    hidden = ranks.reshape(-1, height, width) >= prior.num_steps // 2
+    return np.broadcast_to(hidden, prior.golden.values.shape[:3])
 
 
 def golden_condition(prior: PriorDescription) -> np.ndarray | None:

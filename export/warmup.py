@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfprior.export.functions import Function
+from tfprior.export.saved_model import argument
+from tfprior.export.signatures import Function, Port
 
 
 def write_warmup(functions: list[Function], saved_model: Path) -> None:
@@ -15,10 +16,16 @@ def write_warmup(functions: list[Function], saved_model: Path) -> None:
     folder.mkdir()
     with tf.io.TFRecordWriter(str(folder / "tf_serving_warmup_requests")) as writer:
         for function in functions:
-            inputs = {port.name: np.zeros((1, *port.shape), port.dtype) for port in function.inputs}
+            inputs = {argument(port.name): _zeros(port) for port in function.inputs}
             if "temperature" in inputs:
                 inputs["temperature"] += 1
             writer.write(prediction_log(function.name, inputs))
+
+
+def _zeros(port: Port) -> np.ndarray:
+    """One example: nothing past, one position known."""
+    sizes = ({"past": 0, "known": 1}[size] if isinstance(size, str) else size for size in port.shape)
+    return np.zeros((1, *sizes), port.dtype)
 
 
 def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:

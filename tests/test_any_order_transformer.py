@@ -5,7 +5,6 @@ Shapes: B batch · H W C grid, H ≠ W · P positions. Weights are random, biase
 
 import functools
 import itertools
-from pathlib import Path
 from typing import Any
 
 import catalogue
@@ -15,11 +14,10 @@ from catalogue import COLOUR, GREY, condition_of, prior_like, values_of
 from drawing import assert_same_integers, noise
 from keras import ops
 
-import tfprior.export
 from tfprior.compression import compress, decompress
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
+from tfprior.orders import declared_orders, halton, known_first
 from tfprior.priors import AnyOrderTransformer, GatedPixelCNN
-from tfprior.priors.orders import declared_orders, halton, known_first
 from tfprior.sampling import sample, sample_rows
 
 made = functools.partial(prior_like, AnyOrderTransformer)
@@ -219,12 +217,6 @@ def test_other_refusals() -> None:
         catalogue.prior(AnyOrderTransformer, num_layers=1)
     with pytest.raises(ValueError, match="trained_orders='any'; expected 'random' or 'raster'"):
         catalogue.prior(AnyOrderTransformer, trained_orders="any")
-
-
-def test_bundles_refuse_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="draws in any order, which bundles do not tell their"):
-        tfprior.export.save(made(GREY), tmp_path / "bundle")
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_compressed_in_raster_order_comes_back() -> None:

@@ -19,7 +19,6 @@ from tfprior.export.client import OnnxSampler
 from tfprior.export.functions import functions
 from tfprior.export.packing import Packing
 from tfprior.priors import (
-    CausalTransformer,
     GatedPixelCNN,
     PixelCNN,
     PixelCNNPP,
@@ -58,19 +57,11 @@ class Exported(NamedTuple):
 
 CATEGORICAL, MIXTURE = Categorical(LEVELS), DiscretizedLogisticMixture(2, LEVELS)
 MAPS = {"condition_shape": (HEIGHT, WIDTH, 2)}
-SMALL_TRANSFORMER = {"num_heads": 2, "hidden_dim": 8}
 MODELS = {
     "gated grey label": (GatedPixelCNN, 1, CATEGORICAL, {"num_layers": 2, "num_classes": 3}),
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
     "pixelcnn grey": (PixelCNN, 1, CATEGORICAL, {"num_layers": 2}),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
-    "transformer grey map": (CausalTransformer, 1, CATEGORICAL, {**SMALL_TRANSFORMER, **MAPS}),
-    "transformer rgb label": (
-        CausalTransformer,
-        3,
-        CATEGORICAL,
-        {**SMALL_TRANSFORMER, "positions": "rotary", "num_classes": 3},
-    ),
     "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, **MAPS}),
 }
 
@@ -79,9 +70,7 @@ def build(name: str) -> Prior:
     kind, channels, distribution, options = MODELS[name]
     if kind in (PixelCNN, GatedPixelCNN):
         options = {"first_kernel_size": 5, **options}
-    if kind is not CausalTransformer:
-        options = {"filters": 6, **options}
-    options = {"num_layers": 1, "class_embedding_dim": 3, **options}
+    options = {"filters": 6, "num_layers": 1, "class_embedding_dim": 3, **options}
     prior = kind((HEIGHT, WIDTH, channels), distribution, **options)
     generator = np.random.default_rng(7)
     for weight in prior.trainable_weights:

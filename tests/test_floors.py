@@ -16,6 +16,7 @@ FLOORS = [
         "__init__",
         "atomic",
         "backend_noise",
+        "orders",
         "compilation",
         "feeding",
         "fitting",

@@ -28,7 +28,7 @@ def test_a_manifest_is_read_as_it_was_written(prior_bundle: Path, generator_bund
         text = (path / "manifest.json").read_text()
         fields = json.loads(text)
         envelope = [fields.pop(name) for name in ("format", "schema_version", "manifest_sha256")]
-        assert envelope == ["tfprior.bundle", 2, manifest_digest(text.encode())]
+        assert envelope == ["tfprior.bundle", 3, manifest_digest(text.encode())]
         assert plain(manifest) == fields
         assert plain(from_plain(fields)) == fields
 

@@ -9,12 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.layers.key_value_cache import Rotation, cache_spec, put
+from tfprior.layers.key_value_cache import Rotation, Slots, cache_spec, until
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.streaming import State
-
-HIDDEN = np.float32(-1e9)
-"""Added to the score of a key that a query must not see; finite, as some runtimes multiply by masks."""
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -86,10 +83,10 @@ class MultiHeadAttention(keras.layers.Layer):
             scores = scores + ops.cast(bias, scores.dtype)
         weights = self.dropped(ops.softmax(scores, axis=-1))
         seen = ops.swapaxes(ops.matmul(weights, values), 1, 2)  # (B, T, h, d)
-        return self.result(ops.reshape(seen, (-1, seen.shape[1], self.num_heads * self.head_dim)))
+        return self.result(ops.reshape(seen, (-1, ops.shape(seen)[1], self.num_heads * self.head_dim)))
 
     def _heads(self, x: Any) -> Any:
-        return ops.swapaxes(ops.reshape(x, (-1, x.shape[1], self.num_heads, self.head_dim)), 1, 2)
+        return ops.swapaxes(ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim)), 1, 2)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return shapes_of(input_shape)[0]
@@ -116,13 +113,12 @@ class CausalSelfAttention(MultiHeadAttention):
         return super().call(inputs, rotation, causal if bias is None else causal + bias)
 
     def token_step(
-        self, x: Any, cache: State, places: Any, rotation: Rotation | None = None
+        self, x: Any, cache: State, slots: Slots, rotation: Rotation | None = None
     ) -> tuple[Any, State]:
-        """The next tokens (B, T, D) at `places` (T,) or (B, T), in order → their outputs, and the cache."""
-        queries, (keys, values) = self.queries(x, rotation), self.keys_and_values(x, rotation)
-        cache = {"keys": put(cache["keys"], keys, places), "values": put(cache["values"], values, places)}
-        bias = until(places, cache["keys"].shape[2])
-        return self.attend(queries, cache["keys"], cache["values"], bias), cache
+        """The next tokens (B, T, D), in order, at some slots of the cache → their outputs, and the cache."""
+        cache = slots.added(cache, *self.keys_and_values(x, rotation))
+        bias = slots.bias(cache["keys"])
+        return self.attend(self.queries(x, rotation), cache["keys"], cache["values"], bias), cache
 
     def cache_spec(self, length: int) -> State:
         """Of what `token_step` keeps of a sequence of that length."""
@@ -133,9 +129,3 @@ def shapes_of(input_shape: Any) -> list[tuple[Any, ...]]:
     """The shapes of one input or of several; files hold lists for tuples."""
     several = isinstance(input_shape[0], tuple | list)
     return [tuple(shape) for shape in (input_shape if several else [input_shape])]
-
-
-def until(places: Any, length: int) -> Any:
-    """Hides what comes after places (T,) or (B, T) of a sequence: (1, T, S) or (B, 1, T, S)."""
-    seen = ops.arange(length, dtype="int32") <= places[..., None]
-    return ops.where(ops.expand_dims(seen, -3), np.float32(0), HIDDEN)

@@ -180,4 +180,4 @@ def project(x: Any, kernel: Any) -> Any:
     if len(x.shape) == 2:
         return ops.matmul(x, kernel)
     channels, filters = kernel.shape
-    return ops.reshape(ops.matmul(ops.reshape(x, (-1, channels)), kernel), (-1, *x.shape[1:-1], filters))
+    return ops.reshape(ops.matmul(ops.reshape(x, (-1, channels)), kernel), (-1, *ops.shape(x)[1:-1], filters))

@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pixel_cnn": ["PixelCNN"],
         "pixelcnn_pp": ["PixelCNNPP"],
         "raster": ["RasterPrior"],
+        "transformer": ["TransformerPrior"],
     },
 )

@@ -15,13 +15,13 @@ from tfprior.compilation import in_batches
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.float32_copies import in_float32
 from tfprior.inputs import as_array, check_completion, num_to_complete
-from tfprior.layers.attention import MultiHeadAttention, until
-from tfprior.layers.key_value_cache import NextTokens, OverSequence, Rotation, cache_spec, put
+from tfprior.layers.attention import MultiHeadAttention
+from tfprior.layers.key_value_cache import OverSequence, Rotation, until
 from tfprior.layers.streaming import Apply, State, StateSpec, select
 from tfprior.layers.token_embedding import TokenEmbedding
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.orders import declared_orders, known_first, order_of
-from tfprior.priors.transformer import TransformerPrior
+from tfprior.orders import declared_orders, known_first, order_of
+from tfprior.priors.transformer import TransformerPrior, kept, later
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -160,7 +160,7 @@ class AnyOrderTransformer(TransformerPrior):
         if order is not None:
             places = self.token_places(order)  # (B, N)
             tokens = select(tokens, places)
-        before, at = one_later(tokens), places_one_later(places)
+        before, at = later(tokens), later(places)
         memory = self.content(before, at, features, OverSequence(self.rotation(at)))
         keys = {layer.name: layer.keys_and_values(memory, self.rotation(at)) for layer in self.recalls}
         recall = Memory(keys, until(self.places, self.num_tokens), self.rotation(places))
@@ -168,14 +168,6 @@ class AnyOrderTransformer(TransformerPrior):
         if order is not None:
             params = select(params, ops.cast(ops.argsort(places, axis=-1), "int32"))
         return self.params_of_grid(params)
-
-    def token_places(self, positions: Tensor) -> Tensor:
-        """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
-        groups = self.channel_groups
-        if groups == 1:
-            return positions
-        places = positions[..., None] * groups + np.arange(groups, dtype="int32")
-        return ops.reshape(places, (-1, positions.shape[-1] * groups))
 
     @property
     def recalls(self) -> list[MultiHeadAttention]:
@@ -189,14 +181,13 @@ class AnyOrderTransformer(TransformerPrior):
 
     # One position at a time
 
+    @property
+    def caching(self) -> list[MultiHeadAttention]:
+        return [*(block.attention for block in self.content_blocks), *self.recalls]
+
     def state_spec(self) -> State:
-        shape = (self.num_heads, self.num_tokens, self.hidden_dim // self.num_heads)
-        layers = [*(block.attention for block in self.content_blocks), *self.recalls]
         order = StateSpec((self.num_steps,), "int32", tuple(range(self.num_steps)))
-        return {
-            "order": {"positions": order, "ranks": order},
-            "cache": {layer.name: cache_spec(shape, self.compute_dtype) for layer in layers},
-        }
+        return {"order": {"positions": order, "ranks": order}, "cache": self.cache_of(self.num_tokens)}
 
     def initial_state(
         self, batch_size: Any, condition: Tensor | None = None, order: Tensor | None = None
@@ -213,17 +204,13 @@ class AnyOrderTransformer(TransformerPrior):
         return {**state, "order": {"positions": ops.convert_to_tensor(order), "ranks": ranks}}
 
     def placed(self, state: State, tokens: Tensor, places: Tensor, ranks: Tensor) -> State:
-        """The caches, with encoded tokens (B, T, F) that stand at `places` and came at `ranks` (B, T)."""
-        apply = NextTokens(state["cache"], ranks, self.rotation(places))
+        apply = self.next_to(state, ranks, places)
         memory = self.content(tokens, places, state.get("condition"), apply)
         after = dict(apply.after)
         for layer in self.recalls:
-            before, (keys, values) = state["cache"][layer.name], layer.keys_and_values(memory, apply.rotation)
-            after[layer.name] = {
-                "keys": put(before["keys"], keys, ranks),
-                "values": put(before["values"], values, ranks),
-            }
-        return after
+            recalled = layer.keys_and_values(memory, apply.rotation)
+            after[layer.name] = apply.slots.added(apply.before[layer.name], *recalled)
+        return {**state, kept(state): after}
 
     def prefill(self, values: Tensor, condition: Tensor | None, order: Tensor) -> State:
         """The state after the first positions of an order (B, P), of which `values` (B, H, W, C) are known.
@@ -233,38 +220,46 @@ class AnyOrderTransformer(TransformerPrior):
         state = self.initial_state(ops.shape(values)[0], condition, order)
         places = self.token_places(order)
         tokens = select(self.tokens(values), places)
-        before, at = one_later(tokens), places_one_later(places)
-        return {**state, "cache": self.placed(state, before, at, self.places)}
+        return self.placed(state, later(tokens), later(places), self.places)
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at the position before `position` in the order; nothing before the first one."""
-        groups, order = self.channel_groups, state["order"]
-        rank = select(order["ranks"], ops.cast(position, "int32"))  # (B,)
-        before = select(order["positions"], ops.maximum(rank - 1, 0))
+        rank = select(state["order"]["ranks"], ops.cast(position, "int32"))  # (B,)
+        before = select(state["order"]["positions"], ops.maximum(rank - 1, 0))
+        return self.place(state, previous, before, rank)
+
+    def place(self, state: State, previous: Tensor, before: Tensor | None, rank: Tensor) -> State:
+        if before is None:
+            before = ops.maximum(rank - 1, 0)  # in raster order
         is_first = (rank == 0)[:, None]
         tokens = self.tokens(ops.where(is_first, OUTSIDE, previous))
         places = ops.where(is_first, 0, self.token_places(before[:, None]))
-        ranks = ops.maximum(rank[:, None] * groups + np.arange(1 - groups, 1, dtype="int32"), 0)
-        return {**state, "cache": self.placed(state, tokens, places, ranks)}
+        ranks = rank[:, None] * self.channel_groups + np.arange(1 - self.channel_groups, 1, dtype="int32")
+        return self.placed(state, tokens, places, ops.maximum(ranks, 0))
 
     def params_at(
         self, state: State, position: Tensor, current: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Parameters (B, P) at `position`, given the channels known in `current` (B, C)."""
-        groups, caches = self.channel_groups, state["cache"]
         position = ops.cast(position, "int32")
-        rank = select(state["order"]["ranks"], position)[:, None]
+        rank = select(state["order"]["ranks"], position)
+        return self.params_next(state, position, rank, current), state
+
+    def params_next(
+        self, state: State, position: Tensor, rank: Tensor, current: Tensor | None = None
+    ) -> Tensor:
+        groups = self.channel_groups
         places = self.token_places(position[:, None])  # (B, G)
-        ranks = rank * groups + np.arange(groups, dtype="int32")
+        ranks = rank[:, None] * groups + np.arange(groups, dtype="int32")
         if groups > 1:
             known = self.known_channels(current, ops.shape(position)[0])
-            caches = self.placed(state, known, places[:, :-1], ranks[:, 1:])
-        keys = {
-            layer.name: (caches[layer.name]["keys"], caches[layer.name]["values"]) for layer in self.recalls
-        }
-        recall = Memory(keys, until(ranks, self.num_tokens), self.rotation(places))
+            state = self.placed(state, known, places[:, :-1], ranks[:, 1:])
+        caches = {layer.name: state[kept(state)][layer.name] for layer in self.recalls}
+        keys = {name: (cache["keys"], cache["values"]) for name, cache in caches.items()}
+        bias = self.slots(state, ranks).bias(caches[self.recalls[0].name]["keys"])
+        recall = Memory(keys, bias, self.rotation(places))
         params = self.answers(ops.shape(position)[0], places, state.get("condition"), recall)
-        return ops.reshape(params, (-1, self.num_params)), state
+        return ops.reshape(params, (-1, self.num_params))
 
     # Drawing
 
@@ -308,7 +303,7 @@ class AnyOrderTransformer(TransformerPrior):
             batch_size: of the network.
             order: "raster", which it is when left out, "halton", or positions y · W + x: (P,), or (N, P) for
                 each image its own.
-            orders: the number K of `tfprior.priors.orders.declared_orders`, of which one is chosen by a fair
+            orders: the number K of `tfprior.orders.declared_orders`, of which one is chosen by a fair
                 die: log(Σ p_k / K).
 
         Raises:
@@ -392,16 +387,6 @@ class Memory:
 
     def __call__(self, layer: Any, x: Tensor) -> Tensor:
         return layer.attend(layer.queries(x, self.rotation), *self.keys_and_values[layer.name], self.bias)
-
-
-def one_later(tokens: Tensor) -> Tensor:
-    """Tokens (B, T, F) each one later, behind zeros."""
-    return ops.pad(tokens[:, :-1], ((0, 0), (1, 0), (0, 0)))
-
-
-def places_one_later(places: Tensor) -> Tensor:
-    """Places (T,) or (B, T) each one later, behind a zero."""
-    return ops.pad(places[..., :-1], (*[(0, 0)] * (len(places.shape) - 1), (1, 0)))
 
 
 def _pixel_log_prob(

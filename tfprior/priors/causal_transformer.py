@@ -11,11 +11,12 @@ import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.layers.key_value_cache import NextTokens, OverSequence
+from tfprior.layers.attention import MultiHeadAttention
+from tfprior.layers.key_value_cache import OverSequence
 from tfprior.layers.streaming import Apply, State, StateSpec
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.rollout import AlongSequence
-from tfprior.priors.transformer import TransformerPrior
+from tfprior.priors.transformer import TransformerPrior, kept, later
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -113,7 +114,7 @@ class CausalTransformer(TransformerPrior):
 
     def before(self, values: Tensor) -> Tensor:
         """What comes before each token of the grids (B, H, W, C), nothing before the first one: (B, N, F)."""
-        return ops.pad(self.tokens(values)[:, :-1], ((0, 0), (1, 0), (0, 0)))
+        return later(self.tokens(values))
 
     # One position at a time
 
@@ -121,18 +122,30 @@ class CausalTransformer(TransformerPrior):
     def rollout(self) -> AlongSequence:
         return AlongSequence(self)
 
+    @property
+    def caching(self) -> list[MultiHeadAttention]:
+        return [block.attention for block in self.blocks]
+
     def state_spec(self) -> State:
-        attentions = [block.attention for block in self.blocks]
-        return {
-            "cache": {layer.name: layer.cache_spec(self.num_tokens) for layer in attentions},
-            "pixel": {"seen": StateSpec((self.hidden_dim,), self.compute_dtype)},
-        }
+        seen = StateSpec((self.hidden_dim,), self.compute_dtype)
+        return {"cache": self.cache_of(self.num_tokens), "pixel": {"seen": seen}}
 
     def next_tokens(self, state: State, tokens: Tensor, places: Tensor) -> tuple[Tensor, State]:
-        """Encoded tokens (B, T, F) at `places` (T,) or (B, T), in order → (B, T, D), and the caches."""
-        apply = NextTokens(state["cache"], places, self.rotation(places))
+        """Encoded tokens (B, T, F) at `places` (T,) or (B, T), in order → (B, T, D), and the state."""
+        apply = self.next_to(state, places, places)
         h = self.network(self.embed(tokens, places, state.get("condition")), apply)
-        return h, apply.after
+        return h, {**state, kept(state): apply.after}
+
+    def placed(self, state: State, tokens: Tensor, places: Tensor, ranks: Tensor) -> State:
+        return self.next_tokens(state, tokens, places)[1]
+
+    def place(self, state: State, previous: Tensor, before: Tensor | None, rank: Tensor) -> State:
+        return self.advance(state, previous, rank)
+
+    def params_next(
+        self, state: State, position: Tensor, rank: Tensor, current: Tensor | None = None
+    ) -> Tensor:
+        return self.params_at(state, position, current)[0]
 
     def prefill(self, values: Tensor, condition: Tensor | None = None) -> State:
         """The state after the positions of which `values` (B, H, W, C) are known, however many these are.
@@ -140,16 +153,15 @@ class CausalTransformer(TransformerPrior):
         What stands behind them does no harm: steps write over it before they look at it.
         """
         state = self.initial_state(ops.shape(values)[0], condition)
-        _, cache = self.next_tokens(state, self.before(values), self.places)
-        return {**state, "cache": cache}
+        return self.next_tokens(state, self.before(values), self.places)[1]
 
     def advance(self, state: State, previous: Tensor, position: Tensor) -> State:
         """Takes in the value at `position` − 1; where `position` is 0 all its tokens are the first one."""
         groups, position = self.channel_groups, ops.cast(position, "int32")[..., None]
         tokens = self.tokens(ops.where(ops.reshape(position == 0, (-1, 1)), OUTSIDE, previous))
         places = ops.maximum(position * groups + np.arange(1 - groups, 1, dtype="int32"), 0)
-        h, cache = self.next_tokens(state, tokens, places)
-        return {**state, "cache": cache, "pixel": {"seen": h[:, -1]}}
+        h, state = self.next_tokens(state, tokens, places)
+        return {**state, "pixel": {"seen": h[:, -1]}}
 
     def params_at(
         self, state: State, position: Tensor, current: Tensor | None = None

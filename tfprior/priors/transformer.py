@@ -13,10 +13,12 @@ from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import check_sizes
+from tfprior.layers.attention import MultiHeadAttention
 from tfprior.layers.condition_encoding import ConditionEncoding
-from tfprior.layers.key_value_cache import Rotation
+from tfprior.layers.key_value_cache import AtEnd, AtPlaces, NextTokens, Rotation, Slots, cache_spec
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.position_encodings import AxialRotary
+from tfprior.layers.streaming import State, empty_state
 from tfprior.layers.token_embedding import TokenEmbedding
 from tfprior.layers.transformer_block import TransformerBlock, normalization
 from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
@@ -114,10 +116,70 @@ class TransformerPrior(AutoregressivePrior):
     def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
         """Builds the blocks for tokens (None, N, D) and a condition (None, 1 or H, 1 or W, K)."""
 
+    @property
+    @abc.abstractmethod
+    def caching(self) -> list[MultiHeadAttention]:
+        """The attentions whose keys and values steps keep."""
+
+    def cache_of(self, length: int) -> State:
+        """The specification of caches of that many tokens, by the names of the attentions."""
+        shape = (self.num_heads, length, self.hidden_dim // self.num_heads)
+        return {layer.name: cache_spec(shape, self.compute_dtype) for layer in self.caching}
+
+    def slots(self, state: State, ranks: Tensor) -> Slots:
+        """Where tokens that come at `ranks` (T,) or (B, T) stand in the caches of a state.
+
+        A state has a "cache" as long as the grid, or a "past" that grows from nothing: by G tokens a step, as
+        the first step puts G − 1 in front of the first one, which nobody sees.
+        """
+        if "past" in state:
+            return AtEnd(ops.shape(ranks)[-1], self.channel_groups - 1)
+        return AtPlaces(ranks)
+
+    def next_to(self, state: State, ranks: Tensor, places: Tensor) -> NextTokens:
+        """Applies attention to the tokens that come at `ranks` and stand at `places`, each (T,) or (B, T)."""
+        return NextTokens(state[kept(state)], self.slots(state, ranks), self.rotation(places))
+
+    @abc.abstractmethod
+    def placed(self, state: State, tokens: Tensor, places: Tensor, ranks: Tensor) -> State:
+        """The state with encoded tokens (B, T, F) that stand at `places` and come at `ranks`."""
+
+    @abc.abstractmethod
+    def place(self, state: State, previous: Tensor, before: Tensor | None, rank: Tensor) -> State:
+        """Takes in `previous` (B, C), the last one placed of `rank` (B,), at the position `before` (B,)."""
+
+    @abc.abstractmethod
+    def params_next(
+        self, state: State, position: Tensor, rank: Tensor, current: Tensor | None = None
+    ) -> Tensor:
+        """Parameters (B, P) at `position` (B,) after `place`; see `step` for `current`."""
+
+    def past_of(self, values: Tensor, condition: Tensor | None, positions: Tensor | None = None) -> State:
+        """A state with a past, for the step after n positions whose values (B, n, C) are known.
+
+        They are the first n of raster order, or `positions` (B, n). The last value is the step's `previous`.
+        """
+        features, groups = self.encode_condition(condition), self.channel_groups
+        tokens = self.tokens(values)
+        ranks = ops.maximum(ops.arange(ops.shape(tokens)[1], dtype="int32") - (groups - 1), 0)
+        places = ranks if positions is None else later(self.token_places(positions), groups)
+        state = {"past": empty_state(self.cache_of(0), ops.shape(values)[0])}
+        if features is not None:
+            state["condition"] = features
+        return self.placed(state, later(tokens, groups), places, ranks)
+
+    def token_places(self, positions: Tensor) -> Tensor:
+        """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
+        groups = self.channel_groups
+        if groups == 1:
+            return positions
+        places = positions[..., None] * groups + np.arange(groups, dtype="int32")
+        return ops.reshape(places, (-1, ops.shape(positions)[-1] * groups))
+
     def tokens(self, values: Tensor) -> Tensor:
         """Values (B, …, C) encoded, in their order: (B, T, F)."""
-        encoded = self.encode(values)
-        count = math.prod(values.shape[1:-1]) * self.channel_groups
+        encoded = self.encode(ops.reshape(values, (-1, values.shape[-1])))
+        count = math.prod(ops.shape(values)[1:-1]) * self.channel_groups
         return ops.reshape(encoded, (-1, count, encoded.shape[-1] // self.channel_groups))
 
     @property
@@ -172,3 +234,16 @@ class TransformerPrior(AutoregressivePrior):
             "value_embedding_dim": self.value_embedding_dim,
             "class_embedding_dim": self.class_embedding_dim,
         }
+
+
+def later(x: Tensor, count: int = 1) -> Tensor:
+    """Tokens (B, T, F), or places (B, T) or (T,) of them, each `count` later, behind zeros."""
+    axis = 1 if len(x.shape) > 1 else 0
+    before = [(0, 0)] * len(x.shape)
+    before[axis] = (count, 0)
+    return ops.pad(x[:, :-count] if axis else x[:-count], before)
+
+
+def kept(state: State) -> str:
+    """The kind under which a state keeps keys and values."""
+    return "past" if "past" in state else "cache"

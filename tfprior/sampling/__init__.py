@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "draw": ["Method", "sample", "sample_parallel", "sample_rows"],
         "loops": ["Drawn", "cached", "full", "parallel_rows", "stepwise"],
+        "ordered_loops": ["along_order"],
         "parallel": ["ParallelSamples"],
-        "request": ["RequestOptions"],
+        "request": ["Request", "RequestOptions"],
     },
 )

@@ -18,8 +18,8 @@ from tfprior.float32_copies import in_float32
 from tfprior.priors.any_order_transformer import AnyOrderTransformer
 from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.raster import RasterPrior
-from tfprior.sampling.along_order import along_order, full_along_order
 from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
+from tfprior.sampling.ordered_loops import along_order, full_along_order
 from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
 from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, few_sized_shards, rounded, run_in_shards

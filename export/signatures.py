@@ -1,0 +1,75 @@
+"""What a bundle's functions are made of: named tensors in, named tensors out, the batch always in front.
+
+Shapes: B batch · H W C grid · P positions · K uniforms a pixel.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from tfprior.distributions import SamplingOptions
+from tfprior.priors import AnyOrderTransformer, AutoregressivePrior
+
+Tensors = dict[str, Any]
+
+
+class Port(NamedTuple):
+    """An input or output; its shape leaves out the batch, and a word in it is a size that calls choose."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    meaning: str
+
+
+class Function(NamedTuple):
+    name: str
+    call: Callable[[Tensors], Tensors]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+class Ports:
+    """The tensors that the functions of one prior share."""
+
+    def __init__(self, prior: AutoregressivePrior) -> None:
+        height, width, channels = prior.grid_shape
+        levels = prior.distribution.num_levels
+        uniforms = prior.distribution.num_uniforms(channels)
+        self.previous = Port("previous", "int32", (channels,), "value at position − 1; ignored at position 0")
+        self.position = Port("position", "int32", (), f"y · {width} + x, in [0, {prior.num_steps})")
+        self.uniforms = Port("uniforms", "float32", (uniforms,), "noise in [0, 1), fresh for every position")
+        self.noise = Port("uniforms", "float32", (height, width, uniforms), "noise in [0, 1)")
+        self.temperature = Port("temperature", "float32", (), "1 draws from the model itself")
+        self.value = Port("value", "int32", (channels,), f"the pixel drawn, in [0, {levels})")
+        self.values = Port("values", "int32", prior.grid_shape, f"grids in [0, {levels})")
+        self.log_prob = Port("log_prob", "float32", (), "nats, of the model at temperature 1")
+        self.order: tuple[Port, ...] = ()
+        if draws_in_any_order(prior):
+            self.order = (Port("order", "int32", (prior.num_steps,), "positions in the order of drawing"),)
+        self.condition: tuple[Port, ...] = ()
+        if prior.num_classes is not None:
+            self.condition = (Port("condition", "int32", (), f"class label in [0, {prior.num_classes})"),)
+        elif prior.condition_shape is not None:
+            self.condition = (Port("condition", "float32", prior.condition_shape, "condition"),)
+
+
+def draws_in_any_order(prior: AutoregressivePrior) -> bool:
+    """Whether the prior was trained for every order, and its callers choose one."""
+    return isinstance(prior, AnyOrderTransformer) and prior.trained_orders == "random"
+
+
+def batch_size(tensors: Tensors) -> Any:
+    return ops.shape(tensors["position"])[0]
+
+
+def options_of(tensors: Tensors) -> SamplingOptions:
+    return SamplingOptions(tensors["temperature"])
+
+
+def condition_of(prior: AutoregressivePrior, tensors: Tensors) -> Tensors:
+    """The features of the condition among the tensors, as states have them; nothing without one."""
+    if "condition" not in tensors:
+        return {}
+    return {"condition": prior.encode_condition(tensors["condition"])}
