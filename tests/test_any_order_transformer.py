@@ -5,6 +5,7 @@ Shapes: B batch · H W C grid, H ≠ W · P positions. Weights are random, biase
 
 import functools
 import itertools
+import math
 from typing import Any
 
 import catalogue
@@ -15,6 +16,7 @@ from drawing import assert_same_integers, noise
 from keras import ops
 
 from tfprior.compression import compress, decompress
+from tfprior.compression.container import SIZE
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.orders import declared_orders, halton, known_first
 from tfprior.priors import AnyOrderTransformer, GatedPixelCNN
@@ -219,11 +221,24 @@ def test_other_refusals() -> None:
         catalogue.prior(AnyOrderTransformer, trained_orders="any")
 
 
-def test_what_is_compressed_in_raster_order_comes_back() -> None:
+@pytest.mark.parametrize("order", ["raster", "halton", 3])
+def test_what_is_compressed_along_a_declared_order_comes_back(order: Any) -> None:
     prior = made(COLOUR, "labels")
     values, labels = values_of(prior, 3), condition_of(prior, 3)
-    data = compress(prior, values, labels)
+    data = compress(prior, values, labels, order=order)
     np.testing.assert_array_equal(decompress(prior, data).images, values)
+    along = declared_orders(4, COLOUR)[3] if order == 3 else order
+    bits = -prior.log_prob(values, labels, order=along).sum() / math.log(2)
+    assert 0 <= 8 * (len(data) - SIZE) - bits < 100
+
+
+def test_other_orders_are_not_compressed() -> None:
+    prior, values = made(GREY), values_of(made(GREY), 2)
+    for order in ("spiral", -1, 256, 0.5, np.arange(24)):
+        with pytest.raises(ValueError, match="expected 'raster', 'halton', or the number of a decl"):
+            compress(prior, values, order=order)
+    with pytest.raises(ValueError, match="codes pixels in raster order alone and got order 1; leave it out"):
+        compress(prior_like(GatedPixelCNN), values_of(prior_like(GatedPixelCNN)), order="halton")
 
 
 def test_the_state_holds_the_order_which_no_step_changes() -> None:

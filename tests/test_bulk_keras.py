@@ -35,6 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.xla
 def test_a_worker_makes_what_this_process_does(files: Path, tmp_path: Path) -> None:
     prior = files / "prior.keras"
     jobs: dict[str, Job] = {

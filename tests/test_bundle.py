@@ -155,8 +155,8 @@ def test_operators_of_small_numbers_keep_their_digits(name: str, tmp_path: Path)
     import onnxruntime
     import tensorflow as tf
 
-    from tfprior.export.signatures import Function, Port
     from tfprior.export.saved_model import concrete_function
+    from tfprior.export.signatures import Function, Port
 
     x = Port("x", "float32", (12,), "any")
     call = getattr(tf.math, name)

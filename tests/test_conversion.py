@@ -17,10 +17,10 @@ from onnx import numpy_helper
 from tf2onnx.optimizer.identity_optimizer import IdentityOptimizer
 
 from tfprior.export import conversion, converter_corrections, converter_speed
-from tfprior.export.signatures import Function, Port
 from tfprior.export.onnx import ConversionError, write_onnx
 from tfprior.export.patching import Patch, in_force
 from tfprior.export.saved_model import concrete_function
+from tfprior.export.signatures import Function, Port
 from tfprior.export.trip_counts import add_trip_counts
 
 MENDED = "tf2onnx mended this: drop the patch"

@@ -19,6 +19,8 @@ MODELS = {
     "PixelCNN": ((3, 4, 1), "labels"),
     "GatedPixelCNN": ((2, 3, 3), "maps"),
     "PixelCNNPP": ((2, 4, 1), "maps"),
+    "CausalTransformer": ((2, 3, 1), "maps"),
+    "AnyOrderTransformer": ((2, 2, 2), "labels"),
 }
 
 

@@ -3,6 +3,7 @@
 Losses, metrics and codebooks are float32 in training too.
 """
 
+import functools
 import math
 import os
 import subprocess
@@ -41,7 +42,7 @@ each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
 each_model = pytest.mark.parametrize("entry", [*PRIORS, *TOKENIZERS], ids=str)
 
 
-def both(entry: Entry, policy: str = "mixed_bfloat16") -> tuple[Any, Any]:
+def made(entry: Entry, policy: str = "mixed_bfloat16") -> tuple[Any, Any]:
     """The same weights under a mixed policy, and in float32."""
     exact = randomise(entry.build())
     if entry in TOKENIZERS:  # codebooks are not trained weights
@@ -49,6 +50,10 @@ def both(entry: Entry, policy: str = "mixed_bfloat16") -> tuple[Any, Any]:
     half = entry.build(dtype=policy)
     half.set_weights(exact.get_weights())
     return half, exact
+
+
+both = functools.cache(made)
+"""Those that no test changes: what is compiled for them stays compiled."""
 
 
 @contextmanager
@@ -122,6 +127,7 @@ def test_tokenizers_encode_and_decode_in_float32(entry: Entry) -> None:
         np.testing.assert_array_equal(condition, exact.condition_map(codes[0]))
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("entry", PRIORS[::2], ids=str)
 def test_compressed_images_are_those_of_float32(entry: Entry) -> None:
     half, exact = both(entry)
@@ -134,7 +140,7 @@ def test_compressed_images_are_those_of_float32(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", PRIORS[2:5:2], ids=str)  # the second has a copy with plain kernels too
 def test_a_copy_follows_the_weights_of_its_model(entry: Entry) -> None:
-    half, exact = both(entry)
+    half, exact = made(entry)
     condition = condition_of(half, 2)
     before = sample(half, 2, condition, seed=0)
     for model in (half, exact):
@@ -150,7 +156,7 @@ def test_a_copy_follows_the_weights_of_its_model(entry: Entry) -> None:
 def generators(policy: str) -> tuple[Generator, Generator]:
     """Two grids of codes, in half precision and in float32."""
 
-    def made(dtype: str) -> Generator:
+    def built(dtype: str) -> Generator:
         top, bottom = VectorQuantizer(4, 3), VectorQuantizer(6, 3)
         tokenizer = VQVAE2((8, 4, 1), top, bottom, DiscretizedLogistic(16), 2, 6, 1, 4, dtype=dtype)
         small: dict[str, Any] = {"filters": 6, "num_layers": 1, "first_kernel_size": 3, "dtype": dtype}
@@ -158,7 +164,7 @@ def generators(policy: str) -> tuple[Generator, Generator]:
         fine = GatedPixelCNN((4, 2, 1), Categorical(6), condition_shape=(4, 2, 3), **small)
         return Generator(tokenizer, [coarse, fine])
 
-    half, exact = made(policy), made("float32")
+    half, exact = built(policy), built("float32")
     for part in exact.parts():
         randomise(part)
     exact.tokenizer.initialize(IMAGES)
@@ -169,6 +175,7 @@ def generators(policy: str) -> tuple[Generator, Generator]:
 IMAGES, LABELS = integers(5, 8, 4, 1, top=16), np.arange(5) % 3
 
 
+@pytest.mark.xla
 def test_generators_are_those_of_float32() -> None:
     half, exact = generators("mixed_bfloat16")
     drawn, expected = half.sample_parts(5, LABELS, seed=0), exact.sample_parts(5, LABELS, seed=0)
@@ -257,7 +264,7 @@ def test_losses_are_float32_and_close_to_those_of_float32(entry: Entry, policy: 
 @each_policy
 @each_model
 def test_gradients_are_finite_and_reach_every_weight(entry: Entry, policy: str) -> None:
-    half, _ = both(entry, policy)
+    half, _ = made(entry, policy)
     half.compile(optimizer="adam")
     half.optimizer.build(half.trainable_variables)
     inputs = entry.inputs()

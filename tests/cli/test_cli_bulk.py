@@ -61,6 +61,7 @@ def test_score(trained: Path, data: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose([float(row["score"]) for row in rows], expected.score, rtol=1e-5)
 
 
+@pytest.mark.xla
 def test_compress(trained: Path, data: Path, tmp_path: Path) -> None:
     out, back = tmp_path / "compressed", tmp_path / "back.npz"
     printed = run(

@@ -9,6 +9,7 @@ from command_line import TINY, run
 from tfprior.runs import load_prior
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("num", [None, 4])
 def test_compressed_images_come_back_whole(
     trained: Path, data: Path, tmp_path: Path, num: int | None
@@ -47,6 +48,7 @@ def test_compressed_files_know_their_prior(trained: Path, data: Path, tmp_path: 
     assert not out.exists()
 
 
+@pytest.mark.xla
 def test_a_prior_of_codes_compresses_images(
     of_codes: Path, tokenizer: Path, pictures: Path, tmp_path: Path
 ) -> None:

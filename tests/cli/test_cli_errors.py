@@ -144,7 +144,7 @@ from tfprior.cli.opening import resolved_path
         (
             "complete {run} --mask middle",
             2,
-            "--mask middle: expected one of left, right, top, bottom, centre, or",
+            "--mask middle: expected one of left, right, top, bottom, centre, random, or",
         ),
         ("complete {run} --mask {tmp}/mask.png", 1, "mask.png: No such file"),
         ("train --out {tmp}/new --image-size 0", 2, "'--image-size'"),

@@ -26,6 +26,7 @@ def test_evaluate_and_score_measure_a_file(file: Path, trained: Path, data: Path
     assert {row["set"] for row in rows[0]} == {"other"}
 
 
+@pytest.mark.xla
 def test_complete_compress_and_export_take_a_file(
     file: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_what_is_validated_on_is_conditioned_too(folder: Path) -> None:
     assert "1 of 2, given the coarser codes" in run("info", finished.path)
 
 
+@pytest.mark.xla
 def test_compressed_images_come_back(folder: Path, pictures: Path, tmp_path: Path) -> None:
     names = folder / "top", "--finer", folder / "bottom"
     file, archive = tmp_path / "images.tfp", tmp_path / "images.npz"

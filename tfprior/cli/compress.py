@@ -14,6 +14,7 @@ from tfprior.cli.options import (
     FinerOption,
     ImageSizeOption,
     LevelsOption,
+    OrderName,
     RunArgument,
     Split,
     TokenizerOption,
@@ -36,6 +37,9 @@ def compress(
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
     batch_size: BatchSizeOption = 128,
+    order: Annotated[
+        OrderName, typer.Option(help="In which an any-order prior takes the pixels.")
+    ] = OrderName.raster,
 ) -> None:
     """Compress images without loss, and compare with PNG and lossless WebP.
 
@@ -65,11 +69,12 @@ def compress(
     values = values[chosen]
     condition = labels[chosen] if labels is not None and model.num_classes is not None else None
     start = time.monotonic()
-    written = compression.compress(model, values, condition, batch_size, progress=True)
+    written = compression.compress(model, values, condition, batch_size, progress=True, order=order.value)
     seconds = time.monotonic() - start
     with atomic_path(out) as temporary:
         temporary.write_bytes(written)
-    nats = model.log_prob(values, condition, batch_size).sum(dtype="float64")
+    along = {} if order is OrderName.raster else {"order": order.value}
+    nats = model.log_prob(values, condition, batch_size, **along).sum(dtype="float64")
     sizes = {str(out): float(len(written)), "the likelihood of its images": -nats / math.log(2) / 8}
     if fits_files(images.num_levels, values.shape[-1]):
         sizes.update(smallest_files(values, images.num_levels))

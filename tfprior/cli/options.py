@@ -33,6 +33,11 @@ class Method(StrEnum):
     full = "full"
 
 
+class OrderName(StrEnum):
+    raster = "raster"
+    halton = "halton"
+
+
 class Split(StrEnum):
     test = "test"
     train = "train"

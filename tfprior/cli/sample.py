@@ -91,7 +91,7 @@ def complete(
         str,
         typer.Option(
             metavar="<part>",
-            help="What is hidden: left, right, top, bottom, centre, or FILE.png, bright where hidden.",
+            help="What is hidden: left, right, top, bottom, centre, random, FILE.png: bright where hidden.",
         ),
     ] = "bottom",
     num: Annotated[int, typer.Option(min=1, help="How many test images.")] = 8,

@@ -26,6 +26,7 @@ def code_batches(
     count: int,
     batch_size: int,
     description: str | None,
+    order: np.ndarray | None = None,
 ) -> Contents:
     """Leads either side through all batches, of each the labels first.
 
@@ -37,6 +38,7 @@ def code_batches(
         count: how many images.
         batch_size: images in a batch; the last one is filled up.
         description: of the bar that is shown; None for no bar.
+        order: of the pixels (P,), of an any-order prior; None for raster order.
     """
     num_classes = model.num_classes
     images: list[np.ndarray] = []
@@ -60,7 +62,7 @@ def code_batches(
                 labels.append(its_condition)
             if its_condition is not None:
                 its_condition = its_condition[np.minimum(np.arange(batch_size), size - 1)]
-            batch = code_images(model, coder, its_images, size, batch_size, its_condition, tick)
+            batch = code_images(model, coder, its_images, size, batch_size, its_condition, tick, order)
             images.append(batch[:size])
     return Contents(np.concatenate(images), np.concatenate(labels) if labels else None)
 

@@ -11,7 +11,8 @@
         23      8  digest of its weights
         31      4  digest of vectors or maps that are the condition; zeros without
         35      8  digest of the images, and of their labels
-        43     11  backend, device, and three bytes each for the versions of backend, Keras and tfprior
+        43      1  the order of the pixels: 0 raster, 1 Halton, k the k-th of `tfprior.orders.declared_orders`
+        44     11  backend, device, and three bytes each for the versions of backend, Keras and tfprior
 
 All numbers are little-endian, digests are the first bytes of SHA-256.
 """
@@ -23,8 +24,8 @@ from typing import NamedTuple
 from tfprior.compression.environment import Environment
 
 MAGIC = b"\x8ftfp"
-FORMAT = 1
-START, CHECKED = struct.Struct("<4sBI"), struct.Struct("<IIH4s8s4s8s11s")
+FORMAT = 2
+START, CHECKED = struct.Struct("<4sBI"), struct.Struct("<IIH4s8s4s8sB11s")
 SIZE = START.size + CHECKED.size
 WORD = 4
 MOST_IMAGES, MOST_IN_A_BATCH = 2**32 - 1, 2**16 - 1
@@ -39,6 +40,7 @@ class Header(NamedTuple):
     weights: bytes
     condition: bytes
     images: bytes
+    order: int
     environment: Environment
 
 

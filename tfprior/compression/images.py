@@ -25,6 +25,7 @@ def code_images(
     batch_size: int,
     condition: np.ndarray | None,
     tick: Callable[[], None],
+    order: np.ndarray | None = None,
 ) -> np.ndarray:
     """As `code_grids`, for the bits of `model.log_prob`; a tick after each step of a prior and each row."""
     known = None if images is None else model.grids_of(images)
@@ -34,7 +35,7 @@ def code_images(
         if its_condition is not None:
             its_condition = ops.convert_to_numpy(its_condition)
         its_own = None if known is None else known[index]
-        grids.append(code_grids(prior, coder, its_own, count, batch_size, its_condition, tick))
+        grids.append(code_grids(prior, coder, its_own, count, batch_size, its_condition, tick, order))
     if model.tokenizer is None:
         return grids[-1]
     return _code_pixels(model.tokenizer, coder, grids, images, count, tick)

@@ -3,7 +3,7 @@
 Shapes: N images · H W C.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
@@ -14,6 +14,7 @@ from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, file_of, read
 from tfprior.compression.environment import Environment
 from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
+from tfprior.compression.ordering import number_of, order_for
 from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_condition, check_values
@@ -21,7 +22,12 @@ from tfprior.sharding import rounded
 
 
 def compress(
-    model: ImageModel, images: Any, condition: Any = None, batch_size: int = 128, progress: bool = False
+    model: ImageModel,
+    images: Any,
+    condition: Any = None,
+    batch_size: int = 128,
+    progress: bool = False,
+    order: Literal["raster", "halton"] | int = "raster",
 ) -> bytes:
     """Images (N, H, W, C) in as many bits as −log2 of their likelihood, and about 60 bytes more.
 
@@ -37,14 +43,19 @@ def compress(
             `num_classes` bits each; vectors and maps do not.
         batch_size: images that go through the network at once, here and in `decompress`.
         progress: whether a bar is shown, where there is a terminal.
+        order: in which an any-order prior takes the pixels: "raster", "halton", or the number k < 256 of one
+            of `tfprior.orders.declared_orders`, which has these two first. It goes into the file.
 
     Raises:
         ValueError: for images or a condition of the wrong shape, type or range, a batch size out of range,
-            a model of more than 65 536 levels, and one that gives NaN.
+            a model of more than 65 536 levels, and one that gives NaN; for orders that the model does not
+            know.
         ModuleNotFoundError: without the package constriction.
     """
     model, images, condition = in_float32(model), _array(images), _array(condition)
     check_levels(model)
+    number = number_of(order)
+    along = order_for(model, number)
     check_values(images, model.grid_shape, model.num_levels, "images")
     check_condition(condition, model.num_classes, model.condition_shape, len(images))
     if not 1 <= len(images) <= MOST_IMAGES:
@@ -56,7 +67,7 @@ def compress(
     even = min(rounded(-(-len(images) // num_batches)), MOST_IN_A_BATCH)  # little is filled up
     encoder, contents = Encoder(), Contents(images, labels)
     shown = "compressing" if progress else None
-    code_batches(model, encoder, contents, _floats(vectors), len(images), even, shown)
+    code_batches(model, encoder, contents, _floats(vectors), len(images), even, shown, along)
     header = Header(
         len(images),
         even,
@@ -64,6 +75,7 @@ def compress(
         digests.of_weights(model),
         digests.of_condition(vectors),
         digests.of_images(images, labels),
+        number,
         Environment.here(),
     )
     return file_of(header, encoder.data())
@@ -91,8 +103,10 @@ def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: 
     decoder = Decoder(words)
     shown = "decompressing" if progress else None
     try:
+        along = order_for(model, header.order)
+        vectors = _floats(condition)
         found = code_batches(
-            model, decoder, None, _floats(condition), header.num_images, header.batch_size, shown
+            model, decoder, None, vectors, header.num_images, header.batch_size, shown, along
         )
     except UndecodableError as error:
         raise ValueError(differs(header)) from error

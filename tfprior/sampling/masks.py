@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = ("left", "right", "top", "bottom", "centre")
+PARTS = ("left", "right", "top", "bottom", "centre", "random")
 
 
 def hidden_part(mask: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
-    """(H, W), True where hidden: left, right, top or bottom hides half, centre half of each side.
+    """(H, W), True where hidden: left, right, top, bottom or random hides half, centre half of each side.
+
+    Random pixels are the same ones in every image and every call.
 
     Anything else is the path of a PNG of H × W pixels, which is bright where the image is hidden.
 
@@ -26,6 +28,7 @@ def hidden_part(mask: str, grid_shape: tuple[int, int, int]) -> np.ndarray:
         "top": rows < height // 2,
         "bottom": rows >= (height + 1) // 2,
         "centre": inner(rows, height) & inner(columns, width),
+        "random": np.random.default_rng(0).permutation(height * width).reshape(height, width) % 2 > 0,
     }
     return np.broadcast_to(hidden[mask], (height, width))
 
