@@ -15,7 +15,15 @@ import pytest
 
 from tfprior import distributions, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
-from tfprior.priors import AnyOrderTransformer, CausalTransformer, GatedPixelCNN, PixelCNN, PixelCNNPP, Prior
+from tfprior.priors import (
+    AnyOrderTransformer,
+    CausalTransformer,
+    GatedPixelCNN,
+    MaskedTransformer,
+    PixelCNN,
+    PixelCNNPP,
+    Prior,
+)
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
@@ -24,7 +32,15 @@ EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
 PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
-ABSTRACT = {"OutputDistribution", "AutoregressivePrior", "Prior", "Quantizer", "RasterPrior", "Tokenizer"}
+ABSTRACT = {
+    "OutputDistribution",
+    "AutoregressivePrior",
+    "MaskedPrior",
+    "Prior",
+    "Quantizer",
+    "RasterPrior",
+    "Tokenizer",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,7 +220,7 @@ def arguments(
         "maps": {"condition_shape": (*grid_shape[:2], 2)},
     }
     small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "class_embedding_dim": 4}
-    if kind in (CausalTransformer, AnyOrderTransformer):
+    if kind in (CausalTransformer, AnyOrderTransformer, MaskedTransformer):
         small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "class_embedding_dim": 4}
     if kind is PixelCNNPP:
         num_stages = 1 if any(size % 2 for size in grid_shape[:2]) else 2
@@ -279,6 +295,22 @@ PRIORS = [
     _prior_entry(CausalTransformer, COLOUR, pre_norm=False, positions="sinusoidal", activation="gelu"),
 ]
 
+MASKED_PRIORS = [
+    _prior_entry(MaskedTransformer, GREY, "maps", positions="rotary", norm="rms"),
+    _prior_entry(
+        MaskedTransformer,
+        COLOUR,
+        "labels",
+        dropout=0.5,
+        objective="bert",
+        value_embedding_dim=3,
+        pre_norm=False,
+        embedding_norm=True,
+        tied_head=True,
+        epsilon=1e-3,
+    ),
+]
+
 TOKENIZERS = [
     Entry(
         VQVAE,
@@ -319,7 +351,7 @@ TOKENIZERS = [
     ),
 ]
 
-ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *TOKENIZERS]
+ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *MASKED_PRIORS, *TOKENIZERS]
 
 
 def example_model(entry: Entry) -> tuple[keras.Model, Any]:

@@ -5,15 +5,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import DISTRIBUTIONS, LAYERS, PRIORS, QUANTIZERS, TOKENIZERS, Entry, randomise
+from catalogue import (
+    DISTRIBUTIONS,
+    LAYERS,
+    MASKED_PRIORS,
+    PRIORS,
+    QUANTIZERS,
+    TOKENIZERS,
+    Entry,
+    randomise,
+)
 from keras import tree
 
 each_layer = pytest.mark.parametrize("entry", LAYERS, ids=str)
 each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
-each_prior = pytest.mark.parametrize("entry", PRIORS, ids=str)
+EACH_PRIOR = [*PRIORS, *MASKED_PRIORS]
+each_prior = pytest.mark.parametrize("entry", EACH_PRIOR, ids=str)
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
-each_network = pytest.mark.parametrize("entry", [*LAYERS, *PRIORS], ids=str)
-each_of_all = pytest.mark.parametrize("entry", [*LAYERS, *QUANTIZERS, *PRIORS, *TOKENIZERS], ids=str)
+each_network = pytest.mark.parametrize("entry", [*LAYERS, *EACH_PRIOR], ids=str)
+each_of_all = pytest.mark.parametrize("entry", [*LAYERS, *QUANTIZERS, *EACH_PRIOR, *TOKENIZERS], ids=str)
 
 
 def built(entry: Entry) -> Any:

@@ -42,7 +42,7 @@ class FittedModel(SteppedModel):
     distribution: Any
     num_classes: int | None
     kind: ClassVar[str]
-    scores: ClassVar[tuple[Score, ...]]
+    scores: tuple[Score, ...]
     built: bool
     _refused: RefusedExamples
 

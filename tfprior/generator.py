@@ -16,7 +16,7 @@ from tfprior.float32_copies import in_float32
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
 from tfprior.inputs import as_array, check_completion, check_condition, entropy_of, num_to_complete
-from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.base import Prior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
 
@@ -35,12 +35,10 @@ class Generator(ImageModel):
         ValueError: where the priors are not those of the tokenizer's codes.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, priors: AutoregressivePrior | Sequence[AutoregressivePrior], **kwargs: Any
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, priors: Prior | Sequence[Prior], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tokenizer = tokenizer
-        self.priors = [priors] if isinstance(priors, AutoregressivePrior) else list(priors)
+        self.priors = [priors] if isinstance(priors, Prior) else list(priors)
         if len(self.priors) != len(tokenizer.code_shapes):
             raise ValueError(
                 f"Generator got {len(self.priors)} priors; expected {len(tokenizer.code_shapes)}, one for "
@@ -70,7 +68,7 @@ class Generator(ImageModel):
     def num_levels(self) -> int:
         return self.tokenizer.num_levels
 
-    def chain(self) -> list[AutoregressivePrior]:
+    def chain(self) -> list[Prior]:
         return list(self.priors)
 
     def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> dict[str, np.ndarray]:
@@ -118,7 +116,7 @@ class Generator(ImageModel):
         """A lower bound of the log-likelihood in nats: (B, H, W, C) → (B,).
 
         log p(codes) + log p(image | codes), of the codes that the encoder chooses: one term of the sum over
-        all codes.
+        all codes. Of masked priors log p(codes) is a bound too.
         """
         return sum(ops.sum(nats, axis=(1, 2)) for nats in self._nats(images, condition))
 

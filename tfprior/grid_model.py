@@ -42,7 +42,7 @@ class GridModel(FittedModel, abc.ABC):
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
     kind: ClassVar[str] = "model"
-    scores: ClassVar[tuple[Score, ...]] = (BITS_PER_DIM,)
+    scores: tuple[Score, ...] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
     tokenizer: ClassVar[None] = None
 

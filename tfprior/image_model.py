@@ -5,7 +5,7 @@ Shapes: N images · H W C grid.
 
 import abc
 import math
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import keras
 import numpy as np
@@ -62,8 +62,10 @@ class ImageModel(keras.Model, abc.ABC):
         num_classes: of the labels that are the condition; None without such.
         condition_shape: (D,) of vectors or (H, W, D) of maps that are the condition; None without such.
         tokenizer: what its priors are over the codes of; None of pixels.
+        sketching: options of `sample` to draw pictures soon by, where the usual way is exact and slow.
     """
 
+    sketching: ClassVar[dict[str, Any]] = {}
     grid_shape: GridShape
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
@@ -137,7 +139,9 @@ class ImageModel(keras.Model, abc.ABC):
         return in_batches(_pixel_log_prob, in_float32(self), self._checked(images, condition), batch_size)
 
     def log_prob(self, images: Any, condition: Any = None, batch_size: int = 64) -> np.ndarray:
-        """Log-likelihood in nats, exact of a prior, a lower bound of a generator: (N, H, W, C) → (N,).
+        """Log-likelihood in nats: (N, H, W, C) → (N,).
+
+        It is exact of autoregressive priors, a lower bound of masked ones and of generators.
 
         Raises:
             ValueError: for images or a condition of the wrong shape, type or range.

@@ -31,6 +31,9 @@ class Method(StrEnum):
     parallel_rows = "parallel_rows"
     auto = "auto"
     full = "full"
+    sequential = "sequential"
+    maskgit = "maskgit"
+    halton = "halton"
 
 
 class OrderName(StrEnum):
@@ -93,7 +96,13 @@ TopKOption = Annotated[int | None, typer.Option(help="Only the K most probable l
 TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")]
 MethodOption = Annotated[
     Method | None,
-    typer.Option(help="cached by default. All draw the same; full is slow, and defines the others."),
+    typer.Option(
+        help="cached by default. All draw the same; full is slow, and defines the others. Of a masked prior: "
+        "sequential by default, exact; maskgit or halton draw many values at once, about the same."
+    ),
+]
+IterationsOption = Annotated[
+    int | None, typer.Option(min=1, help="Passes of maskgit, 8 by default, or halton, 32.")
 ]
 
 

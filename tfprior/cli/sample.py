@@ -7,13 +7,14 @@ import typer
 
 from tfprior.cli.app import import_keras
 from tfprior.cli.classes import amount, labels_of
-from tfprior.cli.opening import drawing_at, images_of, open_model, source_at
+from tfprior.cli.errors import WrongUsage
+from tfprior.cli.opening import MANIFEST, drawing_at, images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     FinerOption,
     ImageSizeOption,
+    IterationsOption,
     LevelsOption,
-    Method,
     MethodOption,
     RunArgument,
     SeedOption,
@@ -43,6 +44,7 @@ def sample(
     top_p: TopPOption = None,
     seed: SeedOption = 0,
     method: MethodOption = None,
+    iterations: IterationsOption = None,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
         Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
@@ -71,7 +73,9 @@ def sample(
         check_suffix("--npz", npz, ".npz")
     sampler, names, shows = drawing_at(source, tokenizer, finer)
     labels = labels_of(num, classes, sampler.num_classes, names)
-    wanted = {"top_k": top_k, "top_p": top_p, "method": method and method.value}
+    if iterations is not None and (source / MANIFEST).exists():
+        raise WrongUsage("--iterations: a bundle holds no masked prior; leave it out.")
+    wanted = {"top_k": top_k, "top_p": top_p, "method": method and method.value, "iterations": iterations}
     options = {name: option for name, option in wanted.items() if option is not None}
     arrays = sampler.sample_parts(
         amount(num, labels), labels, seed=seed, temperature=temperature, **options, **shows
@@ -104,6 +108,7 @@ def complete(
     top_p: TopPOption = None,
     seed: SeedOption = 0,
     method: MethodOption = None,
+    iterations: IterationsOption = None,
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
 ) -> None:
@@ -132,7 +137,8 @@ def complete(
         num,
         completions,
         seed=seed,
-        method=(method or Method.cached).value,
+        method=method and method.value,
+        iterations=iterations,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,

@@ -13,7 +13,7 @@ from tfprior.compression.batches import Contents, code_batches
 from tfprior.compression.coder import Decoder, Encoder, UndecodableError
 from tfprior.compression.container import MOST_IMAGES, MOST_IN_A_BATCH, Header, file_of, read
 from tfprior.compression.environment import Environment
-from tfprior.compression.matching import check_condition_of, check_counts, check_levels, check_model, differs
+from tfprior.compression.matching import check_codable, check_condition_of, check_counts, check_model, differs
 from tfprior.compression.ordering import number_of, order_for
 from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
@@ -48,12 +48,12 @@ def compress(
 
     Raises:
         ValueError: for images or a condition of the wrong shape, type or range, a batch size out of range,
-            a model of more than 65 536 levels, and one that gives NaN; for orders that the model does not
-            know.
+            a model of more than 65 536 levels, a masked prior, and one that gives NaN; for orders that the
+            model does not know.
         ModuleNotFoundError: without the package constriction.
     """
     model, images, condition = in_float32(model), _array(images), _array(condition)
-    check_levels(model)
+    check_codable(model)
     number = number_of(order)
     along = order_for(model, number)
     check_values(images, model.grid_shape, model.num_levels, "images")
@@ -97,6 +97,7 @@ def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: 
     """
     header, words = read(data)
     model, condition = in_float32(model), _array(condition)
+    check_codable(model)
     check_model(model, header)
     check_condition_of(model, condition, header)
     check_counts(model, header, len(words))

@@ -10,11 +10,18 @@ from tfprior.compression.container import Header
 from tfprior.compression.environment import Environment
 from tfprior.image_model import ImageModel
 from tfprior.inputs import check_condition
+from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.sharding import rounded
 
 
-def check_levels(model: ImageModel) -> None:
-    """Raises ValueError for more levels than the coder has room for."""
+def check_codable(model: ImageModel) -> None:
+    """Raises ValueError for priors that are not drawn position by position, and more levels than fit."""
+    for prior in model.chain():
+        if not isinstance(prior, AutoregressivePrior):
+            raise ValueError(
+                f"{type(prior).__name__} is a masked prior, of whose bits there is a bound alone; expected "
+                "an autoregressive prior: AnyOrderTransformer, for example."
+            )
     for part in model.parts():
         num_levels = part.num_levels
         if num_levels > MOST_LEVELS:

@@ -62,8 +62,8 @@ class FeedForward(keras.layers.Layer):
         if self.activation == "swiglu":
             gate, x = ops.split(x, 2, axis=-1)
             return ops.silu(gate) * x
-        if self.activation == "gelu":  # written out: Keras's is an operation that few runtimes have
-            return 0.5 * x * (1 + ops.erf(x * 0.5**0.5))
+        if self.activation == "gelu":
+            return gelu(x)
         return ops.relu(x) if self.activation == "relu" else ops.gelu(x, approximate=True)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -77,3 +77,8 @@ class FeedForward(keras.layers.Layer):
             "dropout": self.dropout,
             "use_bias": self.use_bias,
         }
+
+
+def gelu(x: Any) -> Any:
+    """Exact, and written out: Keras's is an operation that few runtimes have."""
+    return 0.5 * x * (1 + ops.erf(x * 0.5**0.5))

@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["Prior"],
         "causal_transformer": ["CausalTransformer"],
         "gated_pixel_cnn": ["GatedPixelCNN"],
+        "masked": ["MaskedPrior"],
+        "masked_transformer": ["MaskedTransformer"],
         "pixel_cnn": ["PixelCNN"],
         "pixelcnn_pp": ["PixelCNNPP"],
         "raster": ["RasterPrior"],

@@ -5,7 +5,6 @@ Shapes: B batch · H W C grid · P parameters of a pixel · K uniforms of a pixe
 
 import abc
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,15 @@ from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
-from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_condition, num_to_complete
+from tfprior.inputs import as_array
 from tfprior.layers.streaming import State, empty_state
-from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
 from tfprior.priors.base import Prior
 from tfprior.priors.rollout import ByStep, Rollout
 
-Predict = Callable[[Tensor | None], tuple[Tensor, Any]]
-"""The channels of a pixel known so far (B, C), or None → parameters (B, P), and what comes after it."""
 
-
-class AutoregressivePrior(Prior, ImageModel):
+class AutoregressivePrior(Prior):
     """p(values | condition) by the chain rule, in `num_steps` steps.
 
     It runs two ways with the same numbers: `call` over the whole grid (training, likelihood), and `step` one
@@ -47,7 +41,6 @@ class AutoregressivePrior(Prior, ImageModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        self.num_steps = math.prod(self.grid_shape[:2])
         self._bits_per_dim = MeanOfSums(name="bits_per_dim")
 
     # One position at a time
@@ -59,16 +52,6 @@ class AutoregressivePrior(Prior, ImageModel):
         Kinds are "row" and "pixel" (renewed once a row, once a pixel), "cache" (what was there stays) and
         "order". The features of a condition, which no step changes, come beside them as "condition".
         """
-
-    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
-        """The condition as the network reads it; None without one.
-
-        Raises:
-            ValueError: for a condition that is missing, or of the wrong shape, type or range.
-        """
-        condition = as_array(condition)
-        check_condition(condition, self.num_classes, self.condition_shape)
-        return condition
 
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
         """The state before the first step: that of `state_spec`, and a conditional prior's "condition".
@@ -112,26 +95,6 @@ class AutoregressivePrior(Prior, ImageModel):
         state = self.advance(state, previous, position)
         return self.draw(lambda current: self.params_at(state, position, current), uniforms, options)
 
-    def draw(
-        self, predict: Predict, uniforms: Tensor, options: SamplingOptions = PLAIN
-    ) -> tuple[Tensor, Tensor, Any]:
-        """Draws one pixel: at once, or channel by channel where the network orders the channels."""
-        sample = self.distribution.sample
-        if self.channel_groups == 1:
-            params, state = predict(None)
-            return *sample(params, uniforms, options), state
-        size = self.distribution.num_params(1)
-        unknown = ops.full_like(ops.cast(uniforms, "int32"), OUTSIDE)
-        value = unknown[:, :0]
-        log_prob: Any = 0.0
-        for channel in range(self.grid_shape[-1]):
-            params, state = predict(ops.concatenate([value, unknown[:, channel:]], axis=-1))
-            its_params = params[:, channel * size : (channel + 1) * size]
-            drawn, nats = sample(its_params, uniforms[:, channel : channel + 1], options)
-            value = ops.concatenate([value, drawn], axis=-1)
-            log_prob = log_prob + nats
-        return value, log_prob, state
-
     @property
     def rollout(self) -> Rollout:
         """How it is led along its grid with the least work, all examples at the same position."""
@@ -156,36 +119,7 @@ class AutoregressivePrior(Prior, ImageModel):
         """Parameters (B, H, W, P) of grids (B, H, W, C), each position's given those before in the order."""
         return self(values if condition is None else {"values": values, "condition": condition})
 
-    # As a model of images
-
-    def chain(self) -> list["AutoregressivePrior"]:
-        return [self]
-
-    def grids_of(self, images: Any) -> list[Any]:
-        return [images]
-
-    def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
-        return condition
-
-    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> dict[str, np.ndarray]:
-        from tfprior import sampling
-
-        return {"values": sampling.sample(self, num_samples, condition, **options)}
-
-    def complete(self, images: Any, mask: Any, condition: Any = None, **options: Any) -> np.ndarray:
-        """Draws what is hidden of images (N, H, W, C): mask (H, W) or (N, H, W), True where hidden.
-
-        What is hidden is drawn given what comes before it in raster order, or of an any-order prior given all
-        that is known, by the options of `tfprior.sampling.sample`.
-
-        Raises:
-            ValueError: for arguments of the wrong shape, type or range.
-        """
-        from tfprior import sampling
-
-        images = as_array(images)
-        count = num_to_complete(images, mask)
-        return sampling.sample(self, count, condition, observed=images, mask=mask, **options)
+    # Likelihood
 
     def pixel_log_prob_batch(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Exact log-likelihood of each pixel given those before it, in nats: (B, H, W, C) → (B, H, W).

@@ -1,17 +1,37 @@
-"""What every prior is: a distribution of integer grids, with or without a condition."""
+"""What every prior is: a distribution of integer grids, with or without a condition.
+
+Shapes: N images · B batch · H W C grid · P parameters of a pixel, or positions · K uniforms of a pixel.
+"""
 
 import abc
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.float32_copies import in_float32
 from tfprior.grid_model import GridModel
-from tfprior.inputs import check_condition, check_grid_shape, check_values, is_integer
+from tfprior.image_model import ImageModel
+from tfprior.inputs import (
+    as_array,
+    check_condition,
+    check_grid_shape,
+    check_values,
+    is_integer,
+    num_to_complete,
+)
+from tfprior.layers.value_encoding import OUTSIDE
+
+Predict = Callable[[Tensor | None], tuple[Tensor, Any]]
+"""The channels of a pixel known so far (B, C), or None → parameters (B, P), and what comes after it."""
 
 
-class Prior(GridModel):
+class Prior(GridModel, ImageModel):
     """p(values | condition) over an integer grid (H, W, C).
 
     Args:
@@ -55,6 +75,7 @@ class Prior(GridModel):
         self.condition_shape = shape or None
         ordered_by_network = channels > 1 and not distribution.orders_channels
         self.channel_groups = channels if ordered_by_network else 1
+        self.num_steps = math.prod(self.grid_shape[:2])
 
     @abc.abstractmethod
     def call(self, inputs: Any, training: bool = False) -> Tensor:
@@ -65,9 +86,82 @@ class Prior(GridModel):
         check_values(values, self.grid_shape, self.num_levels)
         check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
 
+    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
+        """The condition as the network reads it; None without one.
+
+        Raises:
+            ValueError: for a condition that is missing, or of the wrong shape, type or range.
+        """
+        condition = as_array(condition)
+        check_condition(condition, self.num_classes, self.condition_shape)
+        return condition
+
+    # Drawing
+
+    @abc.abstractmethod
+    def drawing_order(self, order: Any, count: int, hidden: np.ndarray | None) -> np.ndarray | None:
+        """The order (B, P) in which `count` grids are drawn, of which some of (B, H, W) may be hidden alone.
+
+        None of raster order, the only one that most priors know.
+
+        Raises:
+            ValueError: for what is no order, and one that the prior does not know.
+        """
+
+    def draw(
+        self, predict: Predict, uniforms: Tensor, options: SamplingOptions = PLAIN
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Draws one pixel: at once, or channel by channel where the network orders the channels."""
+        sample = self.distribution.sample
+        if self.channel_groups == 1:
+            params, state = predict(None)
+            return *sample(params, uniforms, options), state
+        size = self.distribution.num_params(1)
+        unknown = ops.full_like(ops.cast(uniforms, "int32"), OUTSIDE)
+        value = unknown[:, :0]
+        log_prob: Any = 0.0
+        for channel in range(self.grid_shape[-1]):
+            params, state = predict(ops.concatenate([value, unknown[:, channel:]], axis=-1))
+            its_params = params[:, channel * size : (channel + 1) * size]
+            drawn, nats = sample(its_params, uniforms[:, channel : channel + 1], options)
+            value = ops.concatenate([value, drawn], axis=-1)
+            log_prob = log_prob + nats
+        return value, log_prob, state
+
     def for_sampling(self) -> "Prior":
         """A prior of the same weights, in float32, that samples faster where there is one; else this one."""
         return in_float32(self)
+
+    # As a model of images
+
+    def chain(self) -> list["Prior"]:
+        return [self]
+
+    def grids_of(self, images: Any) -> list[Any]:
+        return [images]
+
+    def condition_of(self, coarser: list[Tensor], condition: Tensor | None) -> Tensor | None:
+        return condition
+
+    def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> dict[str, np.ndarray]:
+        from tfprior import sampling
+
+        return {"values": sampling.sample(self, num_samples, condition, **options)}
+
+    def complete(self, images: Any, mask: Any, condition: Any = None, **options: Any) -> np.ndarray:
+        """Draws what is hidden of images (N, H, W, C): mask (H, W) or (N, H, W), True where hidden.
+
+        What is hidden is drawn given what comes before it in raster order, or of an any-order prior given all
+        that is known, by the options of `tfprior.sampling.sample`.
+
+        Raises:
+            ValueError: for arguments of the wrong shape, type or range.
+        """
+        from tfprior import sampling
+
+        images = as_array(images)
+        count = num_to_complete(images, mask)
+        return sampling.sample(self, count, condition, observed=images, mask=mask, **options)
 
     def get_config(self) -> dict[str, Any]:
         return {

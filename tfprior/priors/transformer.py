@@ -1,120 +1,29 @@
-"""What the Transformers over grids share: their tokens, their sizes, and how conditions join them.
+"""What the Transformers share that draw one position after the other, from a cache of those before.
 
-Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of a position · F features of a
-value · D of a token · P parameters of a position.
+Shapes: B batch · H W C grid · T tokens · G tokens of a position · F features of a value · P parameters of a
+position.
 """
 
 import abc
-import math
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from keras import ops
 
-from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.inputs import check_sizes
+from tfprior.distributions.base import Tensor
 from tfprior.layers.attention import MultiHeadAttention
-from tfprior.layers.condition_encoding import ConditionEncoding
-from tfprior.layers.key_value_cache import AtEnd, AtPlaces, NextTokens, Rotation, Slots, cache_spec
-from tfprior.layers.pointwise_dense import PointwiseDense
-from tfprior.layers.position_encodings import AxialRotary
+from tfprior.layers.key_value_cache import AtEnd, AtPlaces, NextTokens, Slots, cache_spec
 from tfprior.layers.streaming import State, empty_state
-from tfprior.layers.token_embedding import TokenEmbedding
-from tfprior.layers.transformer_block import TransformerBlock, normalization
-from tfprior.layers.value_encoding import OUTSIDE, ValueEncoding
+from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.grid_transformer import GridTransformer
 
 
-class TransformerPrior(AutoregressivePrior):
-    """A Transformer over the positions of a grid.
+class TransformerPrior(GridTransformer, AutoregressivePrior):
+    """A Transformer over the positions of a grid, which keeps the keys and values of those before.
 
     A position is a token where the distribution takes all its channels together, else each channel is one, in
     their order. Arguments are those of `CausalTransformer`.
     """
-
-    def __init__(
-        self,
-        grid_shape: tuple[int, int, int],
-        distribution: OutputDistribution,
-        num_layers: int = 12,
-        num_heads: int = 8,
-        hidden_dim: int = 512,
-        mlp_dim: int | None = None,
-        activation: Literal["gelu_tanh", "gelu", "relu", "swiglu"] = "gelu_tanh",
-        norm: Literal["layer", "rms"] = "layer",
-        pre_norm: bool = True,
-        positions: Literal["learned", "sinusoidal", "rotary"] = "learned",
-        dropout: float = 0.0,
-        num_classes: int | None = None,
-        condition_shape: tuple[int, ...] | None = None,
-        value_embedding_dim: int | None = None,
-        class_embedding_dim: int = 64,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
-        check_sizes(
-            type(self).__name__,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            hidden_dim=hidden_dim,
-            mlp_dim=4 * hidden_dim if mlp_dim is None else mlp_dim,
-            class_embedding_dim=class_embedding_dim,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
-        self.mlp_dim = mlp_dim
-        self.activation = activation
-        self.norm = norm
-        self.pre_norm = pre_norm
-        self.positions = positions
-        self.dropout = dropout
-        self.value_embedding_dim = value_embedding_dim
-        self.class_embedding_dim = class_embedding_dim
-        height, width, channels = self.grid_shape
-        groups, dtype = self.channel_groups, self.dtype_policy
-        self.num_tokens = height * width * groups
-        self.embed = TokenEmbedding(hidden_dim, self.num_tokens, positions, groups, name="embed", dtype=dtype)
-        self.encode = ValueEncoding(self.num_levels, value_embedding_dim, dtype=dtype)
-        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
-        self.last_norm = normalization(norm, dtype=dtype) if pre_norm else None
-        self.head = PointwiseDense(distribution.num_params(channels // groups), name="head", dtype=dtype)
-        cells = np.arange(self.num_tokens) // groups
-        self.rotary = (
-            AxialRotary(cells // width, cells % width, hidden_dim // num_heads)
-            if positions == "rotary"
-            else None
-        )
-
-    def block(self, name: str, **options: Any) -> TransformerBlock:
-        """A block of the prior's sizes."""
-        return TransformerBlock(
-            self.num_heads,
-            self.mlp_dim or 4 * self.hidden_dim,
-            self.activation,
-            self.norm,
-            self.pre_norm,
-            dropout=self.dropout,
-            name=name,
-            dtype=self.dtype_policy,
-            **options,
-        )
-
-    def build(self, input_shape: Any = None) -> None:
-        if self.built:
-            return
-        condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
-        self.encode.build((None, *self.grid_shape))
-        features = self.encode.num_features(self.grid_shape[-1] // self.channel_groups)
-        self.embed.build((None, self.num_tokens, features), condition)
-        self.build_network((None, self.num_tokens, self.hidden_dim), condition)
-        for layer in (self.head, *([] if self.last_norm is None else [self.last_norm])):
-            layer.build((None, self.num_tokens, self.hidden_dim))
-        self.built = True
-
-    @abc.abstractmethod
-    def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
-        """Builds the blocks for tokens (None, N, D) and a condition (None, 1 or H, 1 or W, K)."""
 
     @property
     @abc.abstractmethod
@@ -168,72 +77,11 @@ class TransformerPrior(AutoregressivePrior):
             state["condition"] = features
         return self.placed(state, later(tokens, groups), places, ranks)
 
-    def token_places(self, positions: Tensor) -> Tensor:
-        """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
-        groups = self.channel_groups
-        if groups == 1:
-            return positions
-        places = positions[..., None] * groups + np.arange(groups, dtype="int32")
-        return ops.reshape(places, (-1, ops.shape(positions)[-1] * groups))
-
-    def tokens(self, values: Tensor) -> Tensor:
-        """Values (B, …, C) encoded, in their order: (B, T, F)."""
-        encoded = self.encode(ops.reshape(values, (-1, values.shape[-1])))
-        count = math.prod(ops.shape(values)[1:-1]) * self.channel_groups
-        return ops.reshape(encoded, (-1, count, encoded.shape[-1] // self.channel_groups))
-
-    @property
-    def places(self) -> Tensor:
-        """Of all tokens in raster order: (N,)."""
-        return ops.arange(self.num_tokens, dtype="int32")
-
-    def rotation(self, places: Tensor) -> Rotation | None:
-        """Turns queries and keys of tokens at places (T,) or (B, T)."""
-        return None if self.rotary is None else self.rotary.at(places)
-
-    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Labels (B,), vectors (B, K) or maps (B, H, W, K) → features (B, 1 or H, 1 or W, K).
-
-        Raises:
-            ValueError: for a condition that is missing, or of the wrong shape, type or range.
-        """
-        condition = super().encode_condition(condition)
-        return None if condition is None else self.read_condition(condition)
-
-    def params_of_tokens(self, h: Tensor) -> Tensor:
-        """Features that predict tokens (B, T, D) → their parameters (B, T, P / G)."""
-        return self.head(h if self.last_norm is None else self.last_norm(h))
-
-    def params_of_grid(self, params: Tensor) -> Tensor:
-        """Parameters of all tokens in raster order (B, N, P / G) → (B, H, W, P)."""
-        return ops.reshape(params, (-1, *self.grid_shape[:2], self.num_params))
-
     def known_channels(self, current: Tensor | None, batch_size: Any) -> Tensor:
         """Encoded channels of a position but the last one, as far as they are known: (B, G − 1, F)."""
         if current is None:
             current = ops.full((batch_size, self.channel_groups), OUTSIDE, "int32")
         return self.tokens(current)[:, :-1]
-
-    @property
-    def num_params(self) -> int:
-        """P."""
-        return self.distribution.num_params(self.grid_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "mlp_dim": self.mlp_dim,
-            "activation": self.activation,
-            "norm": self.norm,
-            "pre_norm": self.pre_norm,
-            "positions": self.positions,
-            "dropout": self.dropout,
-            "value_embedding_dim": self.value_embedding_dim,
-            "class_embedding_dim": self.class_embedding_dim,
-        }
 
 
 def later(x: Tensor, count: int = 1) -> Tensor:

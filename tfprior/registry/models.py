@@ -125,5 +125,13 @@ register(
         defaults=SMALL_TRANSFORMER,
     )
 )
+register(
+    Model(
+        "masked_transformer",
+        "tfprior.priors.masked_transformer:MaskedTransformer",
+        "prior",
+        defaults=SMALL_TRANSFORMER,
+    )
+)
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))

@@ -1,4 +1,4 @@
-"""Sampling a prior: every method draws the same integers from the same uniforms."""
+"""Sampling a prior: every exact method draws the same integers from the same uniforms."""
 
 import lazy_loader
 
@@ -6,9 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "draw": ["Method", "sample", "sample_parallel", "sample_rows"],
-        "loops": ["Drawn", "cached", "full", "parallel_rows", "stepwise"],
+        "decoding": ["Halton", "MaskGIT", "sequential"],
+        "loops": ["cached", "full", "parallel_rows", "stepwise"],
         "ordered_loops": ["along_order"],
         "parallel": ["ParallelSamples"],
         "request": ["Request", "RequestOptions"],
+        "sampler": ["Drawn"],
     },
 )

@@ -9,46 +9,51 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.base import Prior
 from tfprior.progress import progress_bar
 from tfprior.sampling.loops import Loop
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, RequestOptions
-from tfprior.sampling.running import draw_grids, draw_rows, fastest, loop_of
+from tfprior.sampling.running import draw_grids, draw_rows, fastest, iterates, sampler_of
 from tfprior.sharding import AT_ONCE, shards
 
-Method = Literal["cached", "parallel", "parallel_rows", "full", "auto"]
+Method = Literal["cached", "parallel", "parallel_rows", "full", "auto", "sequential", "maskgit", "halton"]
 RowMethod = Literal["cached", "parallel_rows", "full"]
 
 
 def sample(
-    prior: AutoregressivePrior,
+    prior: Prior,
     num_samples: int,
     condition: Any = None,
     uniforms: Any = None,
     seed: int | None = None,
-    method: Method = "cached",
+    method: Method | None = None,
     temperature: Any = 1.0,
     top_k: Any = None,
     top_p: Any = None,
     observed: Any = None,
     mask: Any = None,
     order: Any = None,
+    iterations: int | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Draws grids from the prior: (num_samples, H, W, C) int32, the same by every method.
+    """Draws grids from the prior: (num_samples, H, W, C) int32, the same by every exact method.
 
     Args:
         prior: any prior.
         num_samples: how many grids, B.
         condition: one row for each sample, for a conditional prior.
-        uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out.
+        uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out. K is that of the prior's
+            distribution, or by "maskgit" of all its iterations.
         seed: of the noise, for samples that repeat. Without one, `keras.utils.set_random_seed` makes a
             program's samples repeat.
-        method: "cached" streams in one compiled graph and costs a few forward passes in all. "parallel" draws
-            all pixels at once, again and again until nothing changes (`sample_parallel`), "parallel_rows"
-            row by row. "full" runs the network anew for every pixel: the definition that all are tested
-            against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and "parallel" the
-            first time, and keeps the faster.
+        method: "cached", the usual one, streams in one compiled graph and costs a few forward passes in all.
+            "parallel" draws all pixels at once, again and again until nothing changes (`sample_parallel`),
+            "parallel_rows" row by row. "full" runs the network anew for every pixel: the definition that all
+            are tested against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and
+            "parallel" the first time, and keeps the faster. From a masked prior "sequential", the usual one,
+            draws the values one by one, exactly. In fewer passes, and not quite from the prior, "maskgit"
+            draws many at once and keeps the most probable, "halton" those that lie far apart.
         temperature: below 1 sharpens, above 1 flattens every distribution; a number, or one for each sample.
         top_k: draws from the `top_k` most probable values of a channel only; likewise.
         top_p: draws from the fewest values that hold a probability `top_p` only; likewise.
@@ -56,27 +61,39 @@ def sample(
         mask: True where a pixel of `observed` is hidden and is to be drawn, (H, W) or (B, H, W): drawn given
             what comes before it in raster order. Known pixels that come after it have no say, but of an
             any-order prior, which places all that is known first.
-        order: of an any-order prior: "raster", "halton", or positions y · W + x, (P,) or (B, P).
+        order: of an any-order prior, or a masked one by "sequential": "raster", "halton", or positions
+            y · W + x, (P,) or (B, P).
+        iterations: of "maskgit", 8 when left out, and "halton", 32.
         progress: whether a bar is shown, where there is a terminal.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
+    by_iteration = method in ("parallel", "auto") and iterates(prior)
+    sampler = sampler_of(prior, None if by_iteration else method, iterations)
     request = Request.of(
-        prior, num_samples, condition, uniforms, seed, temperature, top_k, top_p, observed, mask, order
+        prior,
+        num_samples,
+        condition,
+        uniforms,
+        seed,
+        temperature,
+        top_k,
+        top_p,
+        observed,
+        mask,
+        sampler.order_for(order),
+        sampler.num_uniforms(prior),
     )
-    if method == "auto":
-        method = fastest(prior, request)
-    if method == "parallel":
+    if by_iteration and (method == "parallel" or fastest(prior, request) == "parallel"):
         return iterate(prior, request, progress).values
-    loop = loop_of(prior, method)
-    if not progress or not isinstance(loop, Loop):
-        return draw_grids(prior, loop, request).values
+    if not progress or not isinstance(sampler, Loop):
+        return draw_grids(prior, sampler, request).values
     groups, grids = shards(num_samples, 1, most=AT_ONCE), []
     with progress_bar("drawing", len(groups) * prior.grid_shape[0]) as move:
         for group in groups:
             rows = []
-            for row in draw_rows(prior, loop, request.examples(group)):
+            for row in draw_rows(prior, sampler, request.examples(group)):
                 rows.append(row)
                 move()
             grids.append(np.stack(rows, axis=1))
@@ -84,9 +101,9 @@ def sample(
 
 
 def sample_rows(
-    prior: AutoregressivePrior,
+    prior: Prior,
     num_samples: int,
-    method: RowMethod = "cached",
+    method: RowMethod | None = None,
     **options: Unpack[RequestOptions],
 ) -> Iterator[np.ndarray]:
     """Draws what `sample` draws, and gives every row (num_samples, W, C) as soon as it is finished.
@@ -96,7 +113,7 @@ def sample_rows(
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and other methods.
     """
-    loop = loop_of(prior, method)
+    loop = sampler_of(prior, method)
     if not isinstance(loop, Loop):
         raise ValueError(
             f"{type(prior).__name__} draws no row before the others; expected a prior in raster order: use "
@@ -125,9 +142,14 @@ def sample_parallel(
             'Got by_rows=True and progress=True; expected one of them: sample(method="parallel_rows", '
             "progress=True) draws the same and shows a bar."
         )
+    if not iterates(prior):
+        raise ValueError(
+            f"{type(prior).__name__} has no order in which positions know those before them, so that nothing "
+            "can be iterated; use `sample`."
+        )
     request = Request.of(prior, num_samples, **options)
     if not by_rows:
         return iterate(prior, request, progress)
-    drawn = draw_grids(prior, loop_of(prior, "parallel_rows"), request)
+    drawn = draw_grids(prior, sampler_of(prior, "parallel_rows"), request)
     assert drawn.runs is not None  # of a loop that draws rows more than once
     return ParallelSamples(drawn.values, drawn.runs)

@@ -5,7 +5,7 @@ Shapes: B batch · H W C grid · K uniforms a pixel · P parameters of a pixel.
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -13,37 +13,22 @@ from keras import ops
 from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.autoregressive import AutoregressivePrior, Predict
+from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.base import Predict
 from tfprior.priors.raster import RasterPrior
 from tfprior.priors.rollout import ByRow, ByStep, Rollout, of_all
 from tfprior.sampling.request import Request
+from tfprior.sampling.sampler import Drawn, Sampler
 
 BeginPixel = Callable[[Tensor, Tensor, Any], Predict]
 
 
-class Drawn(NamedTuple):
-    """What a loop draws.
-
-    Attributes:
-        values: (B, H, W, C) int32.
-        log_prob: nats of what was drawn (B,), of the model at temperature 1.
-        runs: how often each row was drawn in all (B,) int32, where a loop draws it more than once.
-    """
-
-    values: Tensor
-    log_prob: Tensor
-    runs: Tensor | None = None
-
-
-class Loop(abc.ABC):
-    """Draws whole grids in one graph.
+class Loop(Sampler):
+    """Draws whole grids row by row.
 
     A loop is what it carries from row to row, and how it draws one row: so a grid can also be drawn a row
     at a time, where someone watches.
     """
-
-    rasters_only: ClassVar[bool] = False
-    """Whether it draws from a `RasterPrior` alone."""
 
     def __call__(
         self,
@@ -120,6 +105,8 @@ class Led(Loop):
 
 class Full(Loop):
     """The definition: the whole network for every channel of every pixel."""
+
+    whole_network = True
 
     def begin(self, prior: AutoregressivePrior, request: Request, first: Tensor) -> Any:
         # What the image holds at positions to come does not matter: the network cannot see them.

@@ -13,18 +13,16 @@ from tfprior.distributions.base import Tensor
 from tfprior.layers.streaming import select
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.priors.any_order_transformer import AnyOrderTransformer
-from tfprior.priors.autoregressive import Predict
-from tfprior.sampling.loops import Drawn
+from tfprior.priors.base import Predict, Prior
 from tfprior.sampling.request import Request
+from tfprior.sampling.sampler import Drawn, Sampler
 
 Begin = Callable[[Any, Tensor, Tensor, Tensor], Predict]
 """State, values (B, P, C), the value before (B, C), position (B,) → what predicts that position."""
 
 
-class AlongOrder:
+class AlongOrder(Sampler):
     """Draws by steps, from a cache of what was placed."""
-
-    rasters_only = False
 
     def draw(self, prior: AnyOrderTransformer, request: Request) -> Drawn:
         """Uniforms (B, H, W, K) and the rest of a request → the grids that it asks for."""
@@ -41,10 +39,10 @@ class AlongOrder:
         return one_by_one(prior, request, state, begin)
 
 
-class FullAlongOrder:
+class FullAlongOrder(Sampler):
     """The definition: the whole network for every channel of every position."""
 
-    rasters_only = False
+    whole_network = True
 
     def draw(self, prior: AnyOrderTransformer, request: Request) -> Drawn:
         """Uniforms (B, H, W, K) and the rest of a request → the grids that it asks for."""
@@ -66,7 +64,7 @@ class FullAlongOrder:
         return one_by_one(prior, request, (), begin)
 
 
-def one_by_one(prior: AnyOrderTransformer, request: Request, state: Any, begin: Begin) -> Drawn:
+def one_by_one(prior: Prior, request: Request, state: Any, begin: Begin) -> Drawn:
     """Draws the positions after those that are known in all examples, one of each example at a time."""
     count, channels = prior.num_steps, prior.grid_shape[-1]
     order = ops.convert_to_tensor(request.order)

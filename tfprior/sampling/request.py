@@ -13,7 +13,7 @@ from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
 from tfprior.layers.streaming import select
-from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.base import Prior
 
 
 class RequestOptions(TypedDict, total=False):
@@ -53,12 +53,12 @@ class Request(NamedTuple):
     options: SamplingOptions = PLAIN
     observed: Tensor | None = None  # (B, H, W, C) int32
     hidden: Tensor | None = None  # (B, H, W) bool
-    order: Tensor | None = None  # (B, P) int32, of any-order priors
+    order: Tensor | None = None  # (B, P) int32, of priors that draw in any
 
     @classmethod
     def of(
         cls,
-        prior: AutoregressivePrior,
+        prior: Prior,
         num_samples: int,
         condition: Any = None,
         uniforms: Any = None,
@@ -69,15 +69,19 @@ class Request(NamedTuple):
         observed: Any = None,
         mask: Any = None,
         order: Any = None,
+        num_uniforms: int | None = None,
     ) -> "Request":
         """Checks what a user asks for, and has it all in arrays.
+
+        `num_uniforms` is K, where it is not what the prior's distribution takes.
 
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
         """
         check_outside_graph("sample")
         grid, distribution = prior.grid_shape, prior.distribution
-        uniforms = check_uniforms(uniforms, num_samples, grid, distribution.num_uniforms(grid[-1]), seed)
+        per_pixel = distribution.num_uniforms(grid[-1]) if num_uniforms is None else num_uniforms
+        uniforms = check_uniforms(uniforms, num_samples, grid, per_pixel, seed)
         condition = as_array(condition)
         check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
         options = check_sampling_options(temperature, top_k, top_p, distribution.num_levels, num_samples)

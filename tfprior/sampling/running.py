@@ -17,11 +17,15 @@ from tfprior.compilation import compiled, devices
 from tfprior.float32_copies import in_float32
 from tfprior.priors.any_order_transformer import AnyOrderTransformer
 from tfprior.priors.autoregressive import AutoregressivePrior
+from tfprior.priors.base import Prior
+from tfprior.priors.masked import MaskedPrior
 from tfprior.priors.raster import RasterPrior
-from tfprior.sampling.loops import Drawn, Loop, cached, full, parallel_rows
+from tfprior.sampling.decoding import halton, maskgit, sequential
+from tfprior.sampling.loops import Loop, cached, full, parallel_rows
 from tfprior.sampling.ordered_loops import along_order, full_along_order
 from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
+from tfprior.sampling.sampler import Drawn, Sampler
 from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, few_sized_shards, rounded, run_in_shards
 
 Measured = Literal["cached", "parallel"]
@@ -30,36 +34,58 @@ _FASTEST: weakref.WeakKeyDictionary[AutoregressivePrior, dict[tuple[int, bool], 
 )
 
 
-def loop_of(prior: AutoregressivePrior, method: str) -> Any:
-    """The loop of a method: by rows, or of priors that draw in any order by positions.
+def samplers_of(prior: Prior) -> dict[str, Any]:
+    """What draws from a prior, by the names of methods, the usual one first."""
+    if isinstance(prior, MaskedPrior):
+        return {"sequential": sequential, "maskgit": maskgit, "halton": halton}
+    if isinstance(prior, AnyOrderTransformer):
+        return {"cached": along_order, "full": full_along_order}
+    return {"cached": cached, "parallel_rows": parallel_rows, "full": full}
+
+
+def sampler_of(prior: Prior, method: str | None = None, iterations: int | None = None) -> Any:
+    """What draws from a prior by a method, the usual one when left out.
 
     Raises:
-        ValueError: for unknown methods, and those that the prior does not know.
+        ValueError: for unknown methods, those that the prior does not know, and iterations of what has none.
     """
-    loops: dict[str, Any] = {"cached": cached, "parallel_rows": parallel_rows, "full": full}
-    if isinstance(prior, AnyOrderTransformer):
-        loops = {"cached": along_order, "full": full_along_order}
-    if method not in loops:
+    samplers = samplers_of(prior)
+    method = next(iter(samplers)) if method is None else method
+    if method not in samplers:
+        others = ", or of whole grids only 'parallel' and 'auto'" if iterates(prior) else ""
         raise ValueError(
-            f"Unknown sampling method {method!r}; expected {', '.join(map(repr, loops))}, or of whole grids "
-            "only 'parallel' and 'auto'."
+            f"Unknown sampling method {method!r} of {type(prior).__name__}; expected "
+            f"{', '.join(map(repr, samplers))}{others}."
         )
-    if loops[method].rasters_only and not isinstance(prior, RasterPrior):
+    sampler = samplers[method]
+    if not isinstance(sampler, Sampler):  # by their number of iterations
+        return sampler(iterations)
+    if iterations is not None:
+        raise ValueError(
+            f"method={method!r} draws one by one and got iterations={iterations}; leave it out, or draw "
+            "from a masked prior by 'maskgit' or 'halton'."
+        )
+    if sampler.rasters_only and not isinstance(prior, RasterPrior):
         raise ValueError(
             f"method={method!r} draws from a RasterPrior, and {type(prior).__name__} is none; use 'cached'."
         )
-    return loops[method]
+    return sampler
 
 
-def draw_grids(prior: AutoregressivePrior, loop: Loop, request: Request) -> Drawn:
+def iterates(prior: Prior) -> bool:
+    """Whether fixed-point iteration draws from it: what a position is depends on those before it alone."""
+    return isinstance(prior, AutoregressivePrior)
+
+
+def draw_grids(prior: Prior, sampler: Sampler, request: Request) -> Drawn:
     """The grids that a request asks for, as arrays."""
-    run = compiled(loop.draw, model_for(prior, loop))
+    run = compiled(sampler.draw, model_for(prior, sampler))
 
     def draw(index: np.ndarray) -> tuple[np.ndarray, ...]:
         drawn = run(request.examples(index))
         return tuple(ops.convert_to_numpy(part) for part in drawn if part is not None)
 
-    drawn = Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), loop)))
+    drawn = Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), sampler)))
     check_drawn(drawn.log_prob)
     return drawn
 
@@ -105,7 +131,7 @@ def fastest(prior: AutoregressivePrior, request: Request) -> Measured:
     kind = rounded(len(request.uniforms)), request.observed is not None
     if kind not in known:
         taken: dict[Measured, float] = {
-            "cached": seconds(lambda: draw_grids(prior, loop_of(prior, "cached"), request)),
+            "cached": seconds(lambda: draw_grids(prior, sampler_of(prior, "cached"), request)),
             "parallel": seconds(lambda: iterate(prior, request)),
         }
         known[kind] = min(taken, key=taken.__getitem__)
@@ -120,9 +146,9 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def parts_of(count: int, loop: Loop) -> list[np.ndarray]:
+def parts_of(count: int, sampler: Sampler) -> list[np.ndarray]:
     """The examples shared out to the cores, or in large parts where one keeps the whole device busy."""
-    if loop in (full, full_along_order):
+    if sampler.whole_network:
         return few_sized_shards(count, 1, AT_ONCE)
     if on_cpu():
         return few_sized_shards(count)
@@ -134,6 +160,6 @@ def on_cpu() -> bool:
     return all("cpu" in name.lower() for name in devices())
 
 
-def model_for(prior: AutoregressivePrior, loop: Loop) -> AutoregressivePrior:
-    """What samples faster with the prior's weights; `full` is the definition, and takes no short way."""
-    return in_float32(prior) if loop in (full, full_along_order) else prior.for_sampling()
+def model_for(prior: Prior, sampler: Sampler) -> Any:
+    """What samples faster with the prior's weights; the whole network, which defines, takes no short way."""
+    return in_float32(prior) if sampler.whole_network else prior.for_sampling()

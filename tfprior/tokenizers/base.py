@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -63,7 +63,7 @@ class Tokenizer(GridModel):
     """
 
     kind = "tokenizer"
-    scores: ClassVar[tuple[Score, ...]] = (
+    scores = (
         BITS_PER_DIM._replace(words="uniform codes"),
         Score("reconstruction_bits_per_dim", "bits/dim", words="bits/dim of the images given their codes"),
         Score("perplexity", "codes", "max", words="perplexity of the codes"),

@@ -27,7 +27,8 @@ def draw_samples(model: ImageModel, path: Path, seed: int, condition: Any = None
     elif condition is not None:
         condition = condition[: columns**2]
     count = columns**2 if condition is None else len(condition)
-    save_grid(model.sample(count, condition, seed=seed), model.num_levels, path, columns)
+    drawn = model.sample(count, condition, seed=seed, **model.sketching)
+    save_grid(drawn, model.num_levels, path, columns)
 
 
 def draw_completions(
@@ -35,7 +36,7 @@ def draw_completions(
 ) -> None:
     """Draws the first of the images (N, H, W, C), each beside completions of what the mask (H, W) hides."""
     images, condition = images[:NUM_COMPLETED], None if condition is None else condition[:NUM_COMPLETED]
-    drawn = completions_of(model, images, mask, NUM_COMPLETIONS, condition, seed=seed)
+    drawn = completions_of(model, images, mask, NUM_COMPLETIONS, condition, seed=seed, **model.sketching)
     save_completions(images, mask, drawn, model.num_levels, path)
 
 

@@ -65,7 +65,7 @@ def draw_prior(run: RunFolder, seed: int, console: Console) -> None:
 def draw_finer(run: RunFolder, held_out: Images, condition_map: ConditionMap, seed: int) -> None:
     """Draws the finer codes of held-out images given their coarser ones, through their tokenizer."""
     prior, coarser = load_prior(run.path), held_out.y_train[:64]
-    drawn = prior.sample(len(coarser), condition_map(coarser), seed=seed)
+    drawn = prior.sample(len(coarser), condition_map(coarser), seed=seed, **prior.sketching)
     tokenizer = condition_map.tokenizer
     save_grid(as_levels(tokenizer.decode([coarser, drawn])), tokenizer.num_levels, run.file(SAMPLES))
 
