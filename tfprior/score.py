@@ -37,6 +37,11 @@ class Score(NamedTuple):
         """Whether it is bits per dimension or a bound of them, which baselines are measured in too."""
         return self.name in (BITS_PER_DIM.name, BITS_PER_DIM_BOUND.name)
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is no less than what it stands for."""
+        return self.name == BITS_PER_DIM_BOUND.name
+
     def best_of(self, values: Iterable[float]) -> float:
         """The best of the values; of none, what every value is better than."""
         return min(values, default=math.inf) if self.better == "min" else max(values, default=-math.inf)

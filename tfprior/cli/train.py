@@ -160,8 +160,9 @@ def train_model(
     if run.result is None:  # which the chief has
         return
     result = run.result
+    words = ", an upper bound" if run.score.is_bound else ""
     values = {
-        f"this {model.kind} (epoch {result['best_epoch']})": run.best_score,
+        f"this {model.kind}{words} (epoch {result['best_epoch']})": run.best_score,
         **result["baselines"],
     }
     console.print(score_table("held-out part of the training images", values, run.score))

@@ -19,7 +19,6 @@ from tfprior.float32_copies import in_float32
 from tfprior.inputs import name_of
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
-from tfprior.orders import known_first, order_of
 from tfprior.priors.base import Prior
 from tfprior.priors.masking import (
     OBJECTIVES,
@@ -32,6 +31,8 @@ from tfprior.priors.masking import (
     every_mask,
     weighted,
 )
+from tfprior.priors.orders import known_first, order_of
+from tfprior.replicas.share import places_in_batch
 
 DRAWS = 32
 """Masks that bounds are the mean over, where no other number is asked for."""
@@ -134,7 +135,7 @@ class MaskedPrior(Prior):
         if training:
             uniforms = keras.random.uniform((count, num_uniforms), seed=self.noise)
         else:
-            by_turns = ops.arange(count, dtype="int32") % BY_TURNS
+            by_turns = places_in_batch(count) % BY_TURNS
             uniforms = ops.take(declared_uniforms(BY_TURNS, num_uniforms), by_turns, axis=0)
         return self.learns_by.hide(self.tokens_of(ops.cast(values, "int32")), uniforms, self.num_levels)
 

@@ -43,6 +43,13 @@ def sees(share: Share | None) -> Iterator[None]:
         _SHARE.reset(token)
 
 
+def places_in_batch(count: Any) -> Any:
+    """Where `count` examples of this replica stand in the global batch: (count,) int32."""
+    share = _SHARE.get()
+    own = ops.arange(count, dtype="int32")
+    return own if share is None else own + ops.cast(share.first, "int32")
+
+
 def spread_over_batch(rows: Any, places: Any) -> Any:
     """The rows at `places`, from 0 at the first of the batch to 1 after the last: (N, D), (K,) → (K, D).
 

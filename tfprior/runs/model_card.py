@@ -15,7 +15,8 @@ ALT = {
 def model_card(run: RunFolder, result: dict[str, Any]) -> str:
     """A short page in Markdown."""
     data, model, options = (run.config[name] for name in ("data", "model", "options"))
-    name = f"{run.config['kind']}{', uniform codes' if run.is_tokenizer else ''}"
+    words = ", uniform codes" if run.is_tokenizer else ", an upper bound" if run.score.is_bound else ""
+    name = f"{run.config['kind']}{words}"
     scores = {f"this {name}": result[f"best_{run.score.name}"], **result["baselines"]}
     table = "\n".join(f"| {one} | {score:.4f} |" for one, score in scores.items())
     pictures = "\n".join(f"![{ALT[name]}]({name})" for name in run.pictures)
