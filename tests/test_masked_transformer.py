@@ -20,9 +20,9 @@ from test_transformer_oracles import of_case, weight_of
 
 from tfprior.compilation import compiled
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
+from tfprior.orders import halton
 from tfprior.priors import MaskedTransformer
 from tfprior.priors.masking import OBJECTIVES, declared_masks, every_mask
-from tfprior.orders import halton
 from tfprior.sampling import Drawn, Halton, MaskGIT, sample, sample_parallel, sample_rows, sequential
 from tfprior.sampling.decoding import halton as halton_by
 from tfprior.sampling.decoding import maskgit

@@ -19,6 +19,7 @@ from tfprior.float32_copies import in_float32
 from tfprior.inputs import name_of
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
+from tfprior.orders import known_first, order_of
 from tfprior.priors.base import Prior
 from tfprior.priors.masking import (
     OBJECTIVES,
@@ -31,7 +32,6 @@ from tfprior.priors.masking import (
     every_mask,
     weighted,
 )
-from tfprior.priors.orders import known_first, order_of
 from tfprior.replicas.share import places_in_batch
 
 DRAWS = 32
