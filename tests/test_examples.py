@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from catalogue import integers
 
-from examples import train_multi_worker, train_pixelcnn_pp, vq_vae_pipeline
+from examples import any_order_completion, train_multi_worker, train_pixelcnn_pp, vq_vae_pipeline
 
 
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
@@ -47,6 +47,18 @@ def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
     drawn = ("pictures/reconstructions-epoch-0001.png", "pictures/samples-epoch-0001.png")
     for name in ("reconstructions.png", "samples.png", "bundle/manifest.json", *drawn):
         assert (tmp_path / "run" / name).is_file()
+
+
+def test_holes_are_filled_by_both_priors(tmp_path: Path) -> None:
+    images = 8 * integers(60, 4, 8, 1, top=32).astype("uint8")
+    np.savez(tmp_path / "mine.npz", x_train=images[:48], x_test=images[48:])
+    given = {"codes": 6, "code_dim": 4, "epochs": 1, "images_shown": 2}
+    bits = any_order_completion.main(str(tmp_path / "mine.npz"), str(tmp_path / "run"), **given)
+    for by_hole in bits.values():
+        assert list(by_hole) == ["all", "left", "right", "top", "bottom", "centre", "random"]
+        assert np.isfinite(list(by_hole.values())).all()
+    assert bits["gated_pixel_cnn"]["all"] != bits["any_order_transformer"]["all"]
+    assert len(list((tmp_path / "run").glob("*_any_order_transformer.png"))) == 6
 
 
 def test_one_worker_trains_alone_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
