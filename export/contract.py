@@ -66,9 +66,14 @@ def prior_functions(prior: PriorDescription) -> Contract:
         if order:
             step["previous_position"], known["positions"] = position, ("int32", ("known",))
         past, after = keys_and_values(prior.cache, "past"), keys_and_values(prior.cache, "present")
+        given, encode = condition, Contract()
+        if prior.condition is not None and prior.condition.kind == "source":
+            given = memory(prior.cache, *prior.condition.of_model.shape)
+            encode = {"encode_source": (condition, given)}
         return {
-            "prefill": ({**known, **condition}, after),
-            "step": ({**past, **step, **condition}, {**drawn, **after}),
+            **encode,
+            "prefill": ({**known, **given}, after),
+            "step": ({**past, **step, **given}, {**drawn, **after}),
             **whole,
         }
     return {
@@ -95,6 +100,13 @@ def keys_and_values(cache: CacheDescription, length: str) -> Ports:
         for layer in range(cache.layers)
         for part in ("key", "value")
     }
+
+
+def memory(cache: CacheDescription, length: int) -> Ports:
+    """What `encode_source` makes of a source, for all steps."""
+    each: Port = ("float32", (cache.heads, length, cache.head_dim))
+    names = [f"memory.{layer}.{part}" for layer in range(cache.layers) for part in ("key", "value")]
+    return {"memory.hidden": ("float32", (1, 1, length)), **dict.fromkeys(names, each)}
 
 
 def image_functions(images: ImagesDescription, priors: tuple[PriorDescription, ...]) -> Contract:

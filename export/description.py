@@ -1,5 +1,7 @@
 """What a manifest says of a model: its priors, and for a generator its images."""
 
+from typing import Literal
+
 import numpy as np
 
 from tfprior.export.functions import functions
@@ -78,9 +80,14 @@ def describe_cache(prior: AutoregressivePrior) -> CacheDescription | None:
 
 def describe_condition(prior: AutoregressivePrior, made_by: str | None = None) -> ConditionDescription | None:
     """The manifest's words for the condition; None for an unconditional prior."""
-    if prior.num_classes is not None:
-        return ConditionDescription("label", num_classes=prior.num_classes, function=made_by)
-    if prior.condition_shape is not None:
-        kind = "vector" if len(prior.condition_shape) == 1 else "map"
-        return ConditionDescription(kind, shape=prior.condition_shape, function=made_by)
-    return None
+    kind = prior.condition_kind
+    if kind is None:
+        return None
+    if kind.is_label:
+        return ConditionDescription("label", num_classes=kind.num_levels, function=made_by)
+    if kind.is_source:
+        return ConditionDescription(
+            "source", shape=kind.shape, function=made_by, num_levels=kind.num_levels, padding=kind.padding
+        )
+    name: Literal["vector", "map"] = "vector" if len(kind.shape) == 1 else "map"
+    return ConditionDescription(name, shape=kind.shape, function=made_by)

@@ -16,7 +16,7 @@ from tfprior.export.signatures import (
     condition_of,
     options_of,
 )
-from tfprior.export.transformer_functions import prefill, transformer_step
+from tfprior.export.transformer_functions import encode_source, prefill, transformer_step
 from tfprior.layers import empty_state
 from tfprior.priors import AutoregressivePrior, RasterPrior, TransformerPrior
 from tfprior.sampling import Drawn, Request, along_order, cached, stepwise
@@ -27,7 +27,8 @@ def functions(prior: AutoregressivePrior) -> list[Function]:
     ports = Ports(prior)
     whole = [_sample(prior, ports), _log_prob(prior, ports)]
     if isinstance(prior, TransformerPrior):
-        return [transformer_step(prior, ports), prefill(prior, ports), *whole]
+        encode = [encode_source(prior, ports)] if ports.memory else []
+        return [*encode, transformer_step(prior, ports), prefill(prior, ports), *whole]
     made = [_initial_state(prior, ports), _step(prior, ports), *whole]
     if isinstance(prior, RasterPrior):
         made += [row(prior, ports), pixel(prior, ports)]

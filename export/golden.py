@@ -54,7 +54,7 @@ def golden_rollout(
         )
     log_prob = prior.log_prob(values, condition, **along)
     written = None if condition is None or coarser is not None else condition
-    if written is not None and prior.num_classes is None:
+    if written is not None and prior.condition_levels is None:
         written = np.round(written.astype("float64"), 4)
     return GoldenRollout(
         uniforms=np.round(noise.astype("float64"), 4),
@@ -104,12 +104,14 @@ def _decimals(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
 
 
 def _condition(prior: AutoregressivePrior, generator: np.random.Generator) -> np.ndarray | None:
-    if prior.num_classes is not None:
+    kind = prior.condition_kind
+    if kind is None:
+        return None
+    if kind.is_label:
         return np.asarray([0, prior.num_classes - 1], "int32")
-    if prior.condition_shape is not None:
-        drawn = generator.standard_normal((SAMPLES, *prior.condition_shape))
-        return np.round(drawn, 3).astype("float32")
-    return None
+    if kind.is_source:
+        return generator.integers(0, kind.num_levels, (SAMPLES, *kind.shape), "int32")
+    return np.round(generator.standard_normal((SAMPLES, *kind.shape)), 3).astype("float32")
 
 
 def _close_to_a_step(

@@ -9,7 +9,7 @@
     │   │   ├── prefix               stands before the names of its functions: "", or "top_" and "bottom_"
     │   │   ├── grid_shape, num_levels, num_steps
     │   │   ├── orders               "raster", or "any", which callers choose
-    │   │   ├── condition            null, or a label, vector or map; a finer grid's is made by a function
+    │   │   ├── condition            null, or a label, vector, map or source; finer grids' by a function
     │   │   ├── noise                how many uniforms on [0, 1) a step takes
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
     │   │   └── golden               noise, condition, order → values and nats, which every runtime repeats
@@ -31,6 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfprior.condition_kind import ConditionKind
 from tfprior.export.checks import BundleError as BundleError
 from tfprior.export.checks import Count, Layers, Size, check_array, check_tensor, require
 from tfprior.export.ports import FunctionDescription
@@ -52,30 +53,47 @@ class ModelDescription:
 
 @dataclass(frozen=True)
 class ConditionDescription:
-    """A label in [0, num_classes), or floats of a shape; `function` makes them where codes above do."""
+    """A label in [0, num_classes), or floats of a shape; `function` makes them where codes above do.
 
-    kind: Literal["label", "vector", "map"]
+    A source is tokens in [0, num_levels) of a shape (S,), those behind its end `padding`.
+    """
+
+    kind: Literal["label", "vector", "map", "source"]
     num_classes: Size | None = None
     shape: tuple[Size, ...] | None = None
     function: str | None = None
+    num_levels: Size | None = None
+    padding: Count | None = None
 
     def __post_init__(self) -> None:
-        rank = {"label": None, "vector": 1, "map": 3}[self.kind]
+        rank = {"label": None, "vector": 1, "map": 3, "source": 1}[self.kind]
         fits = (self.num_classes is None) == (rank is not None) and rank == (self.shape and len(self.shape))
         require(
             fits,
             f"a condition of kind {self.kind!r} has num_classes {self.num_classes} and shape {self.shape}; "
-            "expected num_classes for a label, (D,) for a vector, (H, W, D) for a map.",
+            "expected num_classes for a label, (D,) for a vector, (H, W, D) for a map, (S,) for a source.",
+        )
+        levels, padding = self.num_levels, self.padding
+        given = levels is not None and padding is not None and padding < levels
+        require(
+            given if self.kind == "source" else levels is None and padding is None,
+            f"a condition of kind {self.kind!r} has num_levels {levels} and padding {padding}; expected both "
+            "for a source, the padding one of its tokens, and neither for others.",
         )
         require(
-            self.function is None or self.shape is not None,
-            f"a label is made by the function {self.function!r}; expected a vector or map.",
+            self.function is None or self.kind in ("vector", "map"),
+            f"a {self.kind} is made by the function {self.function!r}; expected a vector or map.",
         )
         check_tensor("a condition", self.shape or ())
 
     @property
     def dtype(self) -> str:
-        return "int32" if self.kind == "label" else "float32"
+        return "int32" if self.kind in ("label", "source") else "float32"
+
+    @property
+    def of_model(self) -> ConditionKind:
+        """The same, as models tell it."""
+        return ConditionKind(self.shape or (), self.num_classes or self.num_levels, self.padding)
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,10 @@ class PriorDescription:
     def __post_init__(self) -> None:
         name, golden, condition = f"{self.prefix}golden", self.golden, self.condition
         height, width, _ = self.grid_shape
+        require(
+            self.cache is not None or condition is None or condition.kind != "source",
+            f"{self.prefix}cache is null; expected one for steps that attend to a source.",
+        )
         longer = 1 if self.cache is None else self.cache.per_step
         require(
             longer in (1, self.grid_shape[-1]),
@@ -152,8 +174,8 @@ class PriorDescription:
                 f"{name}.condition is given; expected null, for nobody chooses the condition.",
             )
         else:
-            shape, num_classes = (samples, *(condition.shape or ())), condition.num_classes or 0
-            check_array(f"{name}.condition", golden.condition, shape, num_classes)
+            shape, levels = (samples, *(condition.shape or ())), condition.of_model.num_levels or 0
+            check_array(f"{name}.condition", golden.condition, shape, levels)
         if condition is not None and condition.kind == "map":
             require(
                 condition.shape is not None and condition.shape[:2] == (height, width),

@@ -35,6 +35,7 @@ class OnnxSampler:
         grid_shape: (H, W, C).
         num_levels: values are integers in [0, num_levels).
         num_classes: of the labels that are the condition; None without such.
+        condition_kind: what the condition is, whichever it is; None without one.
         methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel (the
             fastest from outside), "step" the general single step, "loop" the whole loop in one call.
 
@@ -55,6 +56,7 @@ class OnnxSampler:
             )
         self.prior, self.prefix = priors[prefix], prefix
         self.grid_shape, self.num_levels = self.prior.grid_shape, self.prior.num_levels
+        self.condition_kind = None if self.prior.condition is None else self.prior.condition.of_model
         self.num_classes = None if self.prior.condition is None else self.prior.condition.num_classes
         self.threads = threads
         self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
@@ -166,12 +168,16 @@ class OnnxSampler:
         Raises:
             ValueError: for a condition that the prior was not built for.
         """
-        kind, condition = self.prior.condition, as_array(condition)
-        if kind is None:
-            check_condition(condition, None, None, batch)
+        condition, described = as_array(condition), self.prior.condition
+        check_condition(condition, self.condition_kind, batch)
+        if described is None:
             return {}
-        check_condition(condition, kind.num_classes, kind.shape, batch)
-        return {"condition": np.ascontiguousarray(condition, kind.dtype)}
+        condition = np.ascontiguousarray(condition, described.dtype)
+        kind = described.of_model
+        if kind.padding is not None:  # sources may be shorter
+            missing = kind.shape[0] - condition.shape[1]
+            condition = np.pad(condition, ((0, 0), (0, missing)), constant_values=kind.padding)
+        return {"condition": condition}
 
     def order_arrays(self, order: Any, batch: int, hidden: np.ndarray | None = None) -> Arrays:
         """The order as the functions take it, known first, under its name; nothing in raster order alone.

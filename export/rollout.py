@@ -19,6 +19,8 @@ METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": 
 """The functions that each way of drawing runs, the fastest from outside first."""
 CACHED_STEP = ("prefill", "step")
 """Those of "step" where a Transformer hands on keys and values."""
+ENCODE_SOURCE = "encode_source"
+"""The function that comes before them, once for a rollout, where the condition is a source."""
 
 
 class Drawn(NamedTuple):
@@ -58,8 +60,15 @@ class Rollout:
 
     def functions_of(self, method: str) -> tuple[str, ...]:
         """The names of the functions that a method runs."""
-        is_cached = method == "step" and self.prior.cache is not None
-        return tuple(self.prior.prefix + name for name in (CACHED_STEP if is_cached else METHODS[method]))
+        names = METHODS[method]
+        if method == "step" and self.prior.cache is not None:
+            names = (ENCODE_SOURCE, *CACHED_STEP) if self.has_source else CACHED_STEP
+        return tuple(self.prior.prefix + name for name in names)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether steps attend to a source."""
+        return self.prior.condition is not None and self.prior.condition.kind == "source"
 
     def draw(self, method: str, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None) -> Drawn:
         """Noise (B, H, W, K), temperature, condition, order → values and nats; "loop" takes nothing known.
@@ -102,7 +111,9 @@ class Rollout:
 
     def _by_cached_step(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         """Each example along its order, after what is known and comes first in all of them."""
-        (prefill, step), batch = self.functions_of("step"), len(uniforms)
+        (*encode, prefill, step), batch = self.functions_of("step"), len(uniforms)
+        for function in encode:
+            inputs = {**inputs, **self.run(function, inputs)}
         steps, channels = self.prior.num_steps, self.prior.grid_shape[-1]
         order = inputs.get("order", np.tile(np.arange(steps, dtype="int32"), (batch, 1)))
         noise = along(uniforms.reshape(batch, steps, -1), order)

@@ -49,10 +49,23 @@ class Ports:
         if draws_in_any_order(prior):
             self.order = (Port("order", "int32", (prior.num_steps,), "positions in the order of drawing"),)
         self.condition: tuple[Port, ...] = ()
-        if prior.num_classes is not None:
-            self.condition = (Port("condition", "int32", (), f"class label in [0, {prior.num_classes})"),)
-        elif prior.condition_shape is not None:
-            self.condition = (Port("condition", "float32", prior.condition_shape, "condition"),)
+        kind = prior.condition_kind
+        if kind is not None:
+            dtype, meaning = "float32" if kind.num_levels is None else "int32", "condition"
+            if kind.is_label:
+                meaning = f"class label in [0, {kind.num_levels})"
+            elif kind.is_source:
+                meaning = f"tokens in [0, {kind.num_levels}), filled up with {kind.padding}"
+            self.condition = (Port("condition", dtype, kind.shape, meaning),)
+        self.memory: tuple[Port, ...] = ()
+        if (specs := prior.memory_spec()) is not None:
+            meaning = "from `encode_source`, the same for all steps"
+            self.memory = tuple(Port(name, spec.dtype, spec.shape, meaning) for name, spec in specs.items())
+
+    @property
+    def given(self) -> tuple[Port, ...]:
+        """What steps learn of the condition by: its memory, or itself."""
+        return self.memory or self.condition
 
 
 def draws_in_any_order(prior: AutoregressivePrior) -> bool:
@@ -70,6 +83,8 @@ def options_of(tensors: Tensors) -> SamplingOptions:
 
 def condition_of(prior: AutoregressivePrior, tensors: Tensors) -> Tensors:
     """The features of the condition among the tensors, as states have them; nothing without one."""
+    if (specs := prior.memory_spec()) is not None and set(specs) <= set(tensors):
+        return {"condition": {name: tensors[name] for name in specs}}
     if "condition" not in tensors:
         return {}
     return {"condition": prior.encode_condition(tensors["condition"])}

@@ -98,7 +98,7 @@ def transformer_step(prior: TransformerPrior, ports: Ports) -> Function:
             *here,
             ports.uniforms,
             ports.temperature,
-            *ports.condition,
+            *ports.given,
         ),
         (
             ports.value._replace(meaning=f"{ports.value.meaning}; −1 where the past is of another length"),
@@ -108,12 +108,21 @@ def transformer_step(prior: TransformerPrior, ports: Ports) -> Function:
     )
 
 
+def encode_source(prior: TransformerPrior, ports: Ports) -> Function:
+    """What all steps attend to, made once."""
+
+    def call(tensors: Tensors) -> Tensors:
+        return dict(prior.encode_condition(tensors["condition"]))
+
+    return Function("encode_source", call, ports.condition, ports.memory)
+
+
 def prefill(prior: TransformerPrior, ports: Ports) -> Function:
     """What steps would have left of positions that are known, at once."""
     past, channels = Past(prior), prior.grid_shape[-1]
 
     def call(tensors: Tensors) -> Tensors:
-        state = prior.past_of(tensors["values"], tensors.get("condition"), tensors.get("positions"))
+        state = prior.past_of(tensors["values"], condition_of(prior, tensors), tensors.get("positions"))
         return past.written(state["past"])
 
     known = Port("values", "int32", ("known", channels), "known values, in the order of their positions")
@@ -123,6 +132,6 @@ def prefill(prior: TransformerPrior, ports: Ports) -> Function:
     return Function(
         "prefill",
         call,
-        (known, *along, *ports.condition),
+        (known, *along, *ports.given),
         past.ports("present", "present", "for the step that draws the next position after these"),
     )

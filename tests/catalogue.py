@@ -18,6 +18,7 @@ from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedL
 from tfprior.priors import (
     AnyOrderTransformer,
     CausalTransformer,
+    EncoderDecoderTransformer,
     GatedPixelCNN,
     MaskedTransformer,
     PixelCNN,
@@ -27,7 +28,7 @@ from tfprior.priors import (
 from tfprior.quantizers import VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
 
-GREY, COLOUR = (4, 6, 1), (3, 4, 3)
+GREY, COLOUR, SEQUENCE = (4, 6, 1), (3, 4, 3), (1, 7, 1)
 EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
@@ -40,6 +41,7 @@ ABSTRACT = {
     "Quantizer",
     "RasterPrior",
     "Tokenizer",
+    "TransformerPrior",
 }
 
 
@@ -222,6 +224,9 @@ def arguments(
     small = {"filters": 12, "num_layers": 2, "first_kernel_size": 5, "class_embedding_dim": 4}
     if kind in (CausalTransformer, AnyOrderTransformer, MaskedTransformer):
         small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "class_embedding_dim": 4}
+    if kind is EncoderDecoderTransformer:
+        small = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "dropout": 0.0}
+        small |= {"source_levels": 5, "source_length": 6}
     if kind is PixelCNNPP:
         num_stages = 1 if any(size % 2 for size in grid_shape[:2]) else 2
         small = {
@@ -258,10 +263,14 @@ each_grid = pytest.mark.parametrize("grid", [GREY, COLOUR], ids=["grey", "colour
 
 
 def values_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray:
-    return integers(batch_size, *prior.grid_shape, top=prior.distribution.num_levels, seed=seed)
+    values = integers(batch_size, *prior.grid_shape, top=prior.distribution.num_levels, seed=seed)
+    end = getattr(prior, "end_value", None)
+    return values if end is None else np.where(np.cumsum(values == end, axis=2) > 0, end, values)
 
 
 def condition_of(prior: Prior, batch_size: int = 3, seed: int = 0) -> np.ndarray | None:
+    if prior.condition_kind is not None and prior.condition_kind.is_source:
+        return integers(batch_size, *prior.condition_kind.shape, top=prior.condition_levels, seed=seed + 100)
     if prior.num_classes is not None:
         return np.arange(batch_size, dtype="int32") % prior.num_classes
     if prior.condition_shape is None:
@@ -293,6 +302,7 @@ PRIORS = [
     _prior_entry(AnyOrderTransformer, GREY, "maps", positions="rotary", hidden_dim=8),
     _prior_entry(AnyOrderTransformer, COLOUR, "labels", dropout=0.5, num_layers=3),
     _prior_entry(CausalTransformer, COLOUR, pre_norm=False, positions="sinusoidal", activation="gelu"),
+    _prior_entry(EncoderDecoderTransformer, SEQUENCE, end_value=3, dropout=0.5),
 ]
 
 MASKED_PRIORS = [

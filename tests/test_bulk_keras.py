@@ -70,7 +70,7 @@ def test_models_that_do_not_fit_are_told(files: Path, tmp_path: Path) -> None:
     save_model(two, tmp_path / "two.keras")
     for message, make in (
         (
-            r"is conditioned on vectors or maps of shape \(3, 4, 2\)",
+            r"is conditioned on floats of shape \(batch, 3, 4, 2\)",
             lambda: sample_job(files / "maps.keras", 1),
         ),
         (r"is a prior; expected a tokenizer", lambda: encode_job(files / "prior.keras", values)),

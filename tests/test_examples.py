@@ -1,5 +1,6 @@
 """The examples at tiny size; the demo is in test_readme.py."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from catalogue import integers
 
-from examples import any_order_completion, train_multi_worker, train_pixelcnn_pp, vq_vae_pipeline
+from examples import any_order_completion, train_multi_worker, train_pixelcnn_pp, translation, vq_vae_pipeline
 
 
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
@@ -59,6 +60,21 @@ def test_holes_are_filled_by_both_priors(tmp_path: Path) -> None:
         assert np.isfinite(list(by_hole.values())).all()
     assert bits["gated_pixel_cnn"]["all"] != bits["any_order_transformer"]["all"]
     assert len(list((tmp_path / "run").glob("*_any_order_transformer.png"))) == 6
+
+
+def test_sequences_are_learned_backwards(capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"hidden_dim": 8, "num_layers": 1, "num_heads": 2, "examples": 200, "epochs": 1}
+    scores = translation.main("reversal", **small, warmup_steps=10, shown=1)
+    assert 0 < scores["nats_per_token"] < np.inf
+    assert 0 <= scores["exact"] <= 1
+    printed = capsys.readouterr().out
+    source, target = (re.search(f"{name}  (.*)", printed)[1].split() for name in ("source", "target"))
+    assert source == target[::-1]
+
+
+def test_notes_and_marks_of_a_verse_are_left_out() -> None:
+    marked = '<w n="1">For</w> <w>God</w><note>or Elohim</note><w>loved</w> <q/>the <note>x</note>, world'
+    assert translation.plain(marked) == "For God loved the, world"
 
 
 def test_one_worker_trains_alone_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ FLOORS = [
         "backend_noise",
         "orders",
         "compilation",
+        "condition_kind",
         "feeding",
         "fitting",
         "float32_copies",

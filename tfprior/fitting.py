@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tfprior.feeding import Batch, HeldBatches, are_arrays, checked, spread
+from tfprior.inputs import expected_levels
 from tfprior.range_checks import Refused, RefusedExamples, StopRefused, explain
 from tfprior.resumable_dataset import ResumableDataset
 from tfprior.score import Score
@@ -40,7 +41,6 @@ class FittedModel(SteppedModel):
     """The half of a `GridModel` that Keras's loops run."""
 
     distribution: Any
-    num_classes: int | None
     kind: ClassVar[str]
     scores: tuple[Score, ...]
     built: bool
@@ -241,6 +241,11 @@ class FittedModel(SteppedModel):
 
     # What is said when a step refused a batch
 
+    @property
+    def expected_values(self) -> str:
+        """What values are to be, in words."""
+        return expected_levels(self.distribution.num_levels)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -249,7 +254,7 @@ class FittedModel(SteppedModel):
             if hasattr(self, "jax_state_sync"):
                 self.jax_state_sync()  # the weights were with the loop
             counts = ops.convert_to_numpy(ops.convert_to_tensor(self._refused.counts))
-            raise ValueError(explain(counts, self.distribution.num_levels, self.num_classes)) from None
+            raise ValueError(explain(counts, self.expected_values, self.condition_kind)) from None
 
     def _none_refused(self, params: np.ndarray) -> np.ndarray:
         count = int(np.isposinf(params).all((1, 2, 3)).sum())

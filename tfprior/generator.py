@@ -62,6 +62,7 @@ class Generator(ImageModel):
         self.grid_shape = tokenizer.grid_shape
         self.num_classes = self.priors[0].num_classes
         self.condition_shape = self.priors[0].condition_shape
+        self.condition_kind = self.priors[0].condition_kind
         self.built = True
 
     @property
@@ -142,7 +143,7 @@ class Generator(ImageModel):
 
     def check_inputs(self, values: Any, condition: Any = None) -> None:
         self.tokenizer.check_inputs(values)
-        check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
+        check_condition(condition, self.condition_kind, values.shape[0])
 
     def grids_of(self, images: Any) -> list[Any]:
         return self.tokenizer.grids_of(self.tokenizer.encode(images))

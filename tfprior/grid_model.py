@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
+from tfprior.condition_kind import ConditionKind
 from tfprior.feeding import Batch, batch_of
 from tfprior.fitting import FittedModel
 from tfprior.float32_copies import with_float32
@@ -30,6 +31,7 @@ class GridModel(FittedModel, abc.ABC):
         distribution: of a pixel; its `num_levels` bounds the values.
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
+        condition_kind: what its condition is, whichever it is; None without one.
         kind: "prior", "tokenizer", or "model" of what is neither; errors call it so too.
         scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
             mode="auto" know from them which way is better.
@@ -41,6 +43,7 @@ class GridModel(FittedModel, abc.ABC):
     distribution: Any
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
+    condition_kind: ConditionKind | None = None
     kind: ClassVar[str] = "model"
     scores: tuple[Score, ...] = (BITS_PER_DIM,)
     loss_unit: ClassVar[str] = "nats/dim"
@@ -61,7 +64,7 @@ class GridModel(FittedModel, abc.ABC):
 
     @property
     def is_conditional(self) -> bool:
-        return self.num_classes is not None or self.condition_shape is not None
+        return self.condition_kind is not None
 
     def weights_digest(self) -> str:
         """SHA-256 of the weights: the same for the same weights, wherever they are."""
@@ -176,7 +179,7 @@ class GridModel(FittedModel, abc.ABC):
         values, condition = self.unpack(inputs)
         refused = has_refused(values, self.distribution.num_levels)
         return refused, ops.zeros_like(refused) if condition is None else has_refused(
-            condition, self.num_classes
+            condition, self.condition_levels
         )
 
     def check_batch(self, batch: Batch) -> None:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfprior.compilation import in_batches
+from tfprior.condition_kind import ConditionKind
 from tfprior.float32_copies import in_float32
 from tfprior.inputs import GridShape, as_array
 
@@ -61,6 +62,7 @@ class ImageModel(keras.Model, abc.ABC):
         num_dims: H · W · C.
         num_classes: of the labels that are the condition; None without such.
         condition_shape: (D,) of vectors or (H, W, D) of maps that are the condition; None without such.
+        condition_kind: what the condition is, whichever it is; None without one.
         tokenizer: what its priors are over the codes of; None of pixels.
         sketching: options of `sample` to draw pictures soon by, where the usual way is exact and slow.
     """
@@ -69,6 +71,7 @@ class ImageModel(keras.Model, abc.ABC):
     grid_shape: GridShape
     num_classes: int | None = None
     condition_shape: tuple[int, ...] | None = None
+    condition_kind: ConditionKind | None = None
 
     @property
     @abc.abstractmethod

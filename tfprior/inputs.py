@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.condition_kind import ConditionKind
+
 GridShape = tuple[int, int, int]
 
 
@@ -69,11 +71,6 @@ def expected_levels(num_levels: int) -> str:
     )
 
 
-def expected_labels(num_classes: int) -> str:
-    """What labels are to be."""
-    return f"expected [0, {num_classes - 1}]: the prior was built with num_classes={num_classes}"
-
-
 def check_shape_and_type(shape: tuple[int | None, ...], dtype: Any, grid_shape: GridShape, name: str) -> None:
     """Raises ValueError unless `shape` is (B, *grid_shape) and `dtype` is an integer type."""
     kind = name_of(dtype)
@@ -131,41 +128,32 @@ def check_sample_weight(weights: Any, batch_size: int | None) -> None:
         raise ValueError("Sample weights hold NaN or infinity; expected finite numbers.")
 
 
-def check_condition(
-    condition: Any,
-    num_classes: int | None,
-    condition_shape: tuple[int, ...] | None,
-    batch_size: int | None = None,
-) -> None:
-    """Raises ValueError unless `condition` is what the prior was built for."""
-    expected = describe_condition(num_classes, condition_shape)
+def check_condition(condition: Any, expected: ConditionKind | None, batch_size: int | None = None) -> None:
+    """Raises ValueError unless `condition` is what the prior was built for; None stands for no condition."""
     if condition is None:
-        if expected:
+        if expected is not None:
             raise ValueError(f"The prior is conditional and got condition=None; expected {expected}.")
         return
-    if not expected:
+    if expected is None:
         raise ValueError(
             "The prior is unconditional and got a condition; leave it out, or build the prior with "
             "num_classes= or condition_shape=."
         )
     shape, kind = shape_of(condition, "Conditions"), name_of(condition.dtype)
-    inner: tuple[int, ...] = () if num_classes is not None else (condition_shape or ())
-    is_batch = len(shape) == 1 + len(inner) and all(
-        size is None or size == want for size, want in zip(shape[1:], inner, strict=False)
-    )
-    if not is_batch:
+    if not expected.fits(shape):
         raise ValueError(f"The condition has shape {shape}; expected {expected}.")
     if batch_size is not None and shape[0] is not None and shape[0] != batch_size:
         raise ValueError(f"The condition has {shape[0]} rows for {batch_size} examples; expected one each.")
-    if num_classes is not None and not kind.startswith(("int", "uint")):
+    if expected.num_levels is not None and not kind.startswith(("int", "uint")):
         raise ValueError(f"The condition has dtype {kind}; expected {expected}.")
     known = concrete(condition)
     if known is None or not known.size:
         return
-    if num_classes is not None and (known.min() < 0 or known.max() >= num_classes):
-        raise ValueError(f"Labels lie in [{known.min()}, {known.max()}]; {expected_labels(num_classes)}.")
-    if num_classes is None and not np.isfinite(known).all():
-        raise ValueError("The condition holds NaN or infinity; expected finite numbers.")
+    if expected.num_levels is not None and (known.min() < 0 or known.max() >= expected.num_levels):
+        name = "Labels" if expected.is_label else "Tokens of the source"
+        raise ValueError(f"{name} lie in [{known.min()}, {known.max()}]; {expected.range}.")
+    if expected.num_levels is None and not np.isfinite(known).all():
+        raise ValueError(f"The condition holds NaN or infinity; {expected.range}.")
 
 
 def entropy_of(seed: Any) -> int:
@@ -282,15 +270,6 @@ def check_completion(
             f"({num_samples}, {height}, {width}), True where a pixel is hidden."
         )
     return observed.astype("int32"), np.broadcast_to(mask, (num_samples, height, width))
-
-
-def describe_condition(num_classes: int | None, condition_shape: tuple[int, ...] | None) -> str:
-    """The expected condition in words; empty for an unconditional prior."""
-    if num_classes is not None:
-        return f"integer labels (batch,) in [0, {num_classes - 1}]"
-    if condition_shape is not None:
-        return f"floats of shape (batch, {', '.join(map(str, condition_shape))})"
-    return ""
 
 
 def as_array(values: Any) -> Any:

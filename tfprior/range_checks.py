@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.inputs import expected_labels, expected_levels
+from tfprior.condition_kind import ConditionKind
 
 REFUSED = -np.inf
 """The loss of a batch that holds what is out of range."""
@@ -53,15 +53,16 @@ class RefusedExamples(keras.metrics.Metric):
         return {}
 
 
-def explain(counts: Any, num_levels: int, num_classes: int | None) -> str:
+def explain(counts: Any, expected_values: str, condition: ConditionKind | None) -> str:
     """Why a batch was refused, in one sentence."""
     values, conditions = (int(count) for count in counts)
     examples = f"{values or conditions} example{'s' if (values or conditions) != 1 else ''}"
-    if values:
-        return f"values of {examples} lie outside; {expected_levels(num_levels)}."
-    if num_classes is not None:
-        return f"Labels of {examples} lie outside; {expected_labels(num_classes)}."
-    return f"The condition of {examples} holds NaN or infinity; expected finite numbers."
+    if values or condition is None:
+        return f"values of {examples} lie outside; {expected_values}."
+    if condition.num_levels is not None:
+        name = "Labels" if condition.is_label else "Tokens of the source"
+        return f"{name} of {examples} lie outside; {condition.range}."
+    return f"The condition of {examples} holds NaN or infinity; {condition.range}."
 
 
 class Refused(Exception):

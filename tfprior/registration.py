@@ -22,8 +22,8 @@ ROOMS = ("layers", "quantizers", "distributions", "priors", "tokenizers")
 """Packages whose public names stand in files; each loads its modules on first use."""
 CONSTANTS = {"OUTSIDE"}
 """Public names of theirs that are no classes."""
-SINGLE = {"Generator": "generator"}
-"""Classes that stand in files, in modules of their own."""
+SINGLE = {"Generator": "generator", "InverseSquareRoot": "training"}
+"""Classes that stand in files, and their modules."""
 
 
 class Deferred:

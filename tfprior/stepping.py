@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.condition_kind import ConditionKind
 from tfprior.feeding import Batch, batch_of
 from tfprior.loss_scaling import put_back_where_refused, state_put_back
 from tfprior.once_a_step import one_step
@@ -20,7 +21,7 @@ class SteppedModel(keras.Model):
     """The half of a `GridModel` that Keras's steps run; they call what the other half has."""
 
     distribution: Any
-    num_classes: int | None
+    condition_kind: ConditionKind | None
     kind: ClassVar[str]
     train_function: Any
     test_function: Any
@@ -132,10 +133,15 @@ class SteppedModel(keras.Model):
         self.check_batch(batch)
         return batch
 
+    @property
+    def condition_levels(self) -> int | None:
+        """Conditions are integers in [0, condition_levels); None of floats, and without a condition."""
+        return None if self.condition_kind is None else self.condition_kind.num_levels
+
     def bounded_inputs(self, batch: Batch) -> Any:
         """What the model is called with: inputs with 0 in place of what is out of range."""
         values = bounded(batch.values, self.distribution.num_levels)
-        condition = None if batch.condition is None else bounded(batch.condition, self.num_classes)
+        condition = None if batch.condition is None else bounded(batch.condition, self.condition_levels)
         return Batch(values, condition).inputs
 
     def _step_data(self, data: Any) -> tuple[Any, Any, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import is_bundle, model_of, open_model
 from tfprior.bulk.npz import packed
+from tfprior.condition_kind import ConditionKind
 from tfprior.data.levels import smallest
 from tfprior.inputs import check_condition, check_sampling_options, entropy_of
 
@@ -63,7 +64,7 @@ def sample_job(
         raise ValueError("The prior is unconditional and got classes; leave them out.")
     if opened.num_classes is not None:
         classes = list(range(opened.num_classes) if classes is None else classes)
-        check_condition(np.asarray(classes), opened.num_classes, None)
+        check_condition(np.asarray(classes), ConditionKind.of(opened.num_classes, None))
         classes = [int(label) for label in classes]
     options: dict[str, Any] = {
         "seed": entropy_of(seed),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfprior.bulk.job import Job, ModelAt
+from tfprior.condition_kind import ConditionKind
 from tfprior.runs.checkpoint import digest_of
 
 MANIFEST = "manifest.json"
@@ -96,7 +97,7 @@ def _open_bundle(at: ModelAt, encodes: bool) -> tuple[str, Any]:
     digest = digest_of(Path(at.path) / MANIFEST)
     bundle: Any = open_bundle(at.path, threads=1)  # the same batches on any machine; workers take the cores
     first = bundle.samplers[0] if isinstance(bundle, OnnxGenerator) else bundle
-    _check_condition(at, first.prior.condition and first.prior.condition.shape)
+    _check_condition(at, first.condition_kind)
     if not encodes:
         return digest, bundle
     if not isinstance(bundle, OnnxGenerator):
@@ -118,7 +119,7 @@ def _open_keras(at: ModelAt, encodes: bool) -> tuple[str, Any]:
         parts = [model]
     else:
         model = load_image_model(at.path, at.tokenizer, at.finer)
-        _check_condition(at, model.condition_shape)
+        _check_condition(at, model.condition_kind)
         parts = model.parts()
     sha = hashlib.sha256(of_architecture(model))
     for part in parts:
@@ -126,9 +127,9 @@ def _open_keras(at: ModelAt, encodes: bool) -> tuple[str, Any]:
     return sha.hexdigest(), model
 
 
-def _check_condition(at: ModelAt, shape: Any) -> None:
-    if shape is not None:
+def _check_condition(at: ModelAt, kind: ConditionKind | None) -> None:
+    if kind is not None and not kind.is_label:
         raise ValueError(
-            f"{at.path} is conditioned on vectors or maps of shape {tuple(shape)}; expected a model without "
-            "a condition or with class labels: draw and score by its own methods."
+            f"{at.path} is conditioned on {kind}; expected a model without a condition or with class labels: "
+            "draw and score by its own methods."
         )

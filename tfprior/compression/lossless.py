@@ -40,7 +40,7 @@ def compress(
         model: a prior, or a generator, whose bits are those of its bound.
         images: integers as the model models them.
         condition: one row for each image, for a conditional model. Labels go into the file too, in log2 of
-            `num_classes` bits each; vectors and maps do not.
+            `num_classes` bits each; anything else does not.
         batch_size: images that go through the network at once, here and in `decompress`.
         progress: whether a bar is shown, where there is a terminal.
         order: in which an any-order prior takes the pixels: "raster", "halton", or the number k < 256 of one
@@ -57,7 +57,7 @@ def compress(
     number = number_of(order)
     along = order_for(model, number)
     check_values(images, model.grid_shape, model.num_levels, "images")
-    check_condition(condition, model.num_classes, model.condition_shape, len(images))
+    check_condition(condition, model.condition_kind, len(images))
     if not 1 <= len(images) <= MOST_IMAGES:
         raise ValueError(f"Got {len(images)} images; expected one at least, {MOST_IMAGES:,} at most.")
     if not isinstance(batch_size, int) or not 1 <= batch_size <= MOST_IN_A_BATCH:
@@ -67,7 +67,7 @@ def compress(
     even = min(rounded(-(-len(images) // num_batches)), MOST_IN_A_BATCH)  # little is filled up
     encoder, contents = Encoder(), Contents(images, labels)
     shown = "compressing" if progress else None
-    code_batches(model, encoder, contents, _floats(vectors), len(images), even, shown, along)
+    code_batches(model, encoder, contents, _numbers(vectors), len(images), even, shown, along)
     header = Header(
         len(images),
         even,
@@ -105,7 +105,7 @@ def decompress(model: ImageModel, data: bytes, condition: Any = None, progress: 
     shown = "decompressing" if progress else None
     try:
         along = order_for(model, header.order)
-        vectors = _floats(condition)
+        vectors = _numbers(condition)
         found = code_batches(
             model, decoder, None, vectors, header.num_images, header.batch_size, shown, along
         )
@@ -120,5 +120,8 @@ def _array(values: Any) -> Any:
     return None if values is None else ops.convert_to_numpy(as_array(values))
 
 
-def _floats(condition: np.ndarray | None) -> np.ndarray | None:
-    return None if condition is None else condition.astype("float32")
+def _numbers(condition: np.ndarray | None) -> np.ndarray | None:
+    """As the network takes them: tokens of sources int32, vectors and maps float32."""
+    if condition is None:
+        return None
+    return condition.astype("int32" if condition.dtype.kind in "iu" else "float32")

@@ -47,7 +47,7 @@ def check_condition_of(model: ImageModel, condition: np.ndarray | None, header: 
         if condition is not None:
             raise ValueError("The labels are in the file; leave the condition out.")
         return
-    check_condition(condition, None, model.condition_shape, header.num_images)
+    check_condition(condition, model.condition_kind, header.num_images)
     found = digests.of_condition(condition)
     if found != header.condition:
         raise ValueError(

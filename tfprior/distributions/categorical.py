@@ -10,6 +10,8 @@ from tfprior.distributions.base import BELOW_ONE, OutputDistribution, Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 
 TINY = np.finfo("float32").tiny
+IMPOSSIBLE = np.float32(-1e9)
+"""The logit of a level of probability zero; finite, as some runtimes multiply by masks."""
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -52,6 +54,16 @@ class Categorical(OutputDistribution):
         size = self.num_levels
         logits = params[..., channel * size : (channel + 1) * size]
         return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+
+    def certain(self, level: int) -> np.ndarray:
+        """The parameters (L,) of a value that is that level with probability one."""
+        return np.where(np.arange(self.num_levels) == level, np.float32(0), IMPOSSIBLE)
+
+    def uniform_cross_entropy(self, params: Tensor) -> Tensor:
+        """Nats per pixel of values that are drawn uniformly, which label smoothing mixes in: (…, P) → (…)."""
+        logits = self._logits(params)
+        nats = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        return ops.sum(nats, axis=-1)
 
     def sample(
         self,

@@ -2,7 +2,7 @@
 
 A topology calls `apply(attention, x)` wherever a token looks at others. `OverSequence` runs the layer over
 the whole sequence; `NextTokens` runs it for the tokens at some places, from a cache of the keys and values
-of those before, which it adds to.
+of those before, which it adds to; `Memory` lets them look at what has keys and values of its own.
 
 A cache is as long as the sequence and written at places (`AtPlaces`), or grows with it (`AtEnd`): the first
 is quick where it is written in place, the second where it is handed from call to call.
@@ -29,13 +29,13 @@ HIDDEN = np.float32(-1e9)
 
 
 class OverSequence:
-    """Applies attention to the whole sequence (B, S, D)."""
+    """Applies attention to the whole sequence (B, S, D), by rotations, and a bias that joins the scores."""
 
-    def __init__(self, rotation: Rotation | None = None) -> None:
-        self.rotation = rotation
+    def __init__(self, rotation: Rotation | None = None, bias: Any = None) -> None:
+        self.rotation, self.bias = rotation, bias
 
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
-        return layer(x, rotation=self.rotation)
+        return layer(x, rotation=self.rotation, bias=self.bias)
 
 
 class Slots(abc.ABC):
@@ -111,6 +111,24 @@ class NextTokens:
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
         y, self.after[layer.name] = layer.token_step(x, self.before[layer.name], self.slots, self.rotation)
         return y
+
+
+class Memory:
+    """Applies attention to a memory whose keys and values are made already.
+
+    Args:
+        keys_and_values: of each layer, by name.
+        bias: hides a part of it.
+        rotation: of the queries, by their places.
+    """
+
+    def __init__(
+        self, keys_and_values: dict[str, tuple[Any, Any]], bias: Any, rotation: Rotation | None = None
+    ) -> None:
+        self.keys_and_values, self.bias, self.rotation = keys_and_values, bias, rotation
+
+    def __call__(self, layer: Any, x: Any) -> Any:
+        return layer.attend(layer.queries(x, self.rotation), *self.keys_and_values[layer.name], self.bias)
 
 
 def cache_spec(shape: tuple[int, int, int], dtype: str) -> State:

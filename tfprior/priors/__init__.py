@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "autoregressive": ["AutoregressivePrior"],
         "base": ["Prior"],
         "causal_transformer": ["CausalTransformer"],
+        "encoder_decoder_transformer": ["EncoderDecoderTransformer"],
         "gated_pixel_cnn": ["GatedPixelCNN"],
         "masked": ["MaskedPrior"],
         "masked_transformer": ["MaskedTransformer"],

@@ -16,16 +16,17 @@ from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.float32_copies import in_float32
 from tfprior.inputs import as_array, check_completion, num_to_complete
 from tfprior.layers.attention import MultiHeadAttention
-from tfprior.layers.key_value_cache import OverSequence, Rotation, until
+from tfprior.layers.key_value_cache import Memory, OverSequence, until
 from tfprior.layers.streaming import Apply, State, StateSpec, select
 from tfprior.layers.token_embedding import TokenEmbedding
 from tfprior.layers.value_encoding import OUTSIDE
 from tfprior.orders import declared_orders, known_first, order_of
+from tfprior.priors.conditioned_transformer import ConditionedTransformer
 from tfprior.priors.transformer import TransformerPrior, kept, later
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class AnyOrderTransformer(TransformerPrior):
+class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
     """A Transformer that draws the positions of a grid in any order, each given those before it.
 
         values placed        ·    v_σ₀  v_σ₁ …       each with the position that it stands at
@@ -135,7 +136,7 @@ class AnyOrderTransformer(TransformerPrior):
             x = block.run(x, apply)
         return x
 
-    def answers(self, size: Any, places: Tensor, condition: Tensor | None, memory: "Memory") -> Tensor:
+    def answers(self, size: Any, places: Tensor, condition: Tensor | None, memory: Memory) -> Tensor:
         """Parameters (B, T, P / G) of the tokens at `places` (T,) or (B, T), from what was placed before."""
         alike = ops.ones((size, places.shape[-1], 1), self.compute_dtype)  # but for their places
         x = self.ask(alike, places, condition)
@@ -369,24 +370,6 @@ class AnyOrderTransformer(TransformerPrior):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "trained_orders": self.trained_orders}
-
-
-class Memory:
-    """Applies the attention of query blocks to what was placed before.
-
-    Args:
-        keys_and_values: of each layer, by name.
-        bias: hides what came later.
-        rotation: of the queries, by their places.
-    """
-
-    def __init__(
-        self, keys_and_values: dict[str, tuple[Tensor, Tensor]], bias: Tensor, rotation: Rotation | None
-    ) -> None:
-        self.keys_and_values, self.bias, self.rotation = keys_and_values, bias, rotation
-
-    def __call__(self, layer: Any, x: Tensor) -> Tensor:
-        return layer.attend(layer.queries(x, self.rotation), *self.keys_and_values[layer.name], self.bias)
 
 
 def _pixel_log_prob(

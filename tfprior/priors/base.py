@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfprior.condition_kind import ConditionKind
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.float32_copies import in_float32
@@ -73,6 +74,7 @@ class Prior(GridModel, ImageModel):
         self.distribution = distribution
         self.num_classes = num_classes
         self.condition_shape = shape or None
+        self.condition_kind = ConditionKind.of(num_classes, self.condition_shape)
         ordered_by_network = channels > 1 and not distribution.orders_channels
         self.channel_groups = channels if ordered_by_network else 1
         self.num_steps = math.prod(self.grid_shape[:2])
@@ -84,7 +86,7 @@ class Prior(GridModel, ImageModel):
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:
         """Raises ValueError for values or a condition of the wrong shape, type or range."""
         check_values(values, self.grid_shape, self.num_levels)
-        check_condition(condition, self.num_classes, self.condition_shape, values.shape[0])
+        check_condition(condition, self.condition_kind, values.shape[0])
 
     def encode_condition(self, condition: Tensor | None) -> Tensor | None:
         """The condition as the network reads it; None without one.
@@ -93,7 +95,7 @@ class Prior(GridModel, ImageModel):
             ValueError: for a condition that is missing, or of the wrong shape, type or range.
         """
         condition = as_array(condition)
-        check_condition(condition, self.num_classes, self.condition_shape)
+        check_condition(condition, self.condition_kind)
         return condition
 
     # Drawing

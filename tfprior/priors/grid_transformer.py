@@ -1,4 +1,4 @@
-"""What all Transformers over grids share: their tokens, their sizes, and how conditions join them.
+"""What all Transformers over grids share: their tokens, their sizes, and the head.
 
 Shapes: B batch · H W C grid · N tokens of a grid · T of them · G tokens of a position · F features of a
 value · D of a token · P parameters of a position.
@@ -13,11 +13,9 @@ from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.inputs import check_sizes
-from tfprior.layers.condition_encoding import ConditionEncoding
 from tfprior.layers.key_value_cache import Rotation
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.position_encodings import AxialRotary
-from tfprior.layers.token_embedding import TokenEmbedding
 from tfprior.layers.transformer_block import TransformerBlock, normalization
 from tfprior.layers.value_encoding import ValueEncoding
 from tfprior.priors.base import Prior
@@ -28,36 +26,36 @@ class GridTransformer(Prior):
 
     A position is a token where the distribution takes all its channels together, else each channel is one, in
     their order. Arguments are those of `CausalTransformer`, and the epsilon of the norms.
+
+    Attributes:
+        encode: reads values.
     """
+
+    encode: ValueEncoding
 
     def __init__(
         self,
         grid_shape: tuple[int, int, int],
         distribution: OutputDistribution,
-        num_layers: int = 12,
-        num_heads: int = 8,
-        hidden_dim: int = 512,
-        mlp_dim: int | None = None,
-        activation: Literal["gelu_tanh", "gelu", "relu", "swiglu"] = "gelu_tanh",
-        norm: Literal["layer", "rms"] = "layer",
-        pre_norm: bool = True,
-        positions: Literal["learned", "sinusoidal", "rotary"] = "learned",
-        dropout: float = 0.0,
-        num_classes: int | None = None,
-        condition_shape: tuple[int, ...] | None = None,
-        value_embedding_dim: int | None = None,
-        class_embedding_dim: int = 64,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        mlp_dim: int | None,
+        activation: Literal["gelu_tanh", "gelu", "relu", "swiglu"],
+        norm: Literal["layer", "rms"],
+        pre_norm: bool,
+        positions: Literal["learned", "sinusoidal", "rotary"],
+        dropout: float,
         epsilon: float = 1e-5,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
+        super().__init__(grid_shape, distribution, **kwargs)
         check_sizes(
             type(self).__name__,
             num_layers=num_layers,
             num_heads=num_heads,
             hidden_dim=hidden_dim,
             mlp_dim=4 * hidden_dim if mlp_dim is None else mlp_dim,
-            class_embedding_dim=class_embedding_dim,
         )
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -68,23 +66,13 @@ class GridTransformer(Prior):
         self.pre_norm = pre_norm
         self.positions = positions
         self.dropout = dropout
-        self.value_embedding_dim = value_embedding_dim
-        self.class_embedding_dim = class_embedding_dim
         self.epsilon = epsilon
         height, width, channels = self.grid_shape
         groups, dtype = self.channel_groups, self.dtype_policy
         self.num_tokens = height * width * groups
-        self.embed = TokenEmbedding(hidden_dim, self.num_tokens, positions, groups, name="embed", dtype=dtype)
-        self.encode = ValueEncoding(self.num_levels, value_embedding_dim, dtype=dtype)
-        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
         self.last_norm = normalization(norm, epsilon, dtype) if pre_norm else None
         self.head = PointwiseDense(distribution.num_params(channels // groups), name="head", dtype=dtype)
-        cells = np.arange(self.num_tokens) // groups
-        self.rotary = (
-            AxialRotary(cells // width, cells % width, hidden_dim // num_heads)
-            if positions == "rotary"
-            else None
-        )
+        self.rotary: AxialRotary | None = None
 
     def block(self, name: str, **options: Any) -> TransformerBlock:
         """A block of the prior's sizes."""
@@ -104,18 +92,21 @@ class GridTransformer(Prior):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        condition = self.read_condition.build_for(self.condition_shape) if self.is_conditional else None
+        tokens = (None, self.num_tokens, self.hidden_dim)
         self.encode.build((None, *self.grid_shape))
-        features = self.encode.num_features(self.grid_shape[-1] // self.channel_groups)
-        self.embed.build((None, self.num_tokens, features), condition)
-        self.build_network((None, self.num_tokens, self.hidden_dim), condition)
+        self.build_layers(tokens)
         for layer in (self.head, *([] if self.last_norm is None else [self.last_norm])):
-            layer.build((None, self.num_tokens, self.hidden_dim))
+            layer.build(tokens)
         self.built = True
 
     @abc.abstractmethod
-    def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
-        """Builds the blocks for tokens (None, N, D) and a condition (None, 1 or H, 1 or W, K)."""
+    def build_layers(self, tokens: tuple[Any, ...]) -> None:
+        """Builds what lies between encoded values and the head, for tokens (None, N, D)."""
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return self.encode.num_features(self.grid_shape[-1] // self.channel_groups)
 
     def token_places(self, positions: Tensor) -> Tensor:
         """Positions (B, T) → the places of their tokens in raster order (B, T · G)."""
@@ -139,15 +130,6 @@ class GridTransformer(Prior):
     def rotation(self, places: Tensor) -> Rotation | None:
         """Turns queries and keys of tokens at places (T,) or (B, T)."""
         return None if self.rotary is None else self.rotary.at(places)
-
-    def encode_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Labels (B,), vectors (B, K) or maps (B, H, W, K) → features (B, 1 or H, 1 or W, K).
-
-        Raises:
-            ValueError: for a condition that is missing, or of the wrong shape, type or range.
-        """
-        condition = super().encode_condition(condition)
-        return None if condition is None else self.read_condition(condition)
 
     def params_of_tokens(self, h: Tensor) -> Tensor:
         """Features that predict tokens (B, T, D) → their parameters (B, T, P / G)."""
@@ -174,6 +156,4 @@ class GridTransformer(Prior):
             "pre_norm": self.pre_norm,
             "positions": self.positions,
             "dropout": self.dropout,
-            "value_embedding_dim": self.value_embedding_dim,
-            "class_embedding_dim": self.class_embedding_dim,
         }

@@ -14,12 +14,12 @@ from tfprior.layers.key_value_cache import OverSequence
 from tfprior.layers.tied_head import TiedHead
 from tfprior.layers.transformer_block import normalization
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.priors.grid_transformer import GridTransformer
+from tfprior.priors.conditioned_transformer import ConditionedTransformer
 from tfprior.priors.masked import MaskedPrior
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class MaskedTransformer(GridTransformer, MaskedPrior):
+class MaskedTransformer(ConditionedTransformer, MaskedPrior):
     """A Transformer that sees a part of the grid and predicts the rest, all tokens seeing each other.
 
         values      v₀  ▒  v₂ … ▒        what is hidden is one learned token

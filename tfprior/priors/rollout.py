@@ -20,7 +20,7 @@ from tfprior.layers.value_encoding import OUTSIDE
 
 if TYPE_CHECKING:
     from tfprior.priors.autoregressive import AutoregressivePrior
-    from tfprior.priors.causal_transformer import CausalTransformer
+    from tfprior.priors.causal_decoder import CausalDecoder
     from tfprior.priors.raster import RasterPrior
 
 
@@ -106,7 +106,7 @@ class ByStep(Rollout):
 class AlongSequence(ByStep):
     """Steps of a prior that takes in at once what is known, and a position that is the same for all."""
 
-    prior: "CausalTransformer"
+    prior: "CausalDecoder"
 
     def begin_at(self, grids: Tensor, condition: Tensor | None, y: Tensor) -> State:
         return self.prior.prefill(grids, condition)

@@ -63,18 +63,17 @@ class TransformerPrior(GridTransformer, AutoregressivePrior):
     ) -> Tensor:
         """Parameters (B, P) at `position` (B,) after `place`; see `step` for `current`."""
 
-    def past_of(self, values: Tensor, condition: Tensor | None, positions: Tensor | None = None) -> State:
+    def past_of(self, values: Tensor, given: State, positions: Tensor | None = None) -> State:
         """A state with a past, for the step after n positions whose values (B, n, C) are known.
 
         They are the first n of raster order, or `positions` (B, n). The last value is the step's `previous`.
+        `given` is what a state has of the condition.
         """
-        features, groups = self.encode_condition(condition), self.channel_groups
+        groups = self.channel_groups
         tokens = self.tokens(values)
         ranks = ops.maximum(ops.arange(ops.shape(tokens)[1], dtype="int32") - (groups - 1), 0)
         places = ranks if positions is None else later(self.token_places(positions), groups)
-        state = {"past": empty_state(self.cache_of(0), ops.shape(values)[0])}
-        if features is not None:
-            state["condition"] = features
+        state = {"past": empty_state(self.cache_of(0), ops.shape(values)[0]), **given}
         return self.placed(state, later(tokens, groups), places, ranks)
 
     def known_channels(self, current: Tensor | None, batch_size: Any) -> Tensor:

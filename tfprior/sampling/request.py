@@ -83,7 +83,7 @@ class Request(NamedTuple):
         per_pixel = distribution.num_uniforms(grid[-1]) if num_uniforms is None else num_uniforms
         uniforms = check_uniforms(uniforms, num_samples, grid, per_pixel, seed)
         condition = as_array(condition)
-        check_condition(condition, prior.num_classes, prior.condition_shape, num_samples)
+        check_condition(condition, prior.condition_kind, num_samples)
         options = check_sampling_options(temperature, top_k, top_p, distribution.num_levels, num_samples)
         known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
         return cls(

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "exact_resume": ["ExactResume"],
         "images_per_second": ["ImagesPerSecond"],
+        "inverse_square_root": ["InverseSquareRoot"],
         "options": ["TrainingOptions"],
         "picture_logger": ["PictureLogger"],
         "workers": ["strategy_named"],

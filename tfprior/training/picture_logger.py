@@ -176,7 +176,7 @@ class PictureLogger(keras.callbacks.Callback):
 
     def _samples(self, model: ImageModel) -> Draw:
         if model.num_classes is None or self.condition is not None:
-            check_condition(self.condition, model.num_classes, model.condition_shape)
+            check_condition(self.condition, model.condition_kind)
         return lambda path: draw_samples(model, path, self.seed, self.condition, self.columns)
 
     def _completions(self, model: ImageModel) -> Draw:
