@@ -10,7 +10,14 @@ import pytest
 from catalogue import integers
 from test_transformer_oracles import of_case
 
-from examples import any_order_completion, bert, train_multi_worker, train_pixelcnn_pp, translation, vq_vae_pipeline
+from examples import (
+    any_order_completion,
+    bert,
+    train_multi_worker,
+    train_pixelcnn_pp,
+    translation,
+    vq_vae_pipeline,
+)
 
 
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
