@@ -100,6 +100,7 @@ def test_a_description_is_completed() -> None:
         "dropout": 0.0,
         "value_embedding_dim": None,
         "class_embedding_dim": 64,
+        "condition_dropout": 0.0,
         "weight_norm": True,
         "output": "logistic_mixture",
         "num_components": 10,

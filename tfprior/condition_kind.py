@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class ConditionKind:
@@ -24,6 +26,17 @@ class ConditionKind:
         if num_classes is not None:
             return cls((), num_classes)
         return None if condition_shape is None else cls(tuple(condition_shape))
+
+    def none(self, count: int) -> np.ndarray:
+        """What stands for no condition: the label after the last one, or numbers that are none."""
+        if self.num_levels is not None:
+            return np.full((count, *self.shape), self.num_levels, "int32")
+        return np.full((count, *self.shape), np.nan, "float32")
+
+    def is_none(self, conditions: np.ndarray) -> np.ndarray:
+        """Which of the conditions (B, …) stand for none: (B,)."""
+        found = np.isnan(conditions) if self.num_levels is None else conditions == self.num_levels
+        return found.reshape(len(conditions), -1).all(axis=1)
 
     @property
     def is_label(self) -> bool:

@@ -128,8 +128,16 @@ def check_sample_weight(weights: Any, batch_size: int | None) -> None:
         raise ValueError("Sample weights hold NaN or infinity; expected finite numbers.")
 
 
-def check_condition(condition: Any, expected: ConditionKind | None, batch_size: int | None = None) -> None:
-    """Raises ValueError unless `condition` is what the prior was built for; None stands for no condition."""
+def check_condition(
+    condition: Any,
+    expected: ConditionKind | None,
+    batch_size: int | None = None,
+    may_be_none: bool = False,
+) -> None:
+    """Raises ValueError unless `condition` is what the prior was built for; None stands for no condition.
+
+    Single examples without one, as `ConditionKind.none` has them, are right where they `may_be_none`.
+    """
     if condition is None:
         if expected is not None:
             raise ValueError(f"The prior is conditional and got condition=None; expected {expected}.")
@@ -147,6 +155,8 @@ def check_condition(condition: Any, expected: ConditionKind | None, batch_size: 
     if expected.num_levels is not None and not kind.startswith(("int", "uint")):
         raise ValueError(f"The condition has dtype {kind}; expected {expected}.")
     known = concrete(condition)
+    if known is not None and may_be_none:
+        known = known[~expected.is_none(known)]
     if known is None or not known.size:
         return
     if expected.num_levels is not None and (known.min() < 0 or known.max() >= expected.num_levels):
@@ -199,8 +209,8 @@ def check_uniforms(
 
 
 def check_sampling_options(
-    temperature: Any, top_k: Any, top_p: Any, num_levels: int, num_samples: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    temperature: Any, top_k: Any, top_p: Any, num_levels: int, num_samples: int, guidance: Any = None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The options as arrays, each a number or one for each sample (B,); None stays None.
 
     Raises:
@@ -217,6 +227,7 @@ def check_sampling_options(
         ),
         ("top_k", top_k, "iu", lambda x: (x >= 1) & (x <= num_levels), f"an integer in [1, {num_levels}]"),
         ("top_p", top_p, "iuf", lambda x: (x > 0) & (x <= 1), "a probability in (0, 1]"),
+        ("guidance", guidance, "iuf", lambda x: np.isfinite(x) & (x >= 0), "a number from 0"),
     ):
         if option is None and name != "temperature":
             checked.append(None)
@@ -230,7 +241,7 @@ def check_sampling_options(
                 f"{name}={option!r}; expected {expected}, or one for each of {num_samples} samples."
             )
         checked.append(array.astype("int32" if name == "top_k" else "float32"))
-    return checked[0], checked[1], checked[2]
+    return checked[0], checked[1], checked[2], checked[3]
 
 
 def num_to_complete(images: Any, mask: Any) -> int:

@@ -94,6 +94,10 @@ SeedOption = Annotated[int, typer.Option(help="The same seed gives the same resu
 TemperatureOption = Annotated[float, typer.Option(help="Below 1 draws more probable images.")]
 TopKOption = Annotated[int | None, typer.Option(help="Only the K most probable levels of a pixel.")]
 TopPOption = Annotated[float | None, typer.Option(help="Only the levels that hold this probability.")]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="Draws away from what is no condition: (1 + w) · with − w · without."),
+]
 MethodOption = Annotated[
     Method | None,
     typer.Option(

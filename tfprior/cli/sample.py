@@ -1,7 +1,7 @@
 """`tfprior sample` and `tfprior complete`: pictures drawn."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from tfprior.cli.opening import MANIFEST, drawing_at, images_of, open_model, sou
 from tfprior.cli.options import (
     DataOption,
     FinerOption,
+    GuidanceOption,
     ImageSizeOption,
     IterationsOption,
     LevelsOption,
@@ -45,6 +46,7 @@ def sample(
     seed: SeedOption = 0,
     method: MethodOption = None,
     iterations: IterationsOption = None,
+    guidance: GuidanceOption = None,
     columns: Annotated[int, typer.Option(min=1, help="Images in a row.")] = 8,
     npz: Annotated[
         Path | None, typer.Option(help="Also save the integers (.npz), as `values`, `codes` and `labels`.")
@@ -73,9 +75,11 @@ def sample(
         check_suffix("--npz", npz, ".npz")
     sampler, names, shows = drawing_at(source, tokenizer, finer)
     labels = labels_of(num, classes, sampler.num_classes, names)
-    if iterations is not None and (source / MANIFEST).exists():
-        raise WrongUsage("--iterations: a bundle holds no masked prior; leave it out.")
-    wanted = {"top_k": top_k, "top_p": top_p, "method": method and method.value, "iterations": iterations}
+    wanted: dict[str, Any] = {"iterations": iterations, "guidance": guidance}
+    for name, option in wanted.items():
+        if option is not None and (source / MANIFEST).exists():
+            raise WrongUsage(f"--{name}: a bundle draws without it; leave it out.")
+    wanted |= {"top_k": top_k, "top_p": top_p, "method": method and method.value}
     options = {name: option for name, option in wanted.items() if option is not None}
     arrays = sampler.sample_parts(
         amount(num, labels), labels, seed=seed, temperature=temperature, **options, **shows
@@ -109,6 +113,7 @@ def complete(
     seed: SeedOption = 0,
     method: MethodOption = None,
     iterations: IterationsOption = None,
+    guidance: GuidanceOption = None,
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
 ) -> None:
@@ -139,6 +144,7 @@ def complete(
         seed=seed,
         method=method and method.value,
         iterations=iterations,
+        guidance=guidance,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,

@@ -23,9 +23,11 @@ class OutputDistribution(abc.ABC):
         orders_channels: whether the distribution itself models how channels depend on each other. Where it
             does not, the network does: it orders the channels by masks, parameters of channel c depend on
             the channels before it, and they lie channel by channel along the last axis.
+        has_guidance: whether `sample` knows the option `guidance`.
     """
 
     num_levels: int
+    has_guidance: ClassVar[bool] = False
     orders_channels: ClassVar[bool]
 
     @abc.abstractmethod

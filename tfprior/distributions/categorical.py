@@ -26,6 +26,7 @@ class Categorical(OutputDistribution):
     """
 
     orders_channels = False
+    has_guidance = True
 
     def __init__(self, num_levels: int) -> None:
         if not isinstance(num_levels, int | np.integer) or num_levels < 2:
@@ -73,10 +74,15 @@ class Categorical(OutputDistribution):
     ) -> tuple[Tensor, Tensor]:
         options = options or PLAIN
         logits = self._logits(params)
+        if options.guidance is not None:
+            logits, steered = guided(logits, options.guidance)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
+        drawing = logits
+        if options.guidance is not None:
+            drawing = steered - ops.max(steered, axis=-1, keepdims=True)
         temperature = per_level(ops.cast(options.temperature, "float32"))
         temperature = ops.maximum(temperature, TINY)  # a subnormal is flushed to zero, and 0 / 0 is no number
-        weights = truncate(ops.exp(logits / temperature), options)
+        weights = truncate(ops.exp(drawing / temperature), options)
         cdf = ops.cumsum(weights, axis=-1)
         # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.
         total = cdf[..., -1:]
@@ -103,6 +109,16 @@ class Categorical(OutputDistribution):
 
     def get_config(self) -> dict[str, Any]:
         return {"num_levels": self.num_levels}
+
+
+def guided(logits: Tensor, guidance: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits with a condition, and then as many without → those with it, and those to draw from, of both.
+
+    (1 + w) · conditional − w · unconditional (Ho & Salimans 2022, arXiv:2207.12598).
+    """
+    conditional, unconditional = (ops.concatenate([half, half]) for half in ops.split(logits, 2))
+    away = conditional - unconditional
+    return conditional, conditional + per_level(ops.cast(guidance, "float32")) * away
 
 
 def per_level(option: Tensor) -> Tensor:

@@ -14,11 +14,14 @@ class SamplingOptions(NamedTuple):
         temperature: below 1 sharpens, above 1 flattens every distribution.
         top_k: draws from the `top_k` most probable values of a channel only; None from all.
         top_p: draws from the fewest values that hold a probability `top_p` only; None from all.
+        guidance: w of classifier-free guidance; None for none. The batch then has two halves, the examples
+            and the same ones without their condition, and what is drawn is the same in both.
     """
 
     temperature: Tensor = 1.0
     top_k: Tensor = None
     top_p: Tensor = None
+    guidance: Tensor = None
 
     def spread(self, axes: int) -> "SamplingOptions":
         """For values with so many axes after that of the examples: (B,) → (B, 1, …); numbers stay numbers."""

@@ -60,6 +60,7 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
         value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
             scaled numbers.
         class_embedding_dim: size of the class embedding.
+        condition_dropout: share of training examples that lose their condition, for `guidance` in sampling.
         trained_orders: "random", or "raster", which alone such a prior knows.
 
     Raises:
@@ -83,6 +84,7 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         trained_orders: Literal["random", "raster"] = "random",
         **kwargs: Any,
     ) -> None:
@@ -102,6 +104,7 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
             condition_shape,
             value_embedding_dim,
             class_embedding_dim,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         if num_layers < 2:

@@ -40,9 +40,10 @@ class Prior(GridModel, ImageModel):
         distribution: what the network's output means; its `num_levels` bounds the values.
         num_classes: for class labels (B,) as the condition.
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
+        condition_dropout: share of training examples that lose their condition.
 
     Raises:
-        ValueError: for a shape that is no grid, or two kinds of condition at once.
+        ValueError: for a shape that is no grid, two kinds of condition at once, and dropout of none.
     """
 
     kind = "prior"
@@ -53,6 +54,7 @@ class Prior(GridModel, ImageModel):
         distribution: OutputDistribution,
         num_classes: int | None = None,
         condition_shape: tuple[int, ...] | None = None,
+        condition_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,6 +77,12 @@ class Prior(GridModel, ImageModel):
         self.num_classes = num_classes
         self.condition_shape = shape or None
         self.condition_kind = ConditionKind.of(num_classes, self.condition_shape)
+        if not 0 <= condition_dropout < 1 or (condition_dropout and self.condition_kind is None):
+            raise ValueError(
+                f"condition_dropout={condition_dropout!r}; expected a share in [0, 1), and 0 without a "
+                "condition."
+            )
+        self.condition_dropout = condition_dropout
         ordered_by_network = channels > 1 and not distribution.orders_channels
         self.channel_groups = channels if ordered_by_network else 1
         self.num_steps = math.prod(self.grid_shape[:2])
@@ -95,7 +103,7 @@ class Prior(GridModel, ImageModel):
             ValueError: for a condition that is missing, or of the wrong shape, type or range.
         """
         condition = as_array(condition)
-        check_condition(condition, self.condition_kind)
+        check_condition(condition, self.condition_kind, may_be_none=self.condition_dropout > 0)
         return condition
 
     # Drawing
@@ -172,6 +180,7 @@ class Prior(GridModel, ImageModel):
             "distribution": keras.saving.serialize_keras_object(self.distribution),
             "num_classes": self.num_classes,
             "condition_shape": self.condition_shape,
+            "condition_dropout": self.condition_dropout,
         }
 
     @classmethod

@@ -46,6 +46,7 @@ class CausalTransformer(CausalDecoder, ConditionedTransformer):
         value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
             scaled numbers.
         class_embedding_dim: size of the class embedding.
+        condition_dropout: share of training examples that lose their condition, for `guidance` in sampling.
         end_value: of sequences, grids (1, N, 1), which hold nothing else after it.
 
     Raises:
@@ -70,6 +71,7 @@ class CausalTransformer(CausalDecoder, ConditionedTransformer):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         end_value: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -90,6 +92,7 @@ class CausalTransformer(CausalDecoder, ConditionedTransformer):
             value_embedding_dim,
             class_embedding_dim,
             end_value=end_value,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         self.blocks = [self.block(f"block_{index}") for index in range(num_layers)]

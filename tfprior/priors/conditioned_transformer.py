@@ -41,6 +41,7 @@ class ConditionedTransformer(GridTransformer):
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
         epsilon: float = 1e-5,
+        condition_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -58,6 +59,7 @@ class ConditionedTransformer(GridTransformer):
             epsilon,
             num_classes=num_classes,
             condition_shape=condition_shape,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         check_sizes(type(self).__name__, class_embedding_dim=class_embedding_dim)
@@ -66,7 +68,9 @@ class ConditionedTransformer(GridTransformer):
         groups, dtype = self.channel_groups, self.dtype_policy
         self.embed = TokenEmbedding(hidden_dim, self.num_tokens, positions, groups, name="embed", dtype=dtype)
         self.encode = ValueEncoding(self.num_levels, value_embedding_dim, dtype=dtype)
-        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
+        self.read_condition = ConditionEncoding(
+            num_classes, class_embedding_dim, condition_dropout, dtype=dtype
+        )
         if positions == "rotary":
             cells, width = np.arange(self.num_tokens) // groups, self.grid_shape[1]
             self.rotary = AxialRotary(cells // width, cells % width, hidden_dim // num_heads)

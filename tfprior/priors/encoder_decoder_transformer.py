@@ -212,7 +212,8 @@ class EncoderDecoderTransformer(CausalDecoder):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["num_classes"], config["condition_shape"]  # the source is its condition
+        for name in ("num_classes", "condition_shape", "condition_dropout"):  # the source is its condition
+            del config[name]
         return {
             **config,
             "source_levels": self.source_levels,

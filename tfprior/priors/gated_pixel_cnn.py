@@ -38,6 +38,7 @@ class GatedPixelCNN(RasterPrior):
         value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
             scaled numbers.
         class_embedding_dim: size of the class embedding.
+        condition_dropout: share of training examples that lose their condition, for `guidance` in sampling.
 
     Raises:
         ValueError: for options out of range, or filters that do not split into the channels' groups.
@@ -56,6 +57,7 @@ class GatedPixelCNN(RasterPrior):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -65,6 +67,7 @@ class GatedPixelCNN(RasterPrior):
             condition_shape,
             value_embedding_dim,
             class_embedding_dim,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         check_sizes("GatedPixelCNN", filters=filters, num_layers=num_layers)

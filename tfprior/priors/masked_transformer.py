@@ -50,6 +50,7 @@ class MaskedTransformer(ConditionedTransformer, MaskedPrior):
         value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
             scaled numbers.
         class_embedding_dim: size of the class embedding.
+        condition_dropout: share of training examples that lose their condition, for `guidance` in sampling.
         objective: "order_agnostic" learns all orders alike, with a bound of the likelihood
             (arXiv:2110.02037); "bert" and "maskgit" ask as those papers do.
         embedding_norm: whether tokens are normalized before the first block, as in BERT.
@@ -78,6 +79,7 @@ class MaskedTransformer(ConditionedTransformer, MaskedPrior):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         objective: Literal["order_agnostic", "bert", "maskgit"] = "order_agnostic",
         embedding_norm: bool = False,
         tied_head: bool = False,
@@ -102,6 +104,7 @@ class MaskedTransformer(ConditionedTransformer, MaskedPrior):
             class_embedding_dim,
             epsilon,
             objective=objective,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         self.embedding_norm = embedding_norm

@@ -53,6 +53,7 @@ class PixelCNNPP(TwoStreams):
         value_embedding_dim: size of a learned embedding of each value, for codes; None reads values as
             scaled numbers.
         class_embedding_dim: size of the class embedding.
+        condition_dropout: share of training examples that lose their condition, for `guidance` in sampling.
         weight_norm: whether kernels are weight-normalized.
 
     Raises:
@@ -71,6 +72,7 @@ class PixelCNNPP(TwoStreams):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         weight_norm: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +83,7 @@ class PixelCNNPP(TwoStreams):
             condition_shape,
             value_embedding_dim,
             class_embedding_dim,
+            condition_dropout=condition_dropout,
             **kwargs,
         )
         height, width, channels = self.grid_shape

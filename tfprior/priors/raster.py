@@ -36,15 +36,25 @@ class RasterPrior(AutoregressivePrior):
         condition_shape: tuple[int, ...] | None = None,
         value_embedding_dim: int | None = None,
         class_embedding_dim: int = 64,
+        condition_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid_shape, distribution, num_classes, condition_shape, **kwargs)
+        super().__init__(
+            grid_shape,
+            distribution,
+            num_classes,
+            condition_shape,
+            condition_dropout=condition_dropout,
+            **kwargs,
+        )
         check_sizes(type(self).__name__, class_embedding_dim=class_embedding_dim)
         self.value_embedding_dim = value_embedding_dim
         self.class_embedding_dim = class_embedding_dim
         dtype = self.dtype_policy
         self.encode = ValueEncoding(distribution.num_levels, value_embedding_dim, dtype=dtype)
-        self.read_condition = ConditionEncoding(num_classes, class_embedding_dim, dtype=dtype)
+        self.read_condition = ConditionEncoding(
+            num_classes, class_embedding_dim, condition_dropout, dtype=dtype
+        )
 
     def build(self, input_shape: Any = None) -> None:
         if self.built:

@@ -36,6 +36,7 @@ def sample(
     order: Any = None,
     iterations: int | None = None,
     progress: bool = False,
+    guidance: Any = None,
 ) -> np.ndarray:
     """Draws grids from the prior: (num_samples, H, W, C) int32, the same by every exact method.
 
@@ -65,6 +66,8 @@ def sample(
             y · W + x, (P,) or (B, P).
         iterations: of "maskgit", 8 when left out, and "halton", 32.
         progress: whether a bar is shown, where there is a terminal.
+        guidance: w of classifier-free guidance (arXiv:2207.12598), of a prior with condition_dropout: draws
+            from (1 + w) · conditional − w · unconditional logits; a number, or one for each sample.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
@@ -84,6 +87,7 @@ def sample(
         mask,
         sampler.order_for(order),
         sampler.num_uniforms(prior),
+        guidance,
     )
     if by_iteration and (method == "parallel" or fastest(prior, request) == "parallel"):
         return iterate(prior, request, progress).values

@@ -46,7 +46,8 @@ def iterate(prior: AutoregressivePrior, request: Request, progress: bool = False
             for index in range(prior.num_steps * prior.channel_groups):
                 # A power of two examples, some of them twice: few sizes to compile for.
                 rows = np.resize(moving, min(size, 1 << (len(moving) - 1).bit_length()))
-                drawn, nats = run(values[rows], request.examples(rows))
+                asked = request.examples(rows).in_halves(prior)
+                drawn, nats = run(values[np.resize(rows, len(asked.uniforms))], asked)
                 check_drawn(nats)
                 drawn = ops.convert_to_numpy(drawn)[: len(moving)]
                 moved = (drawn != values[moving]).any((1, 2, 3))

@@ -27,6 +27,9 @@ class RequestOptions(TypedDict, total=False):
         top_k: draws from the `top_k` most probable values of a channel only; likewise.
         top_p: draws from the fewest values that hold a probability `top_p` only; likewise.
         observed: known grids (B, H, W, C) to complete.
+        guidance: w of classifier-free guidance, of a prior with condition_dropout: draws from (1 + w) ·
+            conditional − w · unconditional logits; a number, or one for each sample. Likelihoods are those of
+            w = 0.
         mask: True where a pixel of `observed` is hidden and is to be drawn: (H, W) or (B, H, W). It is drawn
             given what comes before it in raster order, known or drawn; known pixels that come after it do
             not bear on it, so that only what is hidden below what is known follows the model exactly. An
@@ -40,6 +43,7 @@ class RequestOptions(TypedDict, total=False):
     temperature: Any
     top_k: Any
     top_p: Any
+    guidance: Any
     observed: Any
     mask: Any
     order: Any
@@ -70,6 +74,7 @@ class Request(NamedTuple):
         mask: Any = None,
         order: Any = None,
         num_uniforms: int | None = None,
+        guidance: Any = None,
     ) -> "Request":
         """Checks what a user asks for, and has it all in arrays.
 
@@ -84,7 +89,11 @@ class Request(NamedTuple):
         uniforms = check_uniforms(uniforms, num_samples, grid, per_pixel, seed)
         condition = as_array(condition)
         check_condition(condition, prior.condition_kind, num_samples)
-        options = check_sampling_options(temperature, top_k, top_p, distribution.num_levels, num_samples)
+        options = check_sampling_options(
+            temperature, top_k, top_p, distribution.num_levels, num_samples, guidance
+        )
+        if guidance is not None:
+            check_guidance(prior, guidance)
         known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
         return cls(
             uniforms,
@@ -108,6 +117,19 @@ class Request(NamedTuple):
         options: list[Any] = [part[index] if np.ndim(part) else part for part in self.options]
         chosen = self._each(lambda part: part[index], "uniforms", "condition", "observed", "hidden", "order")
         return chosen._replace(options=SamplingOptions(*options))
+
+    def in_halves(self, prior: Prior) -> "Request":
+        """With guidance, the examples twice, the second time without their condition; else as it is."""
+        if self.options.guidance is None or prior.condition_kind is None:
+            return self
+
+        def twice(part: np.ndarray) -> np.ndarray:
+            return np.concatenate([part, part])
+
+        options: list[Any] = [twice(part) if np.ndim(part) else part for part in self.options]
+        both = self._each(twice, "uniforms", "observed", "hidden", "order")
+        condition = np.concatenate([self.condition, prior.condition_kind.none(len(self.uniforms))])
+        return both._replace(condition=condition, options=SamplingOptions(*options))
 
     def at(self, index: Tensor) -> "Request":
         """The request for row `index` of every grid, or pixel `index` of every row."""
@@ -144,3 +166,19 @@ class Request(NamedTuple):
             return value, log_prob
         hidden = ops.convert_to_tensor(self.hidden)
         return ops.where(hidden[..., None], value, self.observed), ops.where(hidden, log_prob, 0.0)
+
+
+def check_guidance(prior: Prior, guidance: Any) -> None:
+    """Raises ValueError for a prior that has learnt nothing to be guided away from, or gives no logits."""
+    name = type(prior).__name__
+    if not prior.condition_dropout:
+        kind = "was trained with every condition" if prior.is_conditional else "is unconditional"
+        raise ValueError(
+            f"Got guidance={guidance!r} and this {name} {kind}; leave it out, or train a conditional prior "
+            "with condition_dropout=0.1."
+        )
+    if not prior.distribution.has_guidance:
+        raise ValueError(
+            f"Got guidance={guidance!r} and {prior.distribution!r}, which gives no logits; expected a "
+            "Categorical: leave it out."
+        )

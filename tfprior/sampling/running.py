@@ -82,8 +82,8 @@ def draw_grids(prior: Prior, sampler: Sampler, request: Request) -> Drawn:
     run = compiled(sampler.draw, model_for(prior, sampler))
 
     def draw(index: np.ndarray) -> tuple[np.ndarray, ...]:
-        drawn = run(request.examples(index))
-        return tuple(ops.convert_to_numpy(part) for part in drawn if part is not None)
+        drawn = run(request.examples(index).in_halves(prior))
+        return tuple(ops.convert_to_numpy(part)[: len(index)] for part in drawn if part is not None)
 
     drawn = Drawn(*run_in_shards(draw, parts_of(len(request.uniforms), sampler)))
     check_drawn(drawn.log_prob)
@@ -98,16 +98,17 @@ def draw_rows(prior: AutoregressivePrior, loop: Loop, request: Request) -> Itera
 
     def rows(index: np.ndarray) -> Iterator[np.ndarray]:
         asked = keras.tree.map_structure(
-            lambda part: None if part is None else ops.convert_to_tensor(part), request.examples(index)
+            lambda part: None if part is None else ops.convert_to_tensor(part),
+            request.examples(index).in_halves(prior),
         )
         first = int(asked.first_row())
         for y in range(first):
-            yield ops.convert_to_numpy(asked.observed)[:, y]
+            yield ops.convert_to_numpy(asked.observed)[: len(index), y]
         carried = begin(asked, np.asarray(first, "int32"))
         for y in range(first, height):
             row, nats, carried = run(carried, np.asarray(y, "int32"), asked)
             check_drawn(nats)
-            yield ops.convert_to_numpy(row)
+            yield ops.convert_to_numpy(row)[: len(index)]
 
     parts = [rows(index) for index in parts_of(count, loop)]
     if len(parts) == 1:
