@@ -161,8 +161,8 @@ class Prior(GridModel, ImageModel):
     def complete(self, images: Any, mask: Any, condition: Any = None, **options: Any) -> np.ndarray:
         """Draws what is hidden of images (N, H, W, C): mask (H, W) or (N, H, W), True where hidden.
 
-        What is hidden is drawn given what comes before it in raster order, or of an any-order prior given all
-        that is known, by the options of `tfprior.sampling.sample`.
+        What is hidden is drawn given what comes before it in raster order, or of any-order and masked priors
+        given all that is known, by the options of `tfprior.sampling.sample`.
 
         Raises:
             ValueError: for arguments of the wrong shape, type or range.
