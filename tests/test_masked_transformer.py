@@ -239,6 +239,8 @@ def test_training_hides_anew_for_each_example_and_each_step() -> None:
     assert (first != second).any()
     assert (first[0] != first[1]).any()
     np.testing.assert_array_equal(prior(values).asked, prior(values).asked)
+    counts = np.asarray(prior(values.repeat(6, axis=0), training=True).asked).sum((1, 2, 3))
+    assert sorted(counts) == list(range(1, 25))  # evenly over the batch
 
 
 # Oracles
