@@ -20,7 +20,6 @@ from tfprior.export.description import (
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
-from tfprior.priors import MaskedPrior
 
 FORMATS = ("saved_model", "onnx")
 
@@ -69,11 +68,6 @@ def save(
 
 def _check_model(model: ImageModel) -> None:
     for prior in model.chain():
-        if isinstance(prior, MaskedPrior):
-            raise ValueError(
-                f"{type(prior).__name__} is a masked prior, which bundles do not hold yet; expected an "
-                "autoregressive one: CausalTransformer, for example."
-            )
         if prior.num_levels > 2**24:
             raise ValueError(
                 f"The prior has {prior.num_levels} levels; expected at most 2^24, up to which "

@@ -61,6 +61,16 @@ def prior_functions(prior: PriorDescription) -> Contract:
         ),
         "log_prob": ({"values": grid, **order, **condition}, {"log_prob": NUMBER}),
     }
+    if prior.hidden_apart is not None:
+        shape = (height, width, prior.hidden_apart)
+        given = {"values": grid, "hidden": ("int32", shape), **condition}
+        nats: Ports = {"log_prob": ("float32", shape)}
+        noisy: Ports = {"uniforms": grid_noise, "temperature": NUMBER}
+        return {
+            "refine": ({**given, **noisy}, {"values_out": grid, **nats}),
+            "log_prob_given": (given, nats),
+            **whole,
+        }
     if prior.cache is not None:
         known: Ports = {"values": ("int32", ("known", channels))}
         if order:

@@ -19,7 +19,7 @@ from tfprior.export.signatures import Function, draws_in_any_order
 from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
-from tfprior.priors import AutoregressivePrior, TransformerPrior
+from tfprior.priors import MaskedPrior, Prior, TransformerPrior
 
 
 def functions_of(model: ImageModel) -> list[Function]:
@@ -53,6 +53,7 @@ def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
                 condition=describe_condition(prior, made_by),
                 noise=NoiseDescription(prior.distribution.num_uniforms(prior.grid_shape[-1])),
                 cache=describe_cache(prior),
+                hidden_apart=prior.channel_groups if isinstance(prior, MaskedPrior) else None,
                 golden=golden_rollout(prior, coarser, in_raster_order=model.tokenizer is not None),
             )
         )
@@ -70,7 +71,7 @@ def describe_images(generator: Generator, priors: tuple[PriorDescription, ...]) 
     )
 
 
-def describe_cache(prior: AutoregressivePrior) -> CacheDescription | None:
+def describe_cache(prior: Prior) -> CacheDescription | None:
     """The keys and values that steps hand on; None for priors whose state is packed."""
     if not isinstance(prior, TransformerPrior):
         return None
@@ -78,7 +79,7 @@ def describe_cache(prior: AutoregressivePrior) -> CacheDescription | None:
     return CacheDescription(len(prior.caching), prior.num_heads, head_dim, prior.channel_groups)
 
 
-def describe_condition(prior: AutoregressivePrior, made_by: str | None = None) -> ConditionDescription | None:
+def describe_condition(prior: Prior, made_by: str | None = None) -> ConditionDescription | None:
     """The manifest's words for the condition; None for an unconditional prior."""
     kind = prior.condition_kind
     if kind is None:

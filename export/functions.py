@@ -5,6 +5,7 @@ Shapes: B batch · H W C grid · S a packed state.
 
 from keras import ops
 
+from tfprior.export.masked_functions import log_prob_given, refine
 from tfprior.export.packing import Packing
 from tfprior.export.raster_functions import pixel, row
 from tfprior.export.signatures import (
@@ -18,14 +19,16 @@ from tfprior.export.signatures import (
 )
 from tfprior.export.transformer_functions import encode_source, prefill, transformer_step
 from tfprior.layers import empty_state
-from tfprior.priors import AutoregressivePrior, RasterPrior, TransformerPrior
-from tfprior.sampling import Drawn, Request, along_order, cached, stepwise
+from tfprior.priors import AutoregressivePrior, MaskedPrior, Prior, RasterPrior, TransformerPrior
+from tfprior.sampling import Drawn, Request, along_order, cached, sequential, stepwise
 
 
-def functions(prior: AutoregressivePrior) -> list[Function]:
+def functions(prior: Prior) -> list[Function]:
     """Every function of the prior's bundle."""
     ports = Ports(prior)
     whole = [_sample(prior, ports), _log_prob(prior, ports)]
+    if isinstance(prior, MaskedPrior):
+        return [refine(prior, ports), log_prob_given(prior, ports), *whole]
     if isinstance(prior, TransformerPrior):
         encode = [encode_source(prior, ports)] if ports.memory else []
         return [*encode, transformer_step(prior, ports), prefill(prior, ports), *whole]
@@ -69,7 +72,7 @@ def _step(prior: AutoregressivePrior, ports: Ports) -> Function:
     )
 
 
-def _sample(prior: AutoregressivePrior, ports: Ports) -> Function:
+def _sample(prior: Prior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
         asked = Request(
             tensors["uniforms"], tensors.get("condition"), options_of(tensors), order=tensors.get("order")
@@ -85,14 +88,22 @@ def _sample(prior: AutoregressivePrior, ports: Ports) -> Function:
     )
 
 
-def whole_grids(prior: AutoregressivePrior, request: Request) -> Drawn:
+def whole_grids(prior: Prior, request: Request) -> Drawn:
     """What a prior draws in one graph, by operations that graphs outside XLA have."""
+    if isinstance(prior, MaskedPrior):
+        asked = in_raster_order(prior, request) if request.order is None else request
+        return sequential.draw(prior, asked)
     if request.order is not None:
         return along_order.draw(prior, request)
     return (cached if isinstance(prior, RasterPrior) else stepwise).draw(prior, request)
 
 
-def _log_prob(prior: AutoregressivePrior, ports: Ports) -> Function:
+def in_raster_order(prior: Prior, request: Request) -> Request:
+    first = ops.zeros((ops.shape(request.uniforms)[0], 1), "int32")
+    return request._replace(order=first + ops.arange(prior.num_steps, dtype="int32"))
+
+
+def _log_prob(prior: Prior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
         values, condition = tensors["values"], tensors.get("condition")
         if "order" not in tensors:

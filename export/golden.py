@@ -12,15 +12,13 @@ from keras import ops
 from tfprior.export.manifest import BundleError, GoldenImages, GoldenRollout
 from tfprior.export.signatures import draws_in_any_order
 from tfprior.generator import Generator
-from tfprior.priors import AutoregressivePrior
+from tfprior.priors import Prior
 from tfprior.sampling import sample
 
 SAMPLES = 2
 
 
-def golden_rollout(
-    prior: AutoregressivePrior, coarser: Any = None, in_raster_order: bool = False
-) -> GoldenRollout:
+def golden_rollout(prior: Prior, coarser: Any = None, in_raster_order: bool = False) -> GoldenRollout:
     """Of one prior; `coarser` is its condition where coarser codes make it, and is not written down.
 
     A prior that draws in any order does so in one of each sample's own, unless it is to be raster order.
@@ -103,7 +101,7 @@ def _decimals(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
     return (generator.integers(0, 10_000, shape) / 10_000).astype("float32")
 
 
-def _condition(prior: AutoregressivePrior, generator: np.random.Generator) -> np.ndarray | None:
+def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | None:
     kind = prior.condition_kind
     if kind is None:
         return None
@@ -115,7 +113,7 @@ def _condition(prior: AutoregressivePrior, generator: np.random.Generator) -> np
 
 
 def _close_to_a_step(
-    prior: AutoregressivePrior,
+    prior: Prior,
     values: np.ndarray,
     noise: np.ndarray,
     condition: Any,

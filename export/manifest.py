@@ -12,6 +12,7 @@
     │   │   ├── condition            null, or a label, vector, map or source; finer grids' by a function
     │   │   ├── noise                how many uniforms on [0, 1) a step takes
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
+    │   │   ├── hidden_apart         null, or how many values of a position a masked prior hides apart
     │   │   └── golden               noise, condition, order → values and nats, which every runtime repeats
     │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
@@ -139,6 +140,7 @@ class PriorDescription:
     condition: ConditionDescription | None
     noise: NoiseDescription
     cache: CacheDescription | None
+    hidden_apart: Size | None
     golden: GoldenRollout
 
     def __post_init__(self) -> None:
@@ -147,6 +149,12 @@ class PriorDescription:
         require(
             self.cache is not None or condition is None or condition.kind != "source",
             f"{self.prefix}cache is null; expected one for steps that attend to a source.",
+        )
+        apart = 1 if self.hidden_apart is None else self.hidden_apart
+        require(
+            apart in (1, self.grid_shape[-1]) and (self.hidden_apart is None or self.orders == "any"),
+            f"{self.prefix}hidden_apart is {apart} and orders {self.orders!r}; expected 1, or one for each "
+            "channel, of a prior that draws in any order.",
         )
         longer = 1 if self.cache is None else self.cache.per_step
         require(
@@ -187,7 +195,11 @@ class PriorDescription:
         if self.orders == "raster":
             require(order is None, f"{name} is given; expected null, for the prior draws in raster order.")
             return
-        require(self.cache is not None, f"{self.prefix}cache is null; expected one for steps in any order.")
+        require(
+            (self.cache is None) != (self.hidden_apart is None),
+            f"{self.prefix}cache and hidden_apart are both given, or both null; expected one of them for "
+            "steps in any order.",
+        )
         check_array(name, order, (samples, self.num_steps), self.num_steps)
         assert order is not None
         each_once = (np.sort(order, axis=1) == np.arange(self.num_steps)).all()

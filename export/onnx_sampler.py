@@ -61,7 +61,7 @@ class OnnxSampler:
         self.threads = threads
         self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
         self.methods = self._rollout.methods
-        self.functions.check_file(f"{prefix}step")
+        self.functions.check_file(self._rollout.functions_of("step")[-1])
 
     def sample(
         self,

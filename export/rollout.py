@@ -19,6 +19,8 @@ METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": 
 """The functions that each way of drawing runs, the fastest from outside first."""
 CACHED_STEP = ("prefill", "step")
 """Those of "step" where a Transformer hands on keys and values."""
+MASKED_STEP = ("refine",)
+"""That of "step" where a masked prior draws what is hidden."""
 ENCODE_SOURCE = "encode_source"
 """The function that comes before them, once for a rollout, where the condition is a source."""
 
@@ -60,7 +62,9 @@ class Rollout:
 
     def functions_of(self, method: str) -> tuple[str, ...]:
         """The names of the functions that a method runs."""
-        names = METHODS[method]
+        names: tuple[str, ...] = METHODS[method]
+        if method == "step" and self.prior.hidden_apart is not None:
+            names = MASKED_STEP
         if method == "step" and self.prior.cache is not None:
             names = (ENCODE_SOURCE, *CACHED_STEP) if self.has_source else CACHED_STEP
         return tuple(self.prior.prefix + name for name in names)
@@ -77,6 +81,8 @@ class Rollout:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
         """
         by_step = self._by_step if self.prior.cache is None else self._by_cached_step
+        if self.prior.hidden_apart is not None:
+            by_step = self._by_refinement
         drawn = {"pair": self._by_pair, "step": by_step, "loop": self._by_loop}[method](
             uniforms, inputs, known
         )
@@ -145,6 +151,39 @@ class Rollout:
             past = out
         placed = along(values, np.argsort(order, axis=1))
         return Drawn(placed.reshape(batch, *self.prior.grid_shape).astype("int32"), nats)
+
+    def _by_refinement(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
+        """Each example along its order, value by value, from passes that draw all that is hidden."""
+        (refine,), groups = self.functions_of("step"), self.prior.hidden_apart or 1
+        batch, order, shape = len(uniforms), inputs["order"], self.prior.grid_shape
+        together, ranks = shape[-1] // groups, self._ranks(order)
+        values = np.zeros(shape, "int32")[None].repeat(batch, 0) if known is None else known.values.copy()
+        asked = np.ones((batch, self.prior.num_steps), bool)
+        if known is not None:
+            asked = along(known.hidden.reshape(batch, -1), order)
+        nats = np.zeros(batch)
+        for token in range(_number_known(asked) * groups, self.prior.num_steps * groups):
+            hidden = (ranks >= token).astype("int32")
+            out = self.run(refine, {"values": values, "hidden": hidden, "uniforms": uniforms, **inputs})
+            here = (ranks == token) & asked[:, token // groups, None, None, None]
+            nats += np.where(here, out["log_prob"], 0).sum((1, 2, 3))
+            values = np.where(here.repeat(together, axis=-1), out["values_out"], values)
+        return Drawn(values, nats)
+
+    def log_prob_by_passes(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
+        """`log_prob` of a masked prior once more, as the sum over the passes of what each one asks."""
+        ranks, function = self._ranks(inputs["order"]), f"{self.prior.prefix}log_prob_given"
+        nats = np.zeros(len(values))
+        for token in range(ranks[0].size):
+            given = {**inputs, "values": values, "hidden": (ranks >= token).astype("int32")}
+            nats += np.where(ranks == token, self.run(function, given)["log_prob"], 0).sum((1, 2, 3))
+        return nats
+
+    def _ranks(self, order: np.ndarray) -> np.ndarray:
+        """When each value comes that is hidden apart (B, H, W, G), by an order of positions (B, P)."""
+        groups = self.prior.hidden_apart or 1
+        ranks = np.argsort(order, axis=1)[..., None] * groups + np.arange(groups)
+        return ranks.reshape(len(order), *self.prior.grid_shape[:2], groups)
 
     def _by_pair(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run

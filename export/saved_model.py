@@ -45,7 +45,8 @@ def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> 
     module = tf.Module()
     # The graphs read these variables; tracking them alone keeps each weight in the file once.
     module.weights = [weight.value for weight in model.weights]
-    signatures = {**graphs, "serving_default": graphs["step" if "step" in graphs else "generate"]}
+    default = next(name for name in ("step", "refine", "generate") if name in graphs)
+    signatures = {**graphs, "serving_default": graphs[default]}
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from tfprior.distributions import SamplingOptions
-from tfprior.priors import AnyOrderTransformer, AutoregressivePrior
+from tfprior.priors import AnyOrderTransformer, MaskedPrior, Prior
 
 Tensors = dict[str, Any]
 
@@ -33,7 +33,7 @@ class Function(NamedTuple):
 class Ports:
     """The tensors that the functions of one prior share."""
 
-    def __init__(self, prior: AutoregressivePrior) -> None:
+    def __init__(self, prior: Prior) -> None:
         height, width, channels = prior.grid_shape
         levels = prior.distribution.num_levels
         uniforms = prior.distribution.num_uniforms(channels)
@@ -68,9 +68,11 @@ class Ports:
         return self.memory or self.condition
 
 
-def draws_in_any_order(prior: AutoregressivePrior) -> bool:
+def draws_in_any_order(prior: Prior) -> bool:
     """Whether the prior was trained for every order, and its callers choose one."""
-    return isinstance(prior, AnyOrderTransformer) and prior.trained_orders == "random"
+    if isinstance(prior, AnyOrderTransformer):
+        return prior.trained_orders == "random"
+    return isinstance(prior, MaskedPrior)
 
 
 def batch_size(tensors: Tensors) -> Any:
@@ -81,7 +83,7 @@ def options_of(tensors: Tensors) -> SamplingOptions:
     return SamplingOptions(tensors["temperature"])
 
 
-def condition_of(prior: AutoregressivePrior, tensors: Tensors) -> Tensors:
+def condition_of(prior: Prior, tensors: Tensors) -> Tensors:
     """The features of the condition among the tensors, as states have them; nothing without one."""
     if (specs := prior.memory_spec()) is not None and set(specs) <= set(tensors):
         return {"condition": {name: tensors[name] for name in specs}}

@@ -86,6 +86,10 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
             name = f"{kind} {prefix}{method}"
             drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **given})
             report[name] = _compare_draws(golden, name, *drawn)
+        if prior.hidden_apart is not None:
+            name = f"{kind} {prefix}log_prob_given"
+            nats = rollout.log_prob_by_passes(golden.values, given)
+            report[name] = _compare_nats(golden.log_prob, name, nats)
         if prior.cache is not None:
             name = f"{kind} {prefix}prefill"
             known = Known(golden.values, second_half(prior))

@@ -1,7 +1,6 @@
 """Masked priors in runs, generators and compression: all the way, or refused in one sentence."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import small_runs
 from catalogue import integers, prior_like, randomise, values_of
 from typer.testing import CliRunner
 
-import tfprior.export
 from tfprior.cli import app
 from tfprior.compression import compress
 from tfprior.distributions import Categorical, DiscretizedLogistic
@@ -86,7 +84,6 @@ def test_a_run_goes_the_whole_way(tmp_path: Path) -> None:
             "Unknown sampling method 'cached' of MaskedTransformer; expected",
         ),
         ("compress {tmp}/run --out {tmp}/x.tfp", "is a masked prior, of whose bits there is a bound alone"),
-        ("export {tmp}/run {tmp}/bundle", "is a masked prior, which bundles do not hold yet"),
     ):
         assert message in told(words, code=1)
 
@@ -97,8 +94,7 @@ def test_codes_of_bert_s_objective_report_what_is_asked() -> None:
     assert not prior.scores[0].is_likelihood
 
 
-@pytest.mark.parametrize("refused", [compress, lambda prior, _: tfprior.export.save(prior, "bundle")])
-def test_what_takes_a_likelihood_refuses_a_bound(refused: Any, tmp_path: Path) -> None:
+def test_compression_takes_a_likelihood_and_refuses_a_bound() -> None:
     prior = prior_like(MaskedTransformer)
     with pytest.raises(ValueError, match="MaskedTransformer is a masked prior"):
-        refused(prior, values_of(prior))
+        compress(prior, values_of(prior))

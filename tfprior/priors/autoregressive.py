@@ -13,7 +13,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
 from tfprior.inputs import as_array
-from tfprior.layers.streaming import State, StateSpec, empty_state
+from tfprior.layers.streaming import State, empty_state
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
 from tfprior.priors.base import Prior
@@ -52,13 +52,6 @@ class AutoregressivePrior(Prior):
         Kinds are "row" and "pixel" (renewed once a row, once a pixel), "cache" (what was there stays) and
         "order". The features of a condition, which no step changes, come beside them as "condition".
         """
-
-    def memory_spec(self) -> dict[str, StateSpec] | None:
-        """What `encode_condition` gives by name, where that is more than a bundle's steps should do each.
-
-        None of conditions that every step reads anew.
-        """
-        return None
 
     def initial_state(self, batch_size: Any, condition: Tensor | None = None) -> State:
         """The state before the first step: that of `state_spec`, and a conditional prior's "condition".

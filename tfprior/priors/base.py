@@ -26,6 +26,7 @@ from tfprior.inputs import (
     is_integer,
     num_to_complete,
 )
+from tfprior.layers.streaming import StateSpec
 from tfprior.layers.value_encoding import OUTSIDE
 
 Predict = Callable[[Tensor | None], tuple[Tensor, Any]]
@@ -105,6 +106,13 @@ class Prior(GridModel, ImageModel):
         condition = as_array(condition)
         check_condition(condition, self.condition_kind, may_be_none=self.condition_dropout > 0)
         return condition
+
+    def memory_spec(self) -> dict[str, StateSpec] | None:
+        """What `encode_condition` gives by name, where that is more than a bundle's steps should do each.
+
+        None of conditions that every step reads anew.
+        """
+        return None
 
     # Drawing
 

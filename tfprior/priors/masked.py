@@ -198,6 +198,21 @@ class MaskedPrior(Prior):
         order = np.broadcast_to(found, (count, self.num_steps))
         return order if hidden is None else known_first(order, hidden.reshape(count, -1))
 
+    def params_along(self, values: Tensor, condition: Tensor | None, order: Tensor) -> Tensor:
+        """Parameters (B, H, W, …) of grids (B, H, W, C), of each value given those before it in the order.
+
+        The order is one of positions (B, P). It takes as many passes as there are tokens.
+        """
+        features, ranks = self.encode_condition(condition), self.token_ranks(order)
+
+        def add(rank: Tensor, found: Tensor) -> Tensor:
+            params = self.by_token(self.params(values, self.grid(ranks >= rank), features))
+            return ops.where(ops.equal(ranks, rank)[..., None], params, found)
+
+        size = self.distribution.num_params(self.token_channels)
+        start = ops.zeros((ops.shape(values)[0], self.num_tokens, size), self.compute_dtype)
+        return self.grid(ops.fori_loop(0, self.num_tokens, add, start))
+
     # Bounds, and likelihoods along orders
 
     def log_prob_bound(
@@ -364,12 +379,5 @@ def _bound(prior: MaskedPrior, images: Tensor, hidden: Tensor, condition: Tensor
 def _pixel_log_prob_along(
     prior: MaskedPrior, images: Tensor, order: Tensor, condition: Tensor | None = None
 ) -> Tensor:
-    """The tokens one by one, each given those before it in the order, which are all that is visible."""
-    features, ranks = prior.encode_condition(condition), prior.token_ranks(order)
-
-    def add(rank: Tensor, nats: Tensor) -> Tensor:
-        params = prior.params(images, prior.grid(ranks >= rank), features)
-        return nats + ops.where(ops.equal(ranks, rank), prior.token_log_prob(params, images), 0.0)
-
-    nats = ops.fori_loop(0, prior.num_tokens, add, ops.zeros_like(ops.cast(ranks, "float32")))
-    return ops.sum(prior.grid(nats), axis=-1)
+    params = prior.params_along(images, condition, order)
+    return ops.sum(prior.grid(prior.token_log_prob(params, images)), axis=-1)

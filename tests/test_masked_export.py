@@ -1,0 +1,109 @@
+"""Bundles of masked priors: a pass over what is hidden, the loop around it, likelihoods along orders."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import catalogue
+import numpy as np
+import pytest
+from catalogue import condition_of, prior_like, values_of
+from drawing import noise
+from test_generator import tokenizer
+
+import tfprior.export
+from tfprior.distributions import DiscretizedLogisticMixture
+from tfprior.export.client import OnnxGenerator, OnnxSampler
+from tfprior.export.manifest_file import from_plain
+from tfprior.export.strict_json import plain
+from tfprior.generator import Generator
+from tfprior.priors import MaskedTransformer
+from tfprior.sampling import sample
+
+CODES = (2, 3, 2)
+MODELS: dict[str, dict[str, Any]] = {
+    "channels apart": {},
+    "channels together": {"distribution": DiscretizedLogisticMixture(2, 4)},
+}
+
+
+class Exported(NamedTuple):
+    prior: MaskedTransformer
+    client: OnnxSampler
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    prior = catalogue.prior(MaskedTransformer, CODES, "labels", num_layers=1, **MODELS[request.param])
+    path = tfprior.export.save(prior, tmp_path_factory.mktemp("bundle") / "prior")
+    assert {"onnx log_prob_given", "saved_model step", "saved_model loop"} <= set(tfprior.export.verify(path))
+    return Exported(prior, OnnxSampler(path, threads=1))
+
+
+def orders_of(prior: MaskedTransformer, count: int) -> list[Any]:
+    each = np.tile(np.arange(prior.num_steps, dtype="int32"), (count, 1))
+    return [None, "halton", np.random.default_rng(2).permuted(each, axis=1)]
+
+
+def test_it_draws_and_scores_as_keras_does(exported: Exported) -> None:
+    prior, client = exported
+    assert client.methods == ["step", "loop"]
+    given, uniforms = condition_of(prior, 4), noise(prior, 4)
+    for order in orders_of(prior, 4):
+        expected = sample(prior, 4, given, uniforms, temperature=0.8, order=order)
+        nats = prior.log_prob(expected, given, order="raster" if order is None else order)
+        for method in client.methods:
+            values, log_prob = client.rollout(uniforms, given, 0.8, method, order=order)
+            np.testing.assert_array_equal(values, expected, err_msg=method)
+            np.testing.assert_allclose(log_prob, nats, rtol=1e-5, err_msg=method)
+        np.testing.assert_allclose(client.log_prob(expected, given, order=order), nats, rtol=1e-5)
+
+
+def test_it_completes_as_keras_does(exported: Exported) -> None:
+    prior, client = exported
+    observed, given, uniforms = values_of(prior, 4), condition_of(prior, 4), noise(prior, 4)
+    mask = np.random.default_rng(5).random((4, *CODES[:2])) < 0.5
+    for order in orders_of(prior, 4):
+        known = {"observed": observed, "mask": mask, "order": order}
+        expected = sample(prior, 4, given, uniforms, **known)
+        np.testing.assert_array_equal(client.sample(4, given, uniforms, **known), expected)
+        np.testing.assert_array_equal(expected[~mask], observed[~mask])
+
+
+def test_a_pass_draws_and_scores_what_is_hidden(exported: Exported) -> None:
+    prior, client = exported
+    values, given = values_of(prior, 3), condition_of(prior, 3)
+    hidden = np.random.default_rng(1).random((3, *CODES[:2], prior.channel_groups)) < 0.5
+    tensors = {
+        "values": np.where(hidden, 3 - values, values).astype("int32"),  # what is hidden is not read
+        "hidden": hidden.astype("int32"),
+        "uniforms": noise(prior, 3),
+        "temperature": np.ones(3, "float32"),
+        "condition": given,
+    }
+    drawn, nats = prior.refine(values, hidden, noise(prior, 3), prior.encode_condition(given))
+    out = client.run("refine", tensors)
+    np.testing.assert_array_equal(out["values_out"], drawn)
+    np.testing.assert_allclose(out["log_prob"], nats, rtol=1e-4, atol=1e-5)
+    given_nats = client.run("log_prob_given", {**tensors, "values": np.asarray(drawn)})["log_prob"]
+    np.testing.assert_allclose(given_nats[hidden], np.asarray(nats)[hidden], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("exported", ["channels apart"], indirect=True)
+def test_manifests_that_contradict_themselves_are_refused(exported: Exported) -> None:
+    for changes, message in (
+        ({"hidden_apart": None}, "cache and hidden_apart are both given, or both null"),
+        ({"hidden_apart": 3}, "hidden_apart is 3 and orders 'any'; expected 1, or one for each channel"),
+        ({"hidden_apart": 1}, r"has hidden int32 \(2, 3, 2\); expected int32 \(2, 3, 1\)"),
+        ({"orders": "raster"}, "hidden_apart is 2 and orders 'raster'"),
+    ):
+        fields = plain(exported.client.manifest)
+        fields["priors"][0].update(changes)
+        with pytest.raises(ValueError, match=message):
+            from_plain(fields)
+
+
+def test_a_generator_of_masked_codes_draws_the_same(tmp_path: Path) -> None:
+    prior = prior_like(MaskedTransformer, (4, 2, 1), num_layers=1)
+    generator = Generator(tokenizer(), prior)
+    client = OnnxGenerator(tfprior.export.save(generator, tmp_path / "images", formats=("onnx",)))
+    np.testing.assert_array_equal(client.sample(3, seed=1), generator.sample(3, seed=1))
