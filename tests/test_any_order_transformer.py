@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import catalogue
+import keras
 import numpy as np
 import pytest
 from catalogue import COLOUR, GREY, condition_of, prior_like, values_of
@@ -21,6 +22,7 @@ from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.orders import declared_orders, halton, known_first
 from tfprior.priors import AnyOrderTransformer, GatedPixelCNN
 from tfprior.sampling import sample, sample_rows
+from tfprior.training import AnnealToRaster
 
 made = functools.partial(prior_like, AnyOrderTransformer)
 
@@ -249,3 +251,25 @@ def test_the_state_holds_the_order_which_no_step_changes() -> None:
     np.testing.assert_array_equal(after["order"]["positions"], orders)
     np.testing.assert_array_equal(after["order"]["ranks"], np.argsort(orders, 1))
     np.testing.assert_array_equal(ops.shape(prior.initial_state(2)["order"]["ranks"]), (2, prior.num_steps))
+
+
+def test_random_orders_are_annealed_to_raster_order() -> None:
+    prior = catalogue.prior(AnyOrderTransformer, GREY)
+    shares: list[float] = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            in_raster = (np.asarray(prior.order_to_learn(400)) == prior.raster).all(axis=1)
+            shares.append(float(in_raster.mean()))
+
+    prior.compile(optimizer="adam", run_eagerly=True)
+    prior.fit(values_of(prior, 2), epochs=5, verbose=0, callbacks=[AnnealToRaster(1, 3), Watch()])
+    np.testing.assert_allclose(shares, [0, 1 / 3, 2 / 3, 1, 1], atol=0.08)
+    assert shares[0] == 0
+    assert shares[3:] == [1, 1]
+    with pytest.raises(ValueError, match="got start=3 and end=3; expected 0 ≤ start < end"):
+        AnnealToRaster(3, 3)
+    other = catalogue.prior(GatedPixelCNN, GREY)
+    other.compile(optimizer="adam")
+    with pytest.raises(ValueError, match="got a GatedPixelCNN; expected an AnyOrderTransformer"):
+        other.fit(values_of(other, 2), verbose=0, callbacks=[AnnealToRaster(0, 1)])

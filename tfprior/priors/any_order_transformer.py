@@ -124,6 +124,8 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
         self.build()
 
     def build_network(self, tokens: tuple[Any, ...], condition: tuple[Any, ...] | None) -> None:
+        # What training moves from 0 to 1 to anneal random orders to raster order.
+        self.raster_share = self.add_weight((), "zeros", trainable=False, name="raster_share")
         self.ask.build((None, self.num_tokens, 1), condition)
         for block in self.content_blocks:
             block.build(tokens)
@@ -151,9 +153,14 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
         values, condition = self.unpack(inputs)
         order = None
         if training and self.trained_orders == "random":
-            noise = keras.random.uniform((ops.shape(values)[0], self.num_steps), seed=self.noise)
-            order = ops.cast(ops.argsort(noise, axis=-1), "int32")
+            order = self.order_to_learn(ops.shape(values)[0])
         return self.params(values, self.encode_condition(condition), order)
+
+    def order_to_learn(self, count: Any) -> Tensor:
+        """A random order for each of so many examples, or raster order for a share of them: (B, P)."""
+        noise = keras.random.uniform((count, self.num_steps + 1), seed=self.noise)
+        order = ops.cast(ops.argsort(noise[:, 1:], axis=-1), "int32")
+        return ops.where(noise[:, :1] < ops.cast(self.raster_share, noise.dtype), self.raster, order)
 
     def params(self, values: Tensor, features: Tensor | None, order: Tensor | None = None) -> Tensor:
         """Parameters (B, H, W, P) of grids (B, H, W, C), each position's given those before it in the order.

@@ -8,6 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "anneal_to_raster": ["AnnealToRaster"],
         "exact_resume": ["ExactResume"],
         "images_per_second": ["ImagesPerSecond"],
         "inverse_square_root": ["InverseSquareRoot"],
