@@ -38,6 +38,7 @@ def main(
     downsampling: int = 2,
     minutes: float = 2.0,
     epochs: int | None = None,
+    num_layers: int = 6,
     images_shown: int = 6,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
@@ -52,7 +53,9 @@ def main(
     origin = CodesOrigin(str(run.path), tokenizer.weights_digest(), source)
     coded = encode_images(tokenizer, images, origin, progress=False)
     priors = {
-        name: train(coded, {"name": name}, folder / name, options, console=console).load()
+        name: train(
+            coded, {"name": name, "num_layers": num_layers}, folder / name, options, console=console
+        ).load()
         for name in (RASTER, ANY_ORDER)
     }
 
