@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.layers.key_value_cache import Rotation, Slots, cache_spec, until
+from tfprior.layers.key_value_cache import Rotation, Slots, until
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.streaming import State
 
@@ -119,10 +119,6 @@ class CausalSelfAttention(MultiHeadAttention):
         cache = slots.added(cache, *self.keys_and_values(x, rotation))
         bias = slots.bias(cache["keys"])
         return self.attend(self.queries(x, rotation), cache["keys"], cache["values"], bias), cache
-
-    def cache_spec(self, length: int) -> State:
-        """Of what `token_step` keeps of a sequence of that length."""
-        return cache_spec((self.num_heads, length, self.head_dim), self.compute_dtype)
 
 
 def shapes_of(input_shape: Any) -> list[tuple[Any, ...]]:

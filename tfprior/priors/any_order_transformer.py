@@ -4,29 +4,26 @@ Shapes: B batch · H W C grid · P positions · N tokens of a grid · T of them 
 D features.
 """
 
-import math
 from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfprior.compilation import in_batches
 from tfprior.distributions.base import OutputDistribution, Tensor
-from tfprior.float32_copies import in_float32
-from tfprior.inputs import as_array, check_completion, num_to_complete
 from tfprior.layers.attention import MultiHeadAttention
 from tfprior.layers.key_value_cache import Memory, OverSequence, until
 from tfprior.layers.streaming import Apply, State, StateSpec, select
 from tfprior.layers.token_embedding import TokenEmbedding
 from tfprior.layers.value_encoding import OUTSIDE
-from tfprior.orders import declared_orders, known_first, order_of
+from tfprior.orders import known_first, order_of
 from tfprior.priors.conditioned_transformer import ConditionedTransformer
+from tfprior.priors.order_likelihoods import OrderLikelihoods
 from tfprior.priors.transformer import TransformerPrior, kept, later
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
+class AnyOrderTransformer(ConditionedTransformer, TransformerPrior, OrderLikelihoods):
     """A Transformer that draws the positions of a grid in any order, each given those before it.
 
         values placed        ·    v_σ₀  v_σ₁ …       each with the position that it stands at
@@ -284,92 +281,7 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
     def params_along(self, values: Tensor, condition: Tensor | None, order: Tensor) -> Tensor:
         return self.params(values, self.encode_condition(condition), order)
 
-    # Likelihoods, each along an order
-
-    def pixel_log_prob(
-        self, images: Any, condition: Any = None, batch_size: int = 64, order: Any = "raster"
-    ) -> np.ndarray:
-        """What each pixel has of `log_prob` along the order, in nats: (N, H, W, C) → (N, H, W).
-
-        Raises:
-            ValueError: for images, a condition or an order of the wrong shape, type or range.
-        """
-        images, condition = self._checked(images, condition)
-        along = np.broadcast_to(self.order_of(order, len(images)), (len(images), self.num_steps))
-        return in_batches(_pixel_log_prob, in_float32(self), [images, along, condition], batch_size)
-
-    def log_prob(
-        self,
-        images: Any,
-        condition: Any = None,
-        batch_size: int = 64,
-        order: Any = None,
-        orders: int | None = None,
-    ) -> np.ndarray:
-        """Exact log-likelihood in nats along an order, or of a mixture over orders: (N, H, W, C) → (N,).
-
-        Args:
-            images: grids (N, H, W, C).
-            condition: one row for each of them, for a conditional prior.
-            batch_size: of the network.
-            order: "raster", which it is when left out, "halton", or positions y · W + x: (P,), or (N, P) for
-                each image its own.
-            orders: the number K of `tfprior.orders.declared_orders`, of which one is chosen by a fair
-                die: log(Σ p_k / K).
-
-        Raises:
-            ValueError: for arguments of the wrong shape, type or range, an order and a number of them, and
-                orders that the prior was not trained in.
-        """
-        if orders is None:
-            along = "raster" if order is None else order
-            return self.pixel_log_prob(images, condition, batch_size, along).sum((1, 2))
-        if order is not None:
-            raise ValueError(f"Got order={order!r} and orders={orders}; expected one of them.")
-        declared = declared_orders(orders, self.grid_shape)
-        nats = [self.pixel_log_prob(images, condition, batch_size, each).sum((1, 2)) for each in declared]
-        return np.logaddexp.reduce(np.stack(nats).astype("float64"), axis=0) - math.log(orders)
-
-    def bits_per_dim(
-        self,
-        images: Any,
-        condition: Any = None,
-        batch_size: int = 64,
-        order: Any = None,
-        orders: int | None = None,
-    ) -> np.ndarray:
-        """−log2 p / (H · W · C), of the `log_prob` of the same arguments: (N, H, W, C) → (N,).
-
-        Raises:
-            ValueError: for arguments of the wrong shape, type or range.
-        """
-        nats = self.log_prob(images, condition, batch_size, order, orders)
-        return nats / (-math.log(2) * self.num_dims)
-
-    def marginal_log_prob(
-        self, images: Any, mask: Any, condition: Any = None, batch_size: int = 64, order: Any = "raster"
-    ) -> np.ndarray:
-        """Log-likelihood in nats of what is visible alone, False in mask (H, W) or (N, H, W): (N,).
-
-        It comes first, along the order; what is hidden has no say.
-
-        Raises:
-            ValueError: for arguments of the wrong shape, type or range.
-        """
-        images = as_array(images)
-        count = num_to_complete(images, mask)
-        _, hidden = check_completion(images, mask, count, self.grid_shape, self.num_levels)
-        assert hidden is not None
-        along = known_first(self.order_of(order, count), hidden.reshape(count, -1))
-        nats = self.pixel_log_prob(images, condition, batch_size, self.order_of(along, count))
-        return np.where(hidden, 0, nats).sum((1, 2))
-
     def order_of(self, order: Any, count: int | None = None) -> np.ndarray:
-        """An order by name, or positions (P,), or of `count` examples (B, P), as int32.
-
-        Raises:
-            ValueError: for what is no order, and one that the prior was not trained in.
-        """
         found = order_of(order, self.grid_shape, count)
         if self.trained_orders == "raster" and (found != self.raster).any():
             raise ValueError(
@@ -380,10 +292,3 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "trained_orders": self.trained_orders}
-
-
-def _pixel_log_prob(
-    prior: AnyOrderTransformer, images: Tensor, order: Tensor, condition: Tensor | None = None
-) -> Tensor:
-    params = prior.params(images, prior.encode_condition(condition), order)
-    return prior.distribution.log_prob(params, images)
