@@ -60,7 +60,7 @@ MASK = np.ones(GREY[:2], bool)
         ({"num_samples": "two"}, r"num_samples='two'; expected a positive integer"),
         (
             {"method": "fast"},
-            r"Unknown sampling method 'fast' of GatedPixelCNN; expected 'cached', 'parallel_rows', 'full', or",
+            r"Unknown sampling method 'fast' of GatedPixelCNN; expected 'cached', 'parallel_rows', 'full'",
         ),
         ({"temperature": 0}, r"temperature=0; expected a positive number \(top_k=1 draws"),
         ({"temperature": -1.0}, r"temperature=-1.0; expected a positive number"),
