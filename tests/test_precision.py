@@ -128,7 +128,7 @@ def test_tokenizers_encode_and_decode_in_float32(entry: Entry) -> None:
 
 
 @pytest.mark.xla
-@pytest.mark.parametrize("entry", PRIORS[::2], ids=str)
+@pytest.mark.parametrize("entry", PRIORS[::4], ids=str)  # XLA compiles for each
 def test_compressed_images_are_those_of_float32(entry: Entry) -> None:
     half, exact = both(entry)
     values, condition = values_of(half), condition_of(half)
