@@ -64,7 +64,8 @@ def transformer_step(prior: TransformerPrior, ports: Ports) -> Function:
     def call(tensors: Tensors) -> Tensors:
         position, length = tensors["position"], ops.shape(tensors["past_key_values.0.key"])[2]
         rank = ops.full_like(position, 1) * (length // prior.channel_groups)
-        fits = rank < steps if any_order else ops.equal(rank, position)
+        whole = ops.equal(rank * prior.channel_groups, length)
+        fits = whole & (rank < steps if any_order else ops.equal(rank, position))
         state = {"past": past.read(tensors), **condition_of(prior, tensors)}
         state = prior.place(state, tensors["previous"], tensors.get("previous_position"), rank)
         value, log_prob, _ = prior.draw(

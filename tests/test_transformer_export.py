@@ -169,9 +169,10 @@ def test_a_past_of_another_length_is_refused(exported: Exported) -> None:
     assert (fits["value"] >= 0).all()
     assert fits["present.0.key"].shape[2] == 3 * groups
     too_long = [2 * groups] if client.prior.orders == "raster" else [prior.num_steps * groups]
-    refused = step(too_long, 3)
-    assert (refused["value"] == -1).all()
-    assert np.isnan(refused["log_prob"]).all()
+    for lengths, position in ((too_long, 3), *([([2 * groups + 1], 2)] if groups > 1 else [])):
+        refused = step(lengths, position)
+        assert (refused["value"] == -1).all()
+        assert np.isnan(refused["log_prob"]).all()
     with pytest.raises(ValueError, match=r"'step' got past_key_values\.0\.value as float32"):
         step([2 * groups, 3 * groups], 2)
     with pytest.raises(ValueError, match=r"'step' got uniforms as float64 .*; expected float32"):
