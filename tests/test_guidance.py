@@ -151,7 +151,8 @@ def test_bad_guidance_is_refused() -> None:
         sample(mixture, 2, given, guidance=1)
     with pytest.raises(ValueError, match=r"condition_dropout=0\.1; expected a share in"):
         prior_like(GatedPixelCNN, GREY, condition_dropout=0.1)
-    with pytest.raises(ValueError, match=r"condition_dropout=1.5; expected a share in \[0, 1\)"):
-        prior_like(GatedPixelCNN, GREY, "labels", condition_dropout=1.5)
+    for share in (1.5, -0.1, np.nan, "some", None):
+        with pytest.raises(ValueError, match=r"condition_dropout=.*; expected a share in \[0, 1\)"):
+            prior_like(GatedPixelCNN, GREY, "labels", condition_dropout=share)
     with pytest.raises(ValueError, match=r"Labels lie in \[0, 3\]"):  # none is not for users to give
         prior.log_prob(values_of(prior, 2), np.array([0, 3]))

@@ -78,7 +78,8 @@ class Prior(GridModel, ImageModel):
         self.num_classes = num_classes
         self.condition_shape = shape or None
         self.condition_kind = ConditionKind.of(num_classes, self.condition_shape)
-        if not 0 <= condition_dropout < 1 or (condition_dropout and self.condition_kind is None):
+        is_share = isinstance(condition_dropout, int | float) and 0 <= condition_dropout < 1
+        if not is_share or (condition_dropout and self.condition_kind is None):
             raise ValueError(
                 f"condition_dropout={condition_dropout!r}; expected a share in [0, 1), and 0 without a "
                 "condition."

@@ -104,7 +104,7 @@ class EncoderDecoderTransformer(CausalDecoder):
                 f"source_padding={source_padding!r}; expected a token of the source, in "
                 f"[0, {source_levels - 1}]."
             )
-        if not 0 <= label_smoothing < 1:
+        if not isinstance(label_smoothing, int | float) or not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing!r}; expected a share in [0, 1).")
         if label_smoothing and not isinstance(distribution, Categorical):
             raise ValueError(

@@ -55,7 +55,7 @@ def beam_search(
             "that end: a CausalTransformer or EncoderDecoderTransformer with end_value=."
         )
     check_sizes("beam_search", num_beams=num_beams)
-    if not 0 <= length_penalty < np.inf:
+    if not isinstance(length_penalty, int | float) or not 0 <= length_penalty < np.inf:
         raise ValueError(f"length_penalty={length_penalty!r}; expected a number from 0.")
     condition = as_array(condition)
     check_condition(condition, prior.condition_kind)

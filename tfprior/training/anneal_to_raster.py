@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfprior.inputs import is_integer
 from tfprior.priors.any_order_transformer import AnyOrderTransformer
 
 
@@ -24,7 +25,7 @@ class AnnealToRaster(keras.callbacks.Callback):
 
     def __init__(self, start: int, end: int) -> None:
         super().__init__()
-        if not 0 <= start < end:
+        if not (is_integer(start) and is_integer(end)) or not 0 <= start < end:
             raise ValueError(f"AnnealToRaster got start={start} and end={end}; expected 0 ≤ start < end.")
         self.start, self.end = start, end
 
