@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,54 @@ def compile_plainly(function: Any, model: Any, jit_compile: bool) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xla: samplers and training steps are compiled by XLA")
+    config.addinivalue_line("markers", "each_once: of its combinations, as few as have each value once")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-combinations", action="store_true", help="also those that `each_once` leaves out")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files of few tests, which run whole programs, come first: none is to be all that is left at the end."""
+    if not config.getoption("--all-combinations"):
+        left_out = combinations_left_out(items)
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
     tests_in = Counter(item.path for item in items)
     items.sort(key=lambda item: tests_in[item.path])
+
+
+def combinations_left_out(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Tests marked `each_once` all of whose values others have, each about as often."""
+    by_function = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("each_once"):
+            by_function[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for combinations in by_function.values():
+        values = {item: values_of(item) for item in combinations}
+        missing, uses = set().union(*values.values()), Counter[Any]()
+        while missing:
+            most = max(
+                combinations,
+                key=lambda item: (len(values[item] & missing), -sum(uses[value] for value in values[item])),
+            )
+            combinations.remove(most)
+            missing -= values[most]
+            uses.update(values[most])
+        left_out.update(combinations)
+    return left_out
+
+
+def values_of(item: pytest.Item) -> set[tuple[Any, ...]]:
+    """What each `parametrize` and each fixture gave the test; what is given together is one value."""
+    given = dict(item.callspec.params)
+    together = []
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+        names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+        together.append(tuple((name, id(given.pop(name))) for name in names))
+    return {*together, *((name, id(value)) for name, value in given.items())}
 
 
 def pytest_collection_finish() -> None:

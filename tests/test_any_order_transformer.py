@@ -39,6 +39,7 @@ def params(prior: Any, values: Any, condition: Any, order: Any) -> np.ndarray:
     return np.asarray(found).reshape(len(values), prior.num_steps, -1)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (GREY, "maps"), (COLOUR, "labels")])
 def test_steps_along_an_order_equal_the_two_passes(positions: Any, grid: Any, condition: str) -> None:

@@ -19,6 +19,7 @@ from tfprior.sampling import cached, full, sample, sample_rows, stepwise
 made = functools.partial(prior_like, CausalTransformer)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
 @pytest.mark.parametrize(
     ("grid", "condition"), [(GREY, "none"), (GREY, "maps"), (COLOUR, "labels"), (COLOUR, "maps")]

@@ -49,6 +49,7 @@ def test_parameters_depend_on_exactly_the_receptive_field(kind: Any, grid: Any, 
     assert_causal(wide(kind, grid, condition))
 
 
+@pytest.mark.each_once
 @each_masked_kind
 @each_grid
 def test_training_and_saving_keep_causality(kind: Any, grid: Any, tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ MAPS = {"condition_shape": (HEIGHT, WIDTH, 2)}
 MODELS = {
     "gated grey label": (GatedPixelCNN, 1, CATEGORICAL, {"num_layers": 2, "num_classes": 3}),
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
-    "pixelcnn grey": (PixelCNN, 1, CATEGORICAL, {"num_layers": 2}),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
     "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, **MAPS}),
 }

@@ -30,6 +30,7 @@ each_source = pytest.mark.parametrize("source", SOURCES)
 out_of_data = pytest.mark.filterwarnings("ignore:Your input ran out of data")
 
 
+@pytest.mark.each_once
 @out_of_data
 @each_source
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
@@ -103,6 +104,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.each_once
 @each_source
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 @pytest.mark.parametrize(("values", "message"), WRONG, ids=["floats", "grid", "channels"])
@@ -113,6 +115,7 @@ def test_type_and_shape_are_refused_from_every_source(
         getattr(new(), method)(SOURCES[source](in_batches(values)), verbose=0)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch", "predict_on_batch", "__call__"])
 @pytest.mark.parametrize(
     ("values", "message"),

@@ -44,6 +44,7 @@ def bits_of(prior: Any, part: slice = slice(None)) -> np.ndarray:
     return np.asarray(prior.bits_per_dim(GOOD[part], labels))
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("as_list", [False, True])
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_weights_count_in_training_and_in_validation(num_classes: Any, as_list: bool) -> None:

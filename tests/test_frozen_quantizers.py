@@ -34,6 +34,7 @@ def train(model: keras.Model, run_eagerly: bool = True) -> None:
     model.fit(X, X[:, :2], batch_size=16, verbose=0)
 
 
+@pytest.mark.each_once
 @each_codebook
 @pytest.mark.parametrize("through", ["layer", "model", "constructor"])
 def test_a_frozen_quantizer_stays_and_moves_again(name: str, through: str) -> None:
@@ -127,6 +128,7 @@ FREEZE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.each_once
 @each_tokenizer
 @pytest.mark.parametrize("through", FREEZE)
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")

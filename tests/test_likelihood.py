@@ -26,6 +26,7 @@ from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.priors import PixelCNN
 
 
+@pytest.mark.each_once
 @each_masked_kind
 @pytest.mark.parametrize(
     ("grid", "levels", "condition"),
@@ -63,6 +64,7 @@ def test_probabilities_of_pixelcnn_pp_sum_to_one(
     assert np.exp(np.asarray(nats, "float64")).sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.each_once
 @each_kind
 @each_grid
 def test_log_prob_is_the_sum_over_pixels_and_channels(kind: Any, grid: Any) -> None:
@@ -76,6 +78,7 @@ def test_log_prob_is_the_sum_over_pixels_and_channels(kind: Any, grid: Any) -> N
     np.testing.assert_allclose(prior.bits_per_dim(values, labels), bits, rtol=1e-5)
 
 
+@pytest.mark.each_once
 @each_kind
 @each_grid
 def test_a_uniform_model_takes_eight_bits(kind: Any, grid: Any) -> None:
@@ -84,6 +87,7 @@ def test_a_uniform_model_takes_eight_bits(kind: Any, grid: Any) -> None:
     np.testing.assert_allclose(prior.bits_per_dim(values_of(prior)), 8, rtol=1e-6)
 
 
+@pytest.mark.each_once
 @each_kind
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "uint16"])
 def test_any_integers_have_the_same_likelihood(kind: Any, dtype: str) -> None:
@@ -98,6 +102,7 @@ def test_booleans_are_two_levels() -> None:
     np.testing.assert_array_equal(prior.log_prob(values.astype(bool)), prior.log_prob(values))
 
 
+@pytest.mark.each_once
 @each_kind
 @pytest.mark.parametrize("condition", CONDITIONS[1:])
 def test_the_condition_matters(kind: Any, condition: str) -> None:

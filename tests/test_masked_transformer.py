@@ -26,6 +26,7 @@ from tfprior.sampling import sample_parallel, sample_rows
 # What it sees
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
 @pytest.mark.parametrize(
     ("grid", "condition", "changes"),

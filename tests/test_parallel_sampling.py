@@ -19,6 +19,7 @@ from tfprior.sampling import Drawn, cached, parallel, running, sample, sample_pa
 from tfprior.sampling.request import Request
 
 
+@pytest.mark.each_once
 @pytest.mark.xla
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (EVEN_COLOUR, "maps")])

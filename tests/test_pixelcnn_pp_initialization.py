@@ -14,6 +14,7 @@ from tfprior.layers.weight_norm import WeightNormalized
 from tfprior.priors import PixelCNNPP
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("name", ["grey, three stages, labels", "colour, mixture"])
 @pytest.mark.parametrize("weight_norm", [True, False], ids=["weight norm", "plain"])
 def test_initialization_normalizes_every_layer(name: str, weight_norm: bool) -> None:

@@ -37,7 +37,8 @@ TOLERANCE = {"mixed_bfloat16": 2e-2, "mixed_float16": 2e-3}
 ROOT = Path(__file__).parent.parent
 
 each_policy = pytest.mark.parametrize("policy", MIXED)
-each_prior = pytest.mark.parametrize("entry", PRIORS, ids=str)
+ONE_OF_A_KIND = list({entry.kind: entry for entry in PRIORS}.values())
+each_prior = pytest.mark.parametrize("entry", ONE_OF_A_KIND, ids=str)
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
 each_model = pytest.mark.parametrize("entry", [*PRIORS, *TOKENIZERS], ids=str)
 
@@ -249,6 +250,7 @@ def test_an_exported_prior_draws_what_keras_draws(tmp_path: Path) -> None:
 # Training ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_once
 @each_policy
 @each_model
 def test_losses_are_float32_and_close_to_those_of_float32(entry: Entry, policy: str) -> None:
@@ -261,6 +263,7 @@ def test_losses_are_float32_and_close_to_those_of_float32(entry: Entry, policy: 
         assert all(part.dtype == "float32" for part in keras.tree.flatten(sums)), name
 
 
+@pytest.mark.each_once
 @each_policy
 @each_model
 def test_gradients_are_finite_and_reach_every_weight(entry: Entry, policy: str) -> None:
@@ -288,6 +291,7 @@ def tokenizer_in_float16(decay: float | None, jit_compile: bool = False) -> VQVA
     return tokenizer
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("decay", [0.9, None])
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_a_step_that_overflows_moves_nothing(decay: float | None, jit_compile: bool) -> None:

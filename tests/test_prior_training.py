@@ -61,6 +61,7 @@ def test_training_without_an_optimizer_is_refused() -> None:
         prior.fit(gradients(8), verbose=0)
 
 
+@pytest.mark.each_once
 @each_kind
 @each_condition
 def test_evaluate_is_exact_for_a_ragged_last_batch(kind: Any, condition: str) -> None:

@@ -26,6 +26,7 @@ def chained(distribution: Any, params: np.ndarray, values: np.ndarray) -> np.nda
     return nats
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_channels_chain_to_log_prob(entry: Entry, channels: int) -> None:

@@ -82,6 +82,7 @@ def test_statistics_have_the_same_keys_and_shapes_in_training_and_evaluation(nam
     np.testing.assert_array_equal(training.statistics["counts"], evaluation.statistics["counts"])
 
 
+@pytest.mark.each_once
 @each_codebook
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("share", ["one", "all"])

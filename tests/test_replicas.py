@@ -12,8 +12,8 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("replica_training.py")
 MODELS = [
-    *("PixelCNN", "GatedPixelCNN", "PixelCNNPP"),
-    *("EMA with restarts", "gradient codebook", "residual", "lookup-free", "VQVAE2"),
+    *("CausalTransformer", "GatedPixelCNN", "PixelCNNPP"),
+    *("EMA with restarts", "residual, by average and gradient", "VQVAE2, lookup-free"),
 ]
 ALONE = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "bash"]
 """In a network of its own: TensorFlow's servers listen on all interfaces."""

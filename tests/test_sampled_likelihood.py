@@ -19,6 +19,7 @@ from tfprior.priors import GatedPixelCNN, PixelCNN, PixelCNNPP
 from tfprior.sampling import cached
 
 
+@pytest.mark.each_once
 @each_kind
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (COLOUR, "labels")])
 def test_reported_likelihood_is_log_prob(kind: Any, grid: Any, condition: str) -> None:

@@ -30,6 +30,7 @@ from tfprior.sampling import cached, full, parallel_rows, sample, stepwise
 MODELS = [(GREY, "none"), (COLOUR, "labels")]
 
 
+@pytest.mark.each_once
 @pytest.mark.xla
 @each_masked_kind
 @pytest.mark.parametrize(("grid", "condition"), MODELS)
@@ -100,6 +101,7 @@ def test_every_loop_draws_the_same_integers_under_every_option(name: str) -> Non
     assert (drawn != known["observed"])[known["mask"]].any()
 
 
+@pytest.mark.each_once
 @each_masked_kind
 @pytest.mark.parametrize(
     "method", [pytest.param("cached", marks=pytest.mark.xla), "parallel", "parallel_rows", "full"]
@@ -150,6 +152,7 @@ def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
         assert 0 <= np.min(drawn) < np.max(drawn) < 4
 
 
+@pytest.mark.each_once
 @each_raster_kind
 @pytest.mark.parametrize("grid", [(1, 5, 1), (5, 1, 3)], ids=str)
 def test_narrow_grids(kind: Any, grid: Any) -> None:

@@ -70,6 +70,7 @@ def doubled(x: np.ndarray) -> np.ndarray:
     return np.where(both > 0, both, np.expm1(np.minimum(both, 0)))
 
 
+@pytest.mark.each_once
 @each_direction
 @each_norm
 @pytest.mark.parametrize("strides", [1, 2])
@@ -97,6 +98,7 @@ def test_dense_is_a_product_of_matrices(weight_norm: bool) -> None:
     np.testing.assert_allclose(layer(x), x @ kernel_of(layer) + numbers(layer.bias), atol=1e-5)
 
 
+@pytest.mark.each_once
 @each_direction
 @pytest.mark.parametrize(
     ("takes_down", "takes_shortcut"), [(False, False), (False, True), (True, False), (True, True)]
@@ -173,6 +175,7 @@ def test_the_scale_is_the_kernels_norm(name: str) -> None:
     np.testing.assert_allclose(norms, np.abs(layer.scale), rtol=1e-5)
 
 
+@pytest.mark.each_once
 @each_layer
 @each_norm
 @pytest.mark.parametrize("init_scale", [1.0, 0.1])

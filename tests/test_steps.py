@@ -39,6 +39,7 @@ each_model = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.each_once
 @each_masked_kind
 @each_model
 def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: str) -> None:
@@ -58,6 +59,7 @@ def test_steps_of_pixelcnn_pp_equal_the_call_in_two_rollouts(name: str) -> None:
         np.testing.assert_allclose(params, whole(prior, values, given), rtol=0, atol=1e-5)
 
 
+@pytest.mark.each_once
 @each_masked_kind
 @pytest.mark.parametrize(
     "changes",
@@ -70,6 +72,7 @@ def test_steps_equal_the_call_with_other_options(kind: Any, changes: Any) -> Non
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
 
 
+@pytest.mark.each_once
 @each_kind
 @pytest.mark.parametrize("grid", [(1, 6, 1), (6, 1, 1), (1, 1, 3)], ids=str)
 def test_steps_equal_the_call_on_narrow_grids(kind: Any, grid: Any) -> None:
@@ -78,6 +81,7 @@ def test_steps_equal_the_call_on_narrow_grids(kind: Any, grid: Any) -> None:
     np.testing.assert_allclose(teacher_forced(prior, values, None)[0], whole(prior, values, None), atol=1e-5)
 
 
+@pytest.mark.each_once
 @each_raster_kind
 @pytest.mark.parametrize(
     ("grid", "condition"), [(GREY, "maps"), (EVEN_COLOUR, "labels"), ((6, 1, 1), "none")]
@@ -164,6 +168,7 @@ def test_the_state_is_as_specified_and_keeps_names_shapes_and_types(kind: Any) -
     np.testing.assert_array_equal(after["condition"], state["condition"])
 
 
+@pytest.mark.each_once
 @each_kind
 @each_grid
 def test_likelihoods_sampling_and_steps_never_change_a_weight(kind: Any, grid: Any) -> None:

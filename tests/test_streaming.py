@@ -33,6 +33,7 @@ def test_layers_stream_as_they_say(entry: Entry) -> None:
     verify_streaming(built(entry), entry.inputs())
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("kernel_size", [3, 5, 7])
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("mask_type", ["A", "B"])
@@ -47,6 +48,7 @@ def test_masked_convolutions_stream(kernel_size: int, mask_type: Any, groups: in
         verify_streaming(randomise(layer), x)
 
 
+@pytest.mark.each_once
 @pytest.mark.parametrize("direction", ["down", "down_right"])
 @pytest.mark.parametrize("weight_norm", [True, False], ids=["weight norm", "plain"])
 @pytest.mark.parametrize(

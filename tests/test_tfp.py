@@ -16,6 +16,7 @@ each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
 NORMALIZED = [entry for entry in DISTRIBUTIONS if entry.kind is not Gaussian]
 
 
+@pytest.mark.each_once
 @each_distribution
 @pytest.mark.parametrize("batch_shape", [(), (3,), (4, 3), (2, 4, 3)])
 def test_shapes_are_those_of_tensorflow_probability(entry: Entry, batch_shape: tuple[int, ...]) -> None:

@@ -1,6 +1,7 @@
-"""A token of a causal Transformer from its cache: beside its products alone, Hugging Face and ONNX Runtime.
+"""A token of a causal Transformer from its cache: beside its products alone, others' and ONNX Runtime's.
 
     pip install torch==2.13.0 transformers==5.24.0      # for this benchmark alone; without: no such column
+    pip install keras-hub                               # the same
     python tests/benchmarks/transformer_steps.py              # minutes on two cores
     python tests/benchmarks/transformer_steps.py --lengths    # what the cache costs as sequences grow
 
@@ -13,8 +14,9 @@ weighted values, the result's, two of the feed-forward part, and the head's, ove
 cache), as XLA compiles them in a loop of as many steps; the quicker of the whole batch at once and shared out
 to the cores as samples are. They are taken in turn with `sample(method="cached")`, in one process. Hugging
 Face's `generate` on a GPT-2 of that shape, with its cache, has a process of its own, and of all the threads
-that PyTorch takes and one, what is quicker for an eighth of the tokens. So has ONNX Runtime, without
-TensorFlow; "differ" counts integers that it draws otherwise than `sample` from the same noise.
+that PyTorch takes and one, what is quicker for an eighth of the tokens. So has KerasHub's, compiled by XLA
+where it is quicker so. So has ONNX Runtime, without TensorFlow; "differ" counts integers that it draws
+otherwise than `sample` from the same noise.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from typing import Any
 import numpy as np
 
 GRID = (16, 16, 1)
-LONGER = ((8, 8, 1), GRID, (32, 32, 1))
+LONGER = ((8, 8, 1), GRID, (16, 32, 1), (32, 32, 1))
 LAYERS, HEADS, FEATURES, INNER, LEVELS = 6, 8, 256, 1024, 256
 EXPORTED = ("step", "loop")
 
@@ -215,11 +217,40 @@ def measure_hugging_face(batch: int, grid: Grid, repeats: int, folder: Path) -> 
     return {"hugging face": microseconds(taken["hugging face"], grid), "threads": quicker}
 
 
+def measure_keras_hub(batch: int, grid: Grid, repeats: int, folder: Path) -> dict[str, float]:
+    import keras
+    from keras_hub.models import GPT2Backbone, GPT2CausalLM
+
+    steps = int(np.prod(grid))
+
+    def generating(jit_compile: bool) -> Run:
+        keras.utils.set_random_seed(0)
+        sizes = {"hidden_dim": FEATURES, "intermediate_dim": INNER, "max_sequence_length": steps + 1}
+        backbone = GPT2Backbone(LEVELS, LAYERS, HEADS, **sizes)
+        network = GPT2CausalLM(backbone)
+        network.compile(sampler="random", jit_compile=jit_compile)
+        tokens = np.zeros((batch, steps + 1), "int32")
+        given = {"token_ids": tokens, "padding_mask": tokens + (np.arange(steps + 1) < 1)}
+
+        def run() -> np.ndarray:
+            drawn = np.asarray(network.generate(given, stop_token_ids=None)["token_ids"])
+            if drawn.shape != tokens.shape or not drawn[:, 1:].any():
+                raise ValueError(f"generate drew {drawn}; expected {steps} tokens.")
+            return drawn
+
+        return run
+
+    taken = best({by_xla: generating(by_xla) for by_xla in (True, False)}, repeats)
+    quicker = min(taken, key=taken.__getitem__)
+    return {"keras hub": microseconds(taken[quicker], grid), "by XLA": quicker}
+
+
 MEASUREMENTS = {
     "tensorflow": measure_tensorflow,
     "export": export_prior,
     "onnx": measure_onnx,
     "hugging face": measure_hugging_face,
+    "keras hub": measure_keras_hub,
 }
 
 
@@ -236,10 +267,12 @@ def measure_apart(
     return taken
 
 
-def has_hugging_face() -> bool:
-    return (
-        importlib.util.find_spec("torch") is not None and importlib.util.find_spec("transformers") is not None
-    )
+PEERS = {"hugging face": ("torch", "transformers"), "keras hub": ("keras_hub",)}
+"""What each of them imports."""
+
+
+def installed(name: str) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package in PEERS[name])
 
 
 def compare(options: argparse.Namespace, folder: str) -> Any:
@@ -249,6 +282,7 @@ def compare(options: argparse.Namespace, folder: str) -> Any:
     table = Table(title=f"Causal Transformer, {size_of(GRID)}: µs a step")
     for heading in (
         *("batch", "products", "ours", "ours / products", "Hugging Face", "Hugging Face / ours"),
+        *("KerasHub", "KerasHub / ours"),
         *("ONNX step", "ONNX step / ours", "ONNX loop", "ONNX loop / ours", "differ"),
     ):
         table.add_column(heading, justify="right")
@@ -256,12 +290,12 @@ def compare(options: argparse.Namespace, folder: str) -> Any:
         measure_apart("export", 1, GRID, options, folder)
     for batch in options.batches:
         taken = measure_apart("tensorflow", batch, GRID, options, folder)
-        if has_hugging_face():
-            taken |= measure_apart("hugging face", batch, GRID, options, folder)
+        for peer in filter(installed, PEERS):
+            taken |= measure_apart(peer, batch, GRID, options, folder)
         if batch in options.exported:
             taken |= measure_apart("onnx", batch, GRID, options, folder)
         cells = [f"{taken['products']:.0f}", f"{taken['ours']:.0f}", ratio(taken, "ours", "products")]
-        for name in ("hugging face", *EXPORTED):
+        for name in (*PEERS, *EXPORTED):
             cells += [f"{taken[name]:.0f}" if name in taken else "–", ratio(taken, name, "ours")]
         table.add_row(str(batch), *cells, f"{taken['differing']:.0f}" if "differing" in taken else "–")
     return table
@@ -296,7 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--exported", type=int, nargs="*", default=[1, 16], help="batches for ONNX Runtime")
-    parser.add_argument("--lengths", action="store_true", help="ours at batch 16 and three lengths, alone")
+    parser.add_argument("--lengths", action="store_true", help="ours at batch 16 and four lengths, alone")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure", nargs=7, help=argparse.SUPPRESS)
     options = parser.parse_args()
