@@ -12,6 +12,7 @@ PAGES = (
     "tfprior.compression",
     "tfprior.data",
     "tfprior.distributions",
+    "tfprior.encoders",
     "tfprior.export",
     "tfprior.export.client",
     "tfprior.generator",

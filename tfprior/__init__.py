@@ -16,6 +16,7 @@ _SUBMODULES = (
     "compression",
     "data",
     "distributions",
+    "encoders",
     "export",
     "generator",
     "layers",

@@ -1,4 +1,4 @@
-"""Causal layers, which run over a whole image or sequence, or one step at a time."""
+"""Causal layers, which run over a whole image or sequence, or one step at a time; and those of encoders."""
 
 import lazy_loader
 
@@ -12,9 +12,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gated_resnet": ["GatedResNet"],
         "masked_conv": ["MaskedConv2D"],
         "masked_dense": ["MaskedDense"],
+        "patch_merging": ["PatchMerging"],
+        "patches": ["PatchEmbedding"],
         "residual": ["ResidualBlock"],
         "shifted_conv": ["ShiftedConv2D", "ShiftedConv2DTranspose"],
         "streaming": ["empty_state"],
+        "swin_block": ["SwinBlock"],
         "transformer_block": ["TransformerBlock"],
         "value_encoding": ["OUTSIDE", "ValueEncoding"],
         "weight_norm": ["WeightNormDense"],

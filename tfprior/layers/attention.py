@@ -1,6 +1,7 @@
 """Multi-head attention (Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762).
 
-Shapes: B batch · T tokens that ask · S tokens that are asked · D features · h heads · d features of a head.
+Shapes: B batch, or several axes of it · T tokens that ask · S tokens that are asked · D features · h heads ·
+d features of a head.
 """
 
 from typing import Any
@@ -82,11 +83,12 @@ class MultiHeadAttention(keras.layers.Layer):
         if bias is not None:
             scores = scores + ops.cast(bias, scores.dtype)
         weights = self.dropped(ops.softmax(scores, axis=-1))
-        seen = ops.swapaxes(ops.matmul(weights, values), 1, 2)  # (B, T, h, d)
-        return self.result(ops.reshape(seen, (-1, ops.shape(seen)[1], self.num_heads * self.head_dim)))
+        seen = ops.swapaxes(ops.matmul(weights, values), -2, -3)  # (B, T, h, d)
+        return self.result(ops.reshape(seen, (-1, *ops.shape(seen)[1:-2], self.num_heads * self.head_dim)))
 
     def _heads(self, x: Any) -> Any:
-        return ops.swapaxes(ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim)), 1, 2)
+        heads = ops.reshape(x, (-1, *ops.shape(x)[1:-1], self.num_heads, self.head_dim))
+        return ops.swapaxes(heads, -2, -3)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return shapes_of(input_shape)[0]

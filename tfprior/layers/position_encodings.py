@@ -32,6 +32,41 @@ def interleaved(turns: np.ndarray) -> np.ndarray:
     return np.stack([np.sin(turns), np.cos(turns)], -1).reshape(len(turns), -1).astype("float32")
 
 
+def sin_cos_2d(height: int, width: int, features: int) -> np.ndarray:
+    """Positions of a map in raster order, as in MAE (He et al. 2021, arXiv:2111.06377): (N, D) float32.
+
+    One half of the features is sin, then cos of the column, the other half of the row.
+
+    Raises:
+        ValueError: for a number of features that is no multiple of four.
+    """
+    if features % 4:
+        raise ValueError(f"Got tokens of {features} features; expected a multiple of 4 for 2-D positions.")
+    rows, columns = np.indices((height, width)).reshape(2, -1)
+    turns = [angles(axis, features // 4) for axis in (columns, rows)]
+    return np.concatenate([wave(turn) for turn in turns for wave in (np.sin, np.cos)], -1).astype("float32")
+
+
+def resized(table: np.ndarray, before: tuple[int, int], after: tuple[int, int]) -> np.ndarray:
+    """Positions of a map (h · w, D) for a map of another size (h′ · w′, D), by bicubic interpolation."""
+    down, right = (_cubic(size, new) for size, new in zip(before, after, strict=True))
+    maps = np.tensordot(down, table.reshape(*before, -1), 1)  # (h′, w, D)
+    return np.einsum("vw,hwd->hvd", right, maps).reshape(-1, table.shape[-1]).astype("float32")
+
+
+def _cubic(before: int, after: int) -> np.ndarray:
+    """Keys's cubic interpolation with a = −3 / 4, as PyTorch has it: (after, before)."""
+    centres = (np.arange(after) + 0.5) * before / after - 0.5
+    nearest = np.floor(centres)[:, None] + np.arange(-1, 3)  # (after, 4)
+    far = np.abs(centres[:, None] - nearest)
+    near_part = 1.25 * far**3 - 2.25 * far**2 + 1
+    far_part = -0.75 * (far**3 - 5 * far**2 + 8 * far - 4)
+    weights = np.zeros((after, before))
+    index = np.clip(nearest, 0, before - 1).astype(int)
+    np.add.at(weights, (np.arange(after)[:, None], index), np.where(far <= 1, near_part, far_part))
+    return weights
+
+
 class AxialRotary:
     """Turns half of a head's features by the row of a token and half by its column (Su et al. 2021).
 

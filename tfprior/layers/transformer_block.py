@@ -13,6 +13,7 @@ import keras
 from tfprior.layers.attention import CausalSelfAttention, MultiHeadAttention, shapes_of
 from tfprior.layers.feed_forward import Activation, FeedForward
 from tfprior.layers.key_value_cache import OverSequence
+from tfprior.layers.layer_scale import LayerScale
 from tfprior.layers.streaming import Apply
 
 Norm = Literal["layer", "rms"]
@@ -40,6 +41,10 @@ class TransformerBlock(keras.layers.Layer):
         dropout: rate of dropout on each part's result, on attention, and inside the feed-forward part.
         use_bias: whether dense layers have one.
         epsilon: of the norms.
+        layer_scale: what each part's result is multiplied by at first, a learned number for each feature
+            (Touvron et al. 2021, arXiv:2103.17239); none when left out.
+        stochastic_depth: rate at which an example goes without a part in training (Huang et al. 2016,
+            arXiv:1603.09382).
 
     Raises:
         ValueError: for an unknown activation or norm.
@@ -58,6 +63,8 @@ class TransformerBlock(keras.layers.Layer):
         dropout: float = 0.0,
         use_bias: bool = True,
         epsilon: float = 1e-5,
+        layer_scale: float | None = None,
+        stochastic_depth: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,34 +79,47 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout = dropout
         self.use_bias = use_bias
         self.epsilon = epsilon
+        self.layer_scale = layer_scale
+        self.stochastic_depth = stochastic_depth
         dtype = self.dtype_policy
         dense: dict[str, Any] = {"dropout": dropout, "use_bias": use_bias, "dtype": dtype}
         if self_attention:
             attention = CausalSelfAttention if causal else MultiHeadAttention
             self.attention = attention(num_heads, name=f"{self.name}_attention", **dense)
             self.attention_norm = self._normalization()
+            self.attention_scale = self._scale("attention_scale")
         if takes_memory:
             self.memory_attention = MultiHeadAttention(num_heads, name=f"{self.name}_memory", **dense)
             self.memory_norm = self._normalization()
+            self.memory_scale = self._scale("memory_scale")
         self.feed_forward = FeedForward(mlp_dim, activation, **dense)
         self.feed_forward_norm = self._normalization()
+        self.feed_forward_scale = self._scale("feed_forward_scale")
         self.dropped = keras.layers.Dropout(dropout, dtype=dtype)
+        self.left_out = keras.layers.Identity(dtype=dtype)
+        if stochastic_depth:
+            self.left_out = keras.layers.Dropout(stochastic_depth, noise_shape=(None, 1, 1), dtype=dtype)
 
     def _normalization(self) -> keras.layers.Layer:
         return normalization(self.norm, self.epsilon, self.dtype_policy)
 
+    def _scale(self, name: str) -> keras.layers.Layer:
+        if self.layer_scale is None:
+            return keras.layers.Identity(name=name, dtype=self.dtype_policy)
+        return LayerScale(self.layer_scale, name=name, dtype=self.dtype_policy)
+
     def build(self, input_shape: Any) -> None:
         shape, *memory = shapes_of(input_shape)
         self.feed_forward.build(shape)
-        norms = [self.feed_forward_norm]
+        around = [self.feed_forward_norm, self.feed_forward_scale]
         if self.self_attention:
             self.attention.build(shape)
-            norms.append(self.attention_norm)
+            around += [self.attention_norm, self.attention_scale]
         if self.takes_memory:
             self.memory_attention.build([shape, *memory])
-            norms.append(self.memory_norm)
-        for norm in norms:
-            norm.build(shape)
+            around += [self.memory_norm, self.memory_scale]
+        for layer in around:
+            layer.build(shape)
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -111,15 +131,17 @@ class TransformerBlock(keras.layers.Layer):
     def run(self, x: Any, apply: Apply, recall: Apply | None = None) -> Any:
         """x (B, T, D) → (B, T, D), by what applies attention to tokens and to a memory."""
         if self.self_attention:
-            x = self._part(x, self.attention_norm, lambda x: apply(self.attention, x))
+            around = self.attention_norm, self.attention_scale
+            x = self._part(x, *around, lambda x: apply(self.attention, x))
         if recall is not None:
-            x = self._part(x, self.memory_norm, lambda x: recall(self.memory_attention, x))
-        return self._part(x, self.feed_forward_norm, self.feed_forward)
+            x = self._part(x, self.memory_norm, self.memory_scale, lambda x: recall(self.memory_attention, x))
+        return self._part(x, self.feed_forward_norm, self.feed_forward_scale, self.feed_forward)
 
-    def _part(self, x: Any, norm: keras.layers.Layer, part: Callable[[Any], Any]) -> Any:
-        if self.pre_norm:
-            return x + self.dropped(part(norm(x)))
-        return norm(x + self.dropped(part(x)))
+    def _part(
+        self, x: Any, norm: keras.layers.Layer, scale: keras.layers.Layer, part: Callable[[Any], Any]
+    ) -> Any:
+        change = self.left_out(scale(self.dropped(part(norm(x) if self.pre_norm else x))))
+        return x + change if self.pre_norm else norm(x + change)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
         return shapes_of(input_shape)[0]
@@ -138,6 +160,8 @@ class TransformerBlock(keras.layers.Layer):
             "dropout": self.dropout,
             "use_bias": self.use_bias,
             "epsilon": self.epsilon,
+            "layer_scale": self.layer_scale,
+            "stochastic_depth": self.stochastic_depth,
         }
 
 
