@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfprior import distributions, layers, priors, quantizers, tokenizers
+from tfprior import distributions, encoders, layers, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
 from tfprior.priors import (
     AnyOrderTransformer,
@@ -32,10 +32,11 @@ GREY, COLOUR, SEQUENCE = (4, 6, 1), (3, 4, 3), (1, 7, 1)
 EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
-PACKAGES = (layers, quantizers, distributions, priors, tokenizers)
+PACKAGES = (layers, quantizers, distributions, priors, tokenizers, encoders)
 ABSTRACT = {
     "OutputDistribution",
     "AutoregressivePrior",
+    "Encoder",
     "MaskedPrior",
     "Prior",
     "Quantizer",
@@ -180,6 +181,18 @@ LAYERS = [
         layers.TransformerBlock,
         {"num_heads": 3, "mlp_dim": 12, "takes_memory": True, "self_attention": False},
         _queries_and_memory,
+    ),
+    Entry(
+        layers.TransformerBlock,
+        {"num_heads": 2, "mlp_dim": 12, "causal": False, "layer_scale": 0.5, "stochastic_depth": 0.5},
+        lambda: features(2, 7, 8),
+    ),
+    Entry(layers.PatchEmbedding, {"patch_size": 2, "hidden_dim": 6}, lambda: features(2, 4, 6, 3)),
+    Entry(layers.PatchMerging, {"map_size": (3, 5)}, lambda: features(2, 15, 6)),
+    Entry(
+        layers.SwinBlock,
+        {"num_heads": 2, "mlp_dim": 12, "map_size": (5, 7), "window_size": 3, "shift": 1},
+        lambda: features(2, 35, 8),
     ),
     Entry(layers.ValueEncoding, {"num_levels": 4}, lambda: integers(2, 4, 5, 3)),
     Entry(layers.ValueEncoding, {"num_levels": 4, "embedding_dim": 3}, lambda: integers(2, 4, 5, 3)),
@@ -361,7 +374,35 @@ TOKENIZERS = [
     ),
 ]
 
-ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *MASKED_PRIORS, *TOKENIZERS]
+SMALL_VIT = {"image_shape": (4, 6, 3), "patch_size": 2, "num_layers": 1, "num_heads": 2, "hidden_dim": 8}
+ENCODERS = [
+    Entry(encoders.ViT, {**SMALL_VIT, "layer_scale": 0.5, "dropout": 0.5}, lambda: features(2, 4, 6, 3)),
+    Entry(
+        encoders.ViT,
+        {**SMALL_VIT, "positions": "sin_cos", "use_class_token": False, "stochastic_depth": 0.5},
+        lambda: features(2, 4, 6, 3),
+    ),
+    Entry(
+        encoders.Swin,
+        {
+            "image_shape": (10, 14, 2),
+            "patch_size": 2,
+            "num_layers": (2, 1),
+            "num_heads": (2, 2),
+            "hidden_dim": 8,
+            "window_size": 3,
+            "stochastic_depth": 0.5,
+        },
+        lambda: features(2, 10, 14, 2),
+    ),
+    Entry(
+        encoders.Classifier,
+        {"encoder": lambda: encoders.ViT(**SMALL_VIT), "num_classes": 3, "pooling": "class_token"},
+        lambda: features(2, 4, 6, 3),
+    ),
+]
+
+ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *MASKED_PRIORS, *TOKENIZERS, *ENCODERS]
 
 
 def example_model(entry: Entry) -> tuple[keras.Model, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from catalogue import (
     DISTRIBUTIONS,
+    ENCODERS,
     LAYERS,
     MASKED_PRIORS,
     PRIORS,
@@ -22,8 +23,9 @@ each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
 EACH_PRIOR = [*PRIORS, *MASKED_PRIORS]
 each_prior = pytest.mark.parametrize("entry", EACH_PRIOR, ids=str)
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
-each_network = pytest.mark.parametrize("entry", [*LAYERS, *EACH_PRIOR], ids=str)
-each_of_all = pytest.mark.parametrize("entry", [*LAYERS, *QUANTIZERS, *EACH_PRIOR, *TOKENIZERS], ids=str)
+each_network = pytest.mark.parametrize("entry", [*LAYERS, *ENCODERS, *EACH_PRIOR], ids=str)
+ALL = [*LAYERS, *QUANTIZERS, *ENCODERS, *EACH_PRIOR, *TOKENIZERS]
+each_of_all = pytest.mark.parametrize("entry", ALL, ids=str)
 
 
 def built(entry: Entry) -> Any:

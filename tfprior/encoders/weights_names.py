@@ -118,9 +118,7 @@ SPELLINGS: dict[type[Encoder], dict[str, Spelling]] = {
     ViT: {
         "hugging_face": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", HUGGING_FACE, "vit."),
         "hugging_face_5": _spelling(HUGGING_FACE_VIT, "layers.{block}", IN_MEMORY, "vit."),
-        "dinov2": _spelling(
-            HUGGING_FACE_VIT, "encoder.layer.{block}", {**HUGGING_FACE, **DINOV2}, "dinov2."
-        ),
+        "dinov2": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**HUGGING_FACE, **DINOV2}, "dinov2."),
         "dinov2_5": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**IN_MEMORY, **DINOV2}, "dinov2."),
         "timm": _spelling(FACEBOOK_VIT, "blocks.{block}", FACEBOOK),
     },
@@ -131,6 +129,7 @@ SPELLINGS: dict[type[Encoder], dict[str, Spelling]] = {
         "timm": _spelling(TIMM_SWIN, MICROSOFT_BLOCK, FACEBOOK),
     },
 }
-"""Files are written as "hugging_face" by transformers of every version; "_5" is what those from version 5 on call
-weights in memory. "timm" is Facebook's spelling too, of ViT, DINOv2 and MAE, and "microsoft" that of Swin and
-SimMIM."""
+"""Transformers of every version writes "hugging_face" and "dinov2"; "_5" is what it calls weights in memory
+from version 5 on. "timm" is also Facebook's spelling of ViT, DINOv2 and MAE, "microsoft" that of Swin and
+SimMIM.
+"""

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "exact_resume": ["ExactResume"],
         "images_per_second": ["ImagesPerSecond"],
         "inverse_square_root": ["InverseSquareRoot"],
+        "layer_decay": ["LayerDecay", "LayerDecayAdamW", "layer_depths"],
         "options": ["TrainingOptions"],
         "picture_logger": ["PictureLogger"],
         "workers": ["strategy_named"],

@@ -1,0 +1,253 @@
+"""Weights by the names of others: every spelling there and back, and what is wrong with a file, by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from catalogue import features, randomise
+from catalogue_examples import assert_equal
+from keras import ops
+
+from tfprior.encoders import Classifier, Swin, ViT, load_safetensors, save_safetensors
+
+safetensors = pytest.importorskip("safetensors.numpy", reason="the extra `weights` is not installed")
+
+VIT = {"image_shape": (4, 6, 2), "patch_size": 2, "num_layers": 2, "num_heads": 2, "hidden_dim": 8}
+SWIN = {
+    "image_shape": (8, 8, 2),
+    "patch_size": 2,
+    "num_layers": (2, 1),
+    "num_heads": (2, 2),
+    "hidden_dim": 4,
+    "window_size": 2,
+}
+SPELLINGS = {
+    "hugging_face": "encoder.layer.1.attention.attention.query.weight",
+    "hugging_face_5": "layers.1.attention.q_proj.weight",
+    "dinov2": "encoder.layer.1.layer_scale1.lambda1",
+    "dinov2_5": "encoder.layer.1.attention.q_proj.weight",
+    "timm": "blocks.1.attn.qkv.weight",
+}
+SWIN_SPELLINGS = {
+    "hugging_face": "encoder.layers.0.blocks.1.attention.self.relative_position_bias_table",
+    "hugging_face_5": "encoder.layers.0.blocks.1.attention.q_proj.weight",
+    "microsoft": "layers.0.downsample.reduction.weight",
+    "timm": "layers.1.downsample.reduction.weight",
+}
+
+
+def vit(seed: int = 0, **options: Any) -> ViT:
+    return randomise(ViT(**{**VIT, **options}), seed)
+
+
+def swin(seed: int = 0) -> Swin:
+    return randomise(Swin(**SWIN), seed)
+
+
+def saved(model: Any, folder: Path, names: str) -> tuple[Path, dict[str, np.ndarray]]:
+    path = folder / f"{names}.safetensors"
+    save_safetensors(model, path, names)
+    return path, safetensors.load_file(path)
+
+
+def changed(path: Path, change: Any) -> Path:
+    arrays = safetensors.load_file(path)
+    change(arrays)
+    safetensors.save_file(arrays, path)
+    return path
+
+
+@pytest.mark.parametrize("names", SPELLINGS)
+def test_every_spelling_of_vit_comes_back(names: str, tmp_path: Path) -> None:
+    options = {"layer_scale": 0.1} if "dinov2" in names else {}
+    encoder, other = vit(**options), vit(1, **options)
+    path, arrays = saved(encoder, tmp_path, names)
+    assert SPELLINGS[names] in arrays
+    assert load_safetensors(other, path) == []
+    assert_equal(other.get_weights(), encoder.get_weights())
+
+
+@pytest.mark.parametrize("names", SWIN_SPELLINGS)
+def test_every_spelling_of_swin_comes_back(names: str, tmp_path: Path) -> None:
+    encoder, other = swin(), swin(1)
+    path, arrays = saved(encoder, tmp_path, names)
+    assert SWIN_SPELLINGS[names] in arrays
+    assert load_safetensors(other, path) == []
+    assert_equal(other.get_weights(), encoder.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "expected"),
+    [
+        (vit, "hugging_face", {"vit.layernorm.weight", "classifier.weight", "classifier.bias"}),
+        (vit, "timm", {"norm.weight", "head.weight", "head.bias"}),
+        (swin, "timm", {"norm.weight", "head.fc.weight", "head.fc.bias"}),
+    ],
+)
+def test_a_classifier_has_a_head_and_an_encoder_leaves_it_out(
+    make: Any, names: str, expected: set[str], tmp_path: Path
+) -> None:
+    model, other = Classifier(make(), 3), Classifier(make(1), 3)
+    path, arrays = saved(model, tmp_path, names)
+    assert expected <= set(arrays)
+    assert load_safetensors(other, path) == []
+    assert_equal(other.get_weights(), model.get_weights())
+    encoder = make(1)
+    assert set(load_safetensors(encoder, path)) == {name for name in expected if "norm" not in name}
+    assert_equal(encoder.get_weights(), model.encoder.get_weights())
+
+
+def test_fused_attention_is_query_key_value(tmp_path: Path) -> None:
+    encoder = vit()
+    fused = saved(encoder, tmp_path, "timm")[1]["blocks.0.attn.qkv.weight"]
+    apart = saved(encoder, tmp_path, "hugging_face")[1]
+    name = "encoder.layer.0.attention.attention.{}.weight"
+    np.testing.assert_array_equal(
+        fused, np.concatenate([apart[name.format(x)] for x in ("query", "key", "value")])
+    )
+    block = encoder.blocks[0].attention
+    np.testing.assert_array_equal(apart[name.format("value")].T, block.key_value.kernel[:, 8:])
+
+
+def test_patches_are_a_convolution_of_pytorch(tmp_path: Path) -> None:
+    """Its kernel (D, C, p, p) over one patch of an image that has channels first."""
+    encoder, images = vit(), features(1, 4, 6, 2)
+    arrays = saved(encoder, tmp_path, "timm")[1]
+    patch = images[0, 2:4, 4:6].transpose(2, 0, 1)
+    expected = np.tensordot(arrays["patch_embed.proj.weight"], patch, 3) + arrays["patch_embed.proj.bias"]
+    np.testing.assert_allclose(ops.convert_to_numpy(encoder.patches(images))[0, 5], expected, atol=1e-5)
+
+
+def test_what_pretraining_has_besides_is_left_out(tmp_path: Path) -> None:
+    """MAE with its decoder, under a prefix, in half precision; SimMIM with its buffers and head."""
+    encoder = vit(positions="sin_cos")
+    path, arrays = saved(encoder, tmp_path, "timm")
+    assert arrays["pos_embed"].shape == (1, 7, 8)
+    more = {
+        "mask_token": np.zeros(1),
+        "decoder_blocks.0.norm1.weight": np.zeros(8),
+        "decoder_embed.bias": np.ones(8),
+    }
+    theirs = {f"model.{name}": array.astype("float16") for name, array in {**arrays, **more}.items()}
+    safetensors.save_file(theirs, path)
+    other = vit(1, positions="sin_cos")
+    assert sorted(load_safetensors(other, path)) == [f"model.{name}" for name in sorted(more)]
+    assert_equal(other.get_weights(), encoder.get_weights(), atol=2e-3)
+    path, arrays = saved(swin(), tmp_path, "microsoft")
+    theirs = {f"encoder.{name}": array for name, array in arrays.items()}
+    besides = {"decoder.0.weight", "encoder.mask_token", "encoder.layers.0.blocks.1.attn_mask"}
+    besides |= {"encoder.layers.0.blocks.0.attn.relative_position_index"}
+    safetensors.save_file({**theirs, **{name: np.zeros(1) for name in besides}}, path)
+    assert set(load_safetensors(swin(1), path)) == besides
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    encoder, other = vit(), vit(1)
+    path, arrays = saved(encoder, tmp_path, "timm")
+    bits = {name: (array.view("uint32") >> 16).astype("uint16") for name, array in arrays.items()}
+    safetensors.save_file(bits, path)
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header, data = path.read_bytes()[8 : 8 + size], path.read_bytes()[8 + size :]
+    header = header.replace(b'"U16"', b'"BF16"')
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    load_safetensors(other, path)
+    for weight, expected in zip(other.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=2**-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("norm.bias"), "is of another ViT: it lacks norm.bias. Build the encoder"),
+        (lambda arrays: arrays.update(dist_token=np.zeros(2)), "it has besides dist_token. Build"),
+        (
+            lambda arrays: arrays.update({"norm.bias": np.zeros(9)}),
+            r"it has of another shape norm.bias \(9,\), here \(8,\)",
+        ),
+        (
+            lambda arrays: arrays.update({"pos_embed": np.zeros((1, 17, 8))}),
+            r"pos_embed \(1, 17, 8\), here \(1, 7, 8\). Load it into one for images of its size, and call",
+        ),
+        (
+            lambda arrays: arrays.update({"norm.bias": np.zeros(8, "int8")}),
+            "has norm.bias as int8; expected floats",
+        ),
+        (
+            lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("blocks.1")],
+            "it lacks blocks.1.norm1.weight, .* and 8 more",
+        ),
+        (lambda arrays: arrays.clear(), "holds no ViT by any of the known names"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(change: Any, message: str, tmp_path: Path) -> None:
+    encoder = vit(1)
+    before = encoder.get_weights()
+    path = changed(saved(vit(), tmp_path, "timm")[0], change)
+    with pytest.raises(ValueError, match=message):
+        load_safetensors(encoder, path)
+    assert_equal(encoder.get_weights(), before)
+
+
+def test_learned_positions_are_not_taken_for_fixed_ones(tmp_path: Path) -> None:
+    path, _ = saved(vit(), tmp_path, "timm")
+    with pytest.raises(
+        ValueError, match="positions that are not sin and cos; load it into a ViT with positions="
+    ):
+        load_safetensors(vit(positions="sin_cos"), path)
+
+
+def test_weights_of_another_architecture(tmp_path: Path) -> None:
+    path, _ = saved(swin(), tmp_path, "timm")
+    with pytest.raises(
+        ValueError, match=r"is of another ViT: it lacks cls_token, pos_embed, .* has besides "
+    ):
+        load_safetensors(vit(), path)
+    with pytest.raises(ValueError, match="Got a Dense; expected a ViT or Swin, or a Classifier of one"):
+        load_safetensors(keras.layers.Dense(2), path)
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    path, _ = saved(vit(), tmp_path, "timm")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"is no whole file of safetensors .*; fetch it again"):
+        load_safetensors(vit(), path)
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        load_safetensors(vit(), tmp_path / "other.safetensors")
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    """The two lines that convert a pickled file are in the error; they are run where PyTorch is."""
+    path = tmp_path / "mae.pth"
+    path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(ValueError, match="is pickled and could run programs: it is not opened") as refused:
+        load_safetensors(vit(), path)
+    lines = [line.strip() for line in str(refused.value).splitlines()[1:]]
+    assert len(lines) == 2
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed here: the lines are not run")
+    import safetensors.torch as of_torch
+
+    weights = safetensors.load_file(saved(vit(), tmp_path, "timm")[0])
+    torch.save({"model": {name: torch.tensor(array) for name, array in weights.items()}}, path)
+    exec("\n".join(lines), {"torch": torch, "safetensors": type("", (), {"torch": of_torch})})
+    assert_equal(safetensors.load_file(tmp_path / "mae.safetensors"), weights)
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="Unknown names 'keras' for a Swin; expected hugging_face, hugging_face_5, "
+    ):
+        save_safetensors(swin(), tmp_path / "x.safetensors", "keras")
+    with pytest.raises(
+        ValueError, match="names='hugging_face' has none for attention_scale, which this ViT has"
+    ):
+        save_safetensors(vit(layer_scale=0.1), tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_what_transformers_reads(tmp_path: Path) -> None:
+    path, _ = saved(vit(), tmp_path, "hugging_face")
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    assert json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"] == {"format": "pt"}
