@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from catalogue import ENCODERS, Entry, features, randomise
@@ -13,6 +14,9 @@ from catalogue_examples import assert_equal, built
 from keras import ops
 
 from tfprior.encoders import Classifier, Swin, ViT
+from tfprior.export.onnx import write_onnx
+from tfprior.export.saved_model import concrete_function
+from tfprior.export.signatures import Function, Port
 from tfprior.layers import PatchMerging, SwinBlock
 from tfprior.layers.patches import images_of, patches_of
 from tfprior.layers.position_encodings import resized, sin_cos_2d
@@ -285,6 +289,24 @@ def test_no_graph_holds_a_constant_as_large_as_a_patch_squared() -> None:
         if operation.type == "Const"
     ]
     assert max(constants) <= encoder.table.size
+
+
+@pytest.mark.parametrize("entry", ENCODERS[1:3], ids=str)
+def test_onnx_runtime_computes_the_same_for_any_batch(entry: Entry, tmp_path: Path) -> None:
+    model, images = built(entry), entry.inputs()
+    features_of = model(images)
+    port = Port("features", "float32", features_of.shape[1:], "of patches")
+    function = Function(
+        "encode",
+        lambda tensors: {"features": model(tensors["images"])},
+        (Port("images", "float32", images.shape[1:], "to encode"),),
+        (port,),
+    )
+    write_onnx(function, concrete_function(function), tmp_path / "encode.onnx", {})
+    session = onnxruntime.InferenceSession(tmp_path / "encode.onnx", providers=["CPUExecutionProvider"])
+    for count in (1, 2):
+        (found,) = session.run(None, {"images": images[:count]})
+        np.testing.assert_allclose(found, features_of[:count], atol=1e-5)
 
 
 # What is refused

@@ -135,7 +135,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("package", ["", ".layers", ".distributions", ".priors", ".compression", ".registry"])
+@pytest.mark.parametrize(
+    "package", ["", ".layers", ".priors", ".encoders", ".distributions", ".compression", ".registry"]
+)
 def test_import_is_light(package: str) -> None:
     heavy = {"numpy", "keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "sklearn", "PIL", "rich"}
     assert not heavy & loaded_by(f"import tfprior{package}")

@@ -75,7 +75,7 @@ class Windows:
         if self.padded != self.map_size:
             below, right = (big - size for big, size in zip(self.padded, self.map_size, strict=True))
             x = ops.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
-        x = self._rolled(x, -self.shift)
+        x = rolled(x, self.shift)
         down, across = (size // side for size in self.padded)
         x = ops.reshape(x, (-1, down, side, across, side, features))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
@@ -87,11 +87,8 @@ class Windows:
         down, across = (size // side for size in self.padded)
         x = ops.reshape(x, (-1, down, across, side, side, features))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-        x = self._rolled(ops.reshape(x, (-1, *self.padded, features)), self.shift)
+        x = rolled(ops.reshape(x, (-1, *self.padded, features)), -self.shift)
         return ops.reshape(x[:, :height, :width], (-1, height * width, features))
-
-    def _rolled(self, x: Any, by: int) -> Any:
-        return x if by == 0 else ops.roll(x, (by, by), axis=(1, 2))
 
     def _mask(self) -> np.ndarray | None:
         cells = np.indices(self.padded)
@@ -108,6 +105,14 @@ class Windows:
         cells = np.roll(cells, (-self.shift, -self.shift), axis=(0, 1))
         cells = cells.reshape(self.padded[0] // side, side, self.padded[1] // side, side)
         return cells.transpose(0, 2, 1, 3).reshape(-1, side * side)
+
+
+def rolled(x: Any, by: int) -> Any:
+    """Maps (B, H, W, D) rolled up and to the left: by slices, as few runtimes have what Keras rolls by."""
+    if by:
+        x = ops.concatenate([x[:, by:], x[:, :by]], axis=1)
+        x = ops.concatenate([x[:, :, by:], x[:, :, :by]], axis=2)
+    return x
 
 
 class OverWindows:
