@@ -395,6 +395,9 @@ ENCODERS = [
         },
         lambda: features(2, 10, 14, 2),
     ),
+]
+
+CLASSIFIERS = [
     Entry(
         encoders.Classifier,
         {"encoder": lambda: encoders.ViT(**SMALL_VIT), "num_classes": 3, "pooling": "class_token"},
@@ -402,7 +405,16 @@ ENCODERS = [
     ),
 ]
 
-ENTRIES = [*LAYERS, *QUANTIZERS, *DISTRIBUTIONS, *PRIORS, *MASKED_PRIORS, *TOKENIZERS, *ENCODERS]
+ENTRIES = [
+    *LAYERS,
+    *QUANTIZERS,
+    *DISTRIBUTIONS,
+    *PRIORS,
+    *MASKED_PRIORS,
+    *TOKENIZERS,
+    *ENCODERS,
+    *CLASSIFIERS,
+]
 
 
 def example_model(entry: Entry) -> tuple[keras.Model, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from catalogue import (
+    CLASSIFIERS,
     DISTRIBUTIONS,
     ENCODERS,
     LAYERS,
@@ -23,7 +24,8 @@ each_distribution = pytest.mark.parametrize("entry", DISTRIBUTIONS, ids=str)
 EACH_PRIOR = [*PRIORS, *MASKED_PRIORS]
 each_prior = pytest.mark.parametrize("entry", EACH_PRIOR, ids=str)
 each_tokenizer = pytest.mark.parametrize("entry", TOKENIZERS, ids=str)
-each_network = pytest.mark.parametrize("entry", [*LAYERS, *ENCODERS, *EACH_PRIOR], ids=str)
+NETWORKS = [*LAYERS, *ENCODERS, *CLASSIFIERS, *EACH_PRIOR]
+each_network = pytest.mark.parametrize("entry", NETWORKS, ids=str)
 ALL = [*LAYERS, *QUANTIZERS, *ENCODERS, *EACH_PRIOR, *TOKENIZERS]
 each_of_all = pytest.mark.parametrize("entry", ALL, ids=str)
 

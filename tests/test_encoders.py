@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
-from catalogue import ENCODERS, Entry, features, randomise
+from catalogue import CLASSIFIERS, ENCODERS, Entry, features, randomise
 from catalogue_examples import assert_equal, built
 from keras import ops
 
@@ -22,7 +22,7 @@ from tfprior.layers.patches import images_of, patches_of
 from tfprior.layers.position_encodings import resized, sin_cos_2d
 from tfprior.layers.windows import Windows
 
-each_encoder = pytest.mark.parametrize("entry", ENCODERS, ids=str)
+each_encoder = pytest.mark.parametrize("entry", [*ENCODERS, *CLASSIFIERS], ids=str)
 
 
 def small_vit(**options: Any) -> ViT:
@@ -249,6 +249,12 @@ def test_a_frozen_encoder_computes_as_in_inference() -> None:
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     model.fit(images, np.asarray([0, 2]), verbose=0)
     assert_equal(encoder.get_weights(), before)
+
+
+def test_a_classifier_computes_as_precisely_as_its_encoder() -> None:
+    encoder = ViT((4, 6, 3), 2, num_layers=1, num_heads=2, hidden_dim=8, dtype="mixed_bfloat16")
+    assert Classifier(encoder, 3).compute_dtype == "bfloat16"
+    assert Classifier(encoder, 3, dtype="float32").compute_dtype == "float32"
 
 
 def test_pooling() -> None:

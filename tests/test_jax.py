@@ -245,12 +245,41 @@ def sources() -> None:
         jax.jit(lambda: sample(prior, 2, LABELS[:2]))()
 
 
+def encoders() -> None:
+    """A ViT and a Swin learn classes, with decay by layers, and their files open."""
+    import keras
+    import numpy as np
+    from catalogue import features
+
+    from tfprior.encoders import Classifier, Swin, ViT
+    from tfprior.training import LayerDecayAdamW, layer_depths
+
+    images, labels = features(4, 10, 12, 1), np.arange(4) % 2
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    sizes = {"num_heads": (2,), "hidden_dim": 4, "stochastic_depth": 0.5}
+    for encoder in (
+        ViT((10, 12, 1), 2, num_layers=1, num_heads=2, hidden_dim=4, dropout=0.1),
+        Swin((10, 12, 1), 2, num_layers=(2,), window_size=3, **sizes),
+    ):
+        model = Classifier(encoder, 2)
+        before = encoder.patches.get_weights()
+        model.compile(LayerDecayAdamW(0.01, depths=layer_depths(model), decay=0.5), loss)
+        assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"]).all()
+        moved = np.abs(encoder.patches.get_weights()[0] - before[0]).max()
+        assert 0 < moved <= 0.01 * 0.5 ** (len(encoder.layers_by_depth)) * 1.1
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder, "model.keras"))
+            loaded = keras.saving.load_model(Path(folder, "model.keras"))
+        np.testing.assert_array_equal(loaded(images), model(images))
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     **{name: functools.partial(stepping_and_sampling, name) for name in MODELS},
     "a compressed file": compressed_images,
     "VQVAE": generator,
     "VectorQuantizer": quantizer,
     "every source": sources,
+    "encoders": encoders,
     "a run": interrupted_run,
     "DataParallel": two_devices,  # the last: what it sets holds for all
 }

@@ -39,7 +39,7 @@ class Classifier(keras.Model):
         pooling: Literal["class_token", "mean"] = "mean",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": encoder.dtype_policy, **kwargs})
         check_sizes("Classifier", num_classes=num_classes)
         if pooling not in ("class_token", "mean"):
             raise ValueError(f"Unknown pooling {pooling!r}; expected class_token or mean.")
