@@ -20,7 +20,7 @@ from tfprior.export.signatures import Function, Port
 from tfprior.layers import PatchMerging, SwinBlock
 from tfprior.layers.patches import images_of, patches_of
 from tfprior.layers.position_encodings import resized, sin_cos_2d
-from tfprior.layers.windows import Windows
+from tfprior.layers.windows import OverWindows, Windows, relative_positions
 
 each_encoder = pytest.mark.parametrize("entry", [*ENCODERS, *CLASSIFIERS], ids=str)
 
@@ -202,6 +202,33 @@ def test_cells_know_their_windows() -> None:
         np.testing.assert_array_equal(seen[1:, 1:], together)
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_blocks_run_on_visible_tokens_alone(shift: int) -> None:
+    """As over the whole map with the hidden keys masked out: GreenMIM's blocks need no others."""
+    block = randomise(built(Entry(SwinBlock, _block(5, 7, shift), lambda: features(2, 35, 8))))
+    x, windows = features(2, 35, 8, seed=1), block.windows
+    visible = np.sort(np.random.default_rng(2).permutation(35)[:12])
+    cells = np.divmod(visible, 7)
+    window = windows.window_of(*cells)
+    bias = block.position_bias.of(relative_positions(*windows.place_of(*cells), 3))
+    bias = bias + np.where(window[:, None] == window, 0, -1e9).astype("float32")
+    found = block.run(x[:, visible], lambda attention, x: attention(x, bias=bias))
+    seen = np.zeros((1, 35, 1), "float32")
+    seen[:, visible] = 1
+    keys = ops.convert_to_numpy(windows.split(seen))[0, :, None, None, :, 0]  # (G, 1, 1, n)
+    masked = block.position_bias.of(windows.index) + windows.mask + np.where(keys, 0, -1e9).astype("float32")
+    whole = block.run(x, OverWindows(windows, masked))
+    np.testing.assert_allclose(found, ops.take(whole, visible, axis=1), atol=1e-5)
+
+
+def test_half_precision_hides_what_is_hidden() -> None:
+    """In float16, where −10⁹ is −∞: padding, which sees only padding, gives no NaN."""
+    images, options = features(2, 5, 7, 1), {"dtype": "mixed_float16"}
+    half, whole = small_swin(5, 7, **options), small_swin(5, 7)
+    whole.set_weights(half.get_weights())
+    np.testing.assert_allclose(ops.cast(half(images), "float32"), whole(images), atol=0.05)
+
+
 def test_merging_takes_two_by_two_and_zeros_beyond_the_border() -> None:
     layer = randomise(built(Entry(PatchMerging, {"map_size": (3, 5)}, lambda: features(2, 15, 4))))
     x = features(2, 15, 4, seed=1)
@@ -334,6 +361,10 @@ def test_onnx_runtime_computes_the_same_for_any_batch(entry: Entry, tmp_path: Pa
             r"ViT got images of shape \(2, 4, 6, 1\); expected \(batch, 4, 6, 3\): resize them",
         ),
         (lambda: small_vit()(features(4, 6, 3)), r"images of shape \(4, 6, 3\); expected \(batch, 4, 6, 3\)"),
+        (
+            lambda: small_vit()(keras.Input((None, None, 3))),
+            r"of shape \(None, None, None, 3\); .* set it by tf.ensure_shape\(images, \(None, 4, 6, 3\)\)",
+        ),
         (
             lambda: small_vit()(np.zeros((2, 4, 6, 3), "uint8")),
             "ViT got images of uint8; expected floats, scaled as its weights have seen them",

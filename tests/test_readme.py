@@ -86,6 +86,25 @@ def test_the_callbacks_run_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(names["history"].history["images_per_second"]) == 5
 
 
+def test_encoders_are_trained_saved_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("safetensors", reason="the extra `weights` is not installed")
+    monkeypatch.chdir(tmp_path)
+    train = keras.Model.fit
+
+    def fit_little(self: keras.Model, x: Any, y: Any, **options: Any) -> object:
+        return train(self, x[:64], y[:64], **{**options, "epochs": 1, "verbose": 0})
+
+    monkeypatch.setattr(keras.Model, "fit", fit_little)
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *given, **options: None)
+    names: dict = {}
+    for snippet in snippets_of("docs/encoders.md"):
+        exec(snippet, names)
+    assert names["left_out"] == []
+    images = names["x_test"][:3]
+    np.testing.assert_array_equal(names["same"](images), names["classifier"](images))
+    assert names["larger"].feature_size == (4, 2)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pictures_and_links_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):

@@ -97,20 +97,26 @@ class Encoder(keras.Model, abc.ABC):
 
     def check_images(self, images: Any) -> None:
         """Raises ValueError unless they are floats (B, H, W, C) of the shape that it was built for."""
-        shape, kind, name = shape_of(images, "Images"), name_of(images.dtype), type(self).__name__
+        kind = name_of(images.dtype)
         if "float" not in kind:
             raise ValueError(
-                f"{name} got images of {kind}; expected floats, scaled as its weights have seen them: "
-                "images.astype('float32') / 255 and the like."
+                f"{type(self).__name__} got images of {kind}; expected floats, scaled as its weights have "
+                "seen them: images.astype('float32') / 255 and the like."
             )
-        if len(shape) != 4 or shape[1:] != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(
-                f"{name} got images of shape {shape}; expected (batch, {expected}): resize them, or build it "
-                "with another image_shape."
-            )
+        self.check_shape(shape_of(images, "Images"))
+
+    def check_shape(self, shape: tuple[Any, ...]) -> None:
+        """Raises ValueError unless it is (B, H, W, C)."""
+        if shape[1:] == self.image_shape:
+            return
+        expected = f"(batch, {', '.join(map(str, self.image_shape))})"
+        remedy = "resize them, or build it with another image_shape"
+        if None in shape[1:]:
+            remedy = f"in a dataset, set it by tf.ensure_shape(images, {(None, *self.image_shape)})"
+        raise ValueError(f"{type(self).__name__} got images of shape {shape}; expected {expected}: {remedy}.")
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.check_shape(tuple(input_shape))
         height, width = self.feature_size
         return input_shape[0], self.num_class_tokens + height * width, self.num_features
 

@@ -74,7 +74,7 @@ class Classifier(keras.Model):
         return ops.mean(features[:, self.encoder.num_class_tokens :], axis=1)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        return input_shape[0], self.num_classes
+        return self.encoder.compute_output_shape(input_shape)[0], self.num_classes
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -86,7 +86,7 @@ class SwinBlock(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         bias = self.position_bias.of(self.windows.index)
         if self.windows.mask is not None:
-            bias = bias + self.windows.mask
+            bias = ops.cast(bias, "float32") + self.windows.mask
         return self.run(x, OverWindows(self.windows, bias))
 
     def run(self, x: Any, apply: Apply) -> Any:
