@@ -1,6 +1,7 @@
 """Weights by the names of others: every spelling there and back, and what is wrong with a file, by name."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,13 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     torch.save({"model": {name: torch.tensor(array) for name, array in weights.items()}}, path)
     exec("\n".join(lines), {"torch": torch, "safetensors": type("", (), {"torch": of_torch})})
     assert_equal(safetensors.load_file(tmp_path / "mae.safetensors"), weights)
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (load_safetensors, save_safetensors):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'tfprior\[weights\]'"):
+            call(vit(), tmp_path / "x.safetensors")
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:

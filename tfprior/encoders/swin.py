@@ -39,7 +39,7 @@ class Swin(Encoder):
         window_size: side of a window.
         mlp_ratio: features inside the feed-forward parts, by those of the stage.
         activation: of the feed-forward parts; "gelu" is exact, as in all that was published.
-        dropout: rate of dropout on tokens, on each part's result, and inside feed-forward parts.
+        dropout: rate of dropout on tokens, attention, each part's result, and inside feed-forward parts.
         stochastic_depth: rate at which the last block's parts are left out in training; fewer before it.
         epsilon: of the norms.
 

@@ -45,7 +45,7 @@ class ViT(Encoder):
         use_class_token: whether there is one; it comes first.
         positions: "learned", or "sin_cos" of rows and columns, fixed, as in MAE (arXiv:2111.06377).
         activation: of the feed-forward parts; "gelu" is exact, as in all that was published.
-        dropout: rate of dropout on tokens, on each part's result, and inside feed-forward parts.
+        dropout: rate of dropout on tokens, attention, each part's result, and inside feed-forward parts.
         stochastic_depth: rate at which the last block's parts are left out in training; fewer before it.
         layer_scale: what each part's result is multiplied by at first, 1e-5 in DINOv2; none when left out.
         epsilon: of the norms; 1e-6 in the paper and in MAE, 1e-12 in Hugging Face's configuration.

@@ -45,7 +45,7 @@ def load_safetensors(model: Encoder | Classifier, path: str | os.PathLike[str]) 
         ModuleNotFoundError: without the package safetensors.
     """
     path = Path(path)
-    if path.suffix in PICKLED:
+    if path.suffix.lower() in PICKLED:
         raise ValueError(_conversion(path))
     safetensors = _safetensors()
     if not path.is_file():

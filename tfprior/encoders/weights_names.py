@@ -10,71 +10,6 @@ from tfprior.encoders.base import Encoder
 from tfprior.encoders.swin import Swin
 from tfprior.encoders.vit import ViT
 
-HUGGING_FACE_VIT = {
-    "class_token": "embeddings.cls_token",
-    "positions": "embeddings.position_embeddings",
-    "patches": "embeddings.patch_embeddings.projection",
-    "norm": "layernorm",
-    "head": "classifier",
-}
-HUGGING_FACE_SWIN = {
-    "patches": "embeddings.patch_embeddings.projection",
-    "embedding_norm": "embeddings.norm",
-    "merging_norm": "encoder.layers.{stage}.downsample.norm",
-    "reduce": "encoder.layers.{stage}.downsample.reduction",
-    "norm": "layernorm",
-    "head": "classifier",
-}
-# Parts of a block.
-FACEBOOK = {
-    "attention_norm": "norm1",
-    "query": "attn.qkv",
-    "key": "attn.qkv",
-    "value": "attn.qkv",
-    "table": "attn.relative_position_bias_table",
-    "result": "attn.proj",
-    "attention_scale": "ls1.gamma",
-    "feed_forward_norm": "norm2",
-    "expand": "mlp.fc1",
-    "contract": "mlp.fc2",
-    "feed_forward_scale": "ls2.gamma",
-}
-HUGGING_FACE_NORMS = {"attention_norm": "layernorm_before", "feed_forward_norm": "layernorm_after"}
-HUGGING_FACE = {
-    **HUGGING_FACE_NORMS,
-    "query": "attention.attention.query",
-    "key": "attention.attention.key",
-    "value": "attention.attention.value",
-    "result": "attention.output.dense",
-    "expand": "intermediate.dense",
-    "contract": "output.dense",
-}
-HUGGING_FACE_WINDOWS = {
-    **HUGGING_FACE,
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "table": "attention.self.relative_position_bias_table",
-}
-IN_MEMORY = {
-    **HUGGING_FACE_NORMS,
-    "query": "attention.q_proj",
-    "key": "attention.k_proj",
-    "value": "attention.v_proj",
-    "table": "attention.relative_position_bias.relative_position_bias_table",
-    "result": "attention.o_proj",
-    "expand": "mlp.fc1",
-    "contract": "mlp.fc2",
-}
-DINOV2 = {
-    "attention_norm": "norm1",
-    "attention_scale": "layer_scale1.lambda1",
-    "feed_forward_norm": "norm2",
-    "feed_forward_scale": "layer_scale2.lambda1",
-    "expand": "mlp.fc1",
-    "contract": "mlp.fc2",
-}
-
 
 @dataclass(frozen=True)
 class Spelling:
@@ -90,6 +25,62 @@ class Spelling:
 def _spelling(around: dict[str, str], block: str, parts: dict[str, str], prefix: str = "") -> Spelling:
     return Spelling({**around, **{role: f"{block}.{name}" for role, name in parts.items()}}, prefix)
 
+
+# Hugging Face: what is around the blocks, and the parts of a block.
+
+HUGGING_FACE_VIT = {
+    "class_token": "embeddings.cls_token",
+    "positions": "embeddings.position_embeddings",
+    "patches": "embeddings.patch_embeddings.projection",
+    "norm": "layernorm",
+    "head": "classifier",
+}
+HUGGING_FACE_SWIN = {
+    "patches": "embeddings.patch_embeddings.projection",
+    "embedding_norm": "embeddings.norm",
+    "merging_norm": "encoder.layers.{stage}.downsample.norm",
+    "reduce": "encoder.layers.{stage}.downsample.reduction",
+    "norm": "layernorm",
+    "head": "classifier",
+}
+IN_FILES = {
+    "attention_norm": "layernorm_before",
+    "query": "attention.attention.query",
+    "key": "attention.attention.key",
+    "value": "attention.attention.value",
+    "result": "attention.output.dense",
+    "feed_forward_norm": "layernorm_after",
+    "expand": "intermediate.dense",
+    "contract": "output.dense",
+}
+IN_WINDOWS = {
+    **IN_FILES,
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "table": "attention.self.relative_position_bias_table",
+}
+IN_MEMORY = {
+    "attention_norm": "layernorm_before",
+    "query": "attention.q_proj",
+    "key": "attention.k_proj",
+    "value": "attention.v_proj",
+    "table": "attention.relative_position_bias.relative_position_bias_table",
+    "result": "attention.o_proj",
+    "feed_forward_norm": "layernorm_after",
+    "expand": "mlp.fc1",
+    "contract": "mlp.fc2",
+}
+DINOV2 = {
+    "attention_norm": "norm1",
+    "attention_scale": "layer_scale1.lambda1",
+    "feed_forward_norm": "norm2",
+    "feed_forward_scale": "layer_scale2.lambda1",
+    "expand": "mlp.fc1",
+    "contract": "mlp.fc2",
+}
+
+# Facebook, Microsoft and timm, whose blocks are alike.
 
 FACEBOOK_VIT = {
     "class_token": "cls_token",
@@ -112,21 +103,37 @@ TIMM_SWIN = {
     "reduce": "layers.{next}.downsample.reduction",
     "head": "head.fc",
 }
-SWIN_BLOCK, MICROSOFT_BLOCK = "encoder.layers.{stage}.blocks.{block}", "layers.{stage}.blocks.{block}"
+FUSED = {
+    "attention_norm": "norm1",
+    "query": "attn.qkv",
+    "key": "attn.qkv",
+    "value": "attn.qkv",
+    "table": "attn.relative_position_bias_table",
+    "result": "attn.proj",
+    "attention_scale": "ls1.gamma",
+    "feed_forward_norm": "norm2",
+    "expand": "mlp.fc1",
+    "contract": "mlp.fc2",
+    "feed_forward_scale": "ls2.gamma",
+}
 
 SPELLINGS: dict[type[Encoder], dict[str, Spelling]] = {
     ViT: {
-        "hugging_face": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", HUGGING_FACE, "vit."),
+        "hugging_face": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", IN_FILES, "vit."),
         "hugging_face_5": _spelling(HUGGING_FACE_VIT, "layers.{block}", IN_MEMORY, "vit."),
-        "dinov2": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**HUGGING_FACE, **DINOV2}, "dinov2."),
+        "dinov2": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**IN_FILES, **DINOV2}, "dinov2."),
         "dinov2_5": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**IN_MEMORY, **DINOV2}, "dinov2."),
-        "timm": _spelling(FACEBOOK_VIT, "blocks.{block}", FACEBOOK),
+        "timm": _spelling(FACEBOOK_VIT, "blocks.{block}", FUSED),
     },
     Swin: {
-        "hugging_face": _spelling(HUGGING_FACE_SWIN, SWIN_BLOCK, HUGGING_FACE_WINDOWS, "swin."),
-        "hugging_face_5": _spelling(HUGGING_FACE_SWIN, SWIN_BLOCK, IN_MEMORY, "swin."),
-        "microsoft": _spelling(MICROSOFT_SWIN, MICROSOFT_BLOCK, FACEBOOK),
-        "timm": _spelling(TIMM_SWIN, MICROSOFT_BLOCK, FACEBOOK),
+        "hugging_face": _spelling(
+            HUGGING_FACE_SWIN, "encoder.layers.{stage}.blocks.{block}", IN_WINDOWS, "swin."
+        ),
+        "hugging_face_5": _spelling(
+            HUGGING_FACE_SWIN, "encoder.layers.{stage}.blocks.{block}", IN_MEMORY, "swin."
+        ),
+        "microsoft": _spelling(MICROSOFT_SWIN, "layers.{stage}.blocks.{block}", FUSED),
+        "timm": _spelling(TIMM_SWIN, "layers.{stage}.blocks.{block}", FUSED),
     },
 }
 """Transformers of every version writes "hugging_face" and "dinov2"; "_5" is what it calls weights in memory
