@@ -53,10 +53,11 @@ def prior_functions(prior: PriorDescription) -> Contract:
     condition = {} if prior.condition is None else {"condition": condition_port(prior)}
     order: Ports = {"order": ("int32", (prior.num_steps,))} if prior.orders == "any" else {}
     drawn = {"value": pixel, "log_prob": NUMBER}
-    step = {"previous": pixel, "position": position, "uniforms": noise, "temperature": NUMBER}
+    options: Ports = {"temperature": NUMBER, **({"guidance": NUMBER} if prior.is_guided else {})}
+    step = {"previous": pixel, "position": position, "uniforms": noise, **options}
     whole: Contract = {
         "sample": (
-            {"uniforms": grid_noise, "temperature": NUMBER, **order, **condition},
+            {"uniforms": grid_noise, **options, **order, **condition},
             {"values": grid, "log_prob": NUMBER},
         ),
         "log_prob": ({"values": grid, **order, **condition}, {"log_prob": NUMBER}),
@@ -65,7 +66,7 @@ def prior_functions(prior: PriorDescription) -> Contract:
         shape = (height, width, prior.hidden_apart)
         given = {"values": grid, "hidden": ("int32", shape), **condition}
         nats: Ports = {"log_prob": ("float32", shape)}
-        noisy: Ports = {"uniforms": grid_noise, "temperature": NUMBER}
+        noisy: Ports = {"uniforms": grid_noise, **options}
         return {
             "refine": ({**given, **noisy}, {"values_out": grid, **nats}),
             "log_prob_given": (given, nats),
@@ -129,11 +130,12 @@ def image_functions(images: ImagesDescription, priors: tuple[PriorDescription, .
         for prior in priors
     }
     condition = {} if priors[0].condition is None else {"condition": condition_port(priors[0])}
+    guidance = {"guidance": NUMBER} if any(prior.is_guided for prior in priors) else {}
     return {
         "encode": ({"images": integers}, codes),
         "decode": (codes, {"images": expected}),
         "generate": (
-            {**noise, "temperature": NUMBER, **condition},
+            {**noise, "temperature": NUMBER, **guidance, **condition},
             {"images": expected, **codes, "log_prob": NUMBER},
         ),
         "log_prob_bound": ({"images": integers, **condition}, {"log_prob": NUMBER}),

@@ -7,6 +7,7 @@ import numpy as np
 from tfprior.export.functions import functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
 from tfprior.export.golden import golden_images, golden_rollout
+from tfprior.export.guidance import is_guided
 from tfprior.export.manifest import (
     CacheDescription,
     ConditionDescription,
@@ -75,7 +76,7 @@ def describe_cache(prior: Prior) -> CacheDescription | None:
     """The keys and values that steps hand on; None for priors whose state is packed."""
     if not isinstance(prior, TransformerPrior):
         return None
-    head_dim = prior.hidden_dim // prior.num_heads
+    head_dim = prior.hidden_dim // prior.num_heads * (2 if is_guided(prior) else 1)
     return CacheDescription(len(prior.caching), prior.num_heads, head_dim, prior.channel_groups)
 
 

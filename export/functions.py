@@ -5,6 +5,7 @@ Shapes: B batch · H W C grid · S a packed state.
 
 from keras import ops
 
+from tfprior.export.guidance import guided
 from tfprior.export.masked_functions import log_prob_given, refine
 from tfprior.export.packing import Packing
 from tfprior.export.raster_functions import pixel, row
@@ -26,6 +27,16 @@ from tfprior.sampling import Drawn, Request, along_order, cached, sequential, st
 def functions(prior: Prior) -> list[Function]:
     """Every function of the prior's bundle."""
     ports = Ports(prior)
+    return [guided(prior, ports, function) for function in _unguided(prior, ports)]
+
+
+def sample(prior: Prior) -> Function:
+    """The one that draws whole grids; where an order is missing among its tensors, in raster order."""
+    ports = Ports(prior)
+    return guided(prior, ports, _sample(prior, ports))
+
+
+def _unguided(prior: Prior, ports: Ports) -> list[Function]:
     whole = [_sample(prior, ports), _log_prob(prior, ports)]
     if isinstance(prior, MaskedPrior):
         return [refine(prior, ports), log_prob_given(prior, ports), *whole]
@@ -47,7 +58,7 @@ def _initial_state(prior: AutoregressivePrior, ports: Ports) -> Function:
         return {"state": packing.pack(state, batch_size(tensors))}
 
     position = ports.position._replace(meaning="any; gives the batch size only")
-    state = Port("state", "float32", (packing.size,), "opaque; for the first `step`")
+    state = Port("state", "float32", (packing.size,), "opaque; for the first `step`", carried=True)
     return Function("initial_state", call, (position,), (state,))
 
 
@@ -62,8 +73,9 @@ def _step(prior: AutoregressivePrior, ports: Ports) -> Function:
         state.pop("condition", None)  # which no step changes
         return {"value": value, "log_prob": log_prob, "state_out": packing.pack(state, batch_size(tensors))}
 
-    state = Port("state", "float32", (packing.size,), "from `initial_state` or the step before")
-    state_out = Port("state_out", "float32", (packing.size,), "for the next step")
+    before = "from `initial_state` or the step before"
+    state = Port("state", "float32", (packing.size,), before, carried=True)
+    state_out = state._replace(name="state_out", meaning="for the next step")
     return Function(
         "step",
         call,

@@ -5,11 +5,11 @@ Shapes: B batch · H W C image · h w G codes · K uniforms a code's position.
 
 from typing import Any
 
-from tfprior.export.functions import functions, whole_grids
-from tfprior.export.signatures import Function, Port, Ports, Tensors, options_of
+from tfprior.export.functions import functions, sample
+from tfprior.export.guidance import is_guided
+from tfprior.export.signatures import Function, Port, Ports, Tensors
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
-from tfprior.sampling import Request
 
 PREFIXES = {1: ("",), 2: ("top_", "bottom_")}
 """What stands before the names of each grid's functions and tensors, by the number of grids."""
@@ -66,6 +66,7 @@ class ImagePorts:
             for prefix, ports in zip(names, of_priors, strict=True)
         )
         self.temperature = of_priors[0].temperature
+        self.guidance = (of_priors[0].guidance,) if any(map(is_guided, generator.priors)) else ()
         self.condition = of_priors[0].condition
 
     def codes_in(self, tensors: Tensors) -> Any:
@@ -110,9 +111,10 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
         total: Any = 0.0
         for prior, noise in zip(generator.priors, ports.noise, strict=True):
             condition = generator.condition_of(codes, tensors.get("condition"))
-            drawn = whole_grids(prior, Request(tensors[noise.name], condition, options_of(tensors)))
-            codes.append(drawn.values)
-            total = total + drawn.log_prob
+            draw, known = sample(prior), {**tensors, "uniforms": tensors[noise.name], "condition": condition}
+            drawn = draw.call({port.name: known[port.name] for port in draw.inputs if port.name in known})
+            codes.append(drawn["values"])
+            total = total + drawn["log_prob"]
         images = generator.tokenizer.decode_batch(generator.tokenizer.codes_of(codes))
         return {"images": images, **ports.named(codes), "log_prob": total}
 
@@ -120,7 +122,7 @@ def _generate(generator: Generator, ports: ImagePorts) -> Function:
     return Function(
         "generate",
         call,
-        (*ports.noise, ports.temperature, *ports.condition),
+        (*ports.noise, ports.temperature, *ports.guidance, *ports.condition),
         (ports.expected, *ports.codes, nats),
     )
 

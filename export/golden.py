@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tfprior.compilation import compiled
+from tfprior.export.guidance import is_guided
 from tfprior.export.manifest import BundleError, GoldenImages, GoldenRollout
 from tfprior.export.signatures import draws_in_any_order
 from tfprior.generator import Generator
 from tfprior.priors import Prior
-from tfprior.sampling import sample
+from tfprior.sampling import Request, sample
 
 SAMPLES = 2
+GUIDANCE = np.array([0, 2], "float32")
+"""Of a prior that is guided: one sample without, one with."""
 
 
 def golden_rollout(prior: Prior, coarser: Any = None, in_raster_order: bool = False) -> GoldenRollout:
@@ -35,11 +39,13 @@ def golden_rollout(prior: Prior, coarser: Any = None, in_raster_order: bool = Fa
     any_order = draws_in_any_order(prior)
     order = generator.permuted(raster, axis=1) if any_order and not in_raster_order else raster
     along = {"order": order} if any_order else {}
+    guidance = GUIDANCE if is_guided(prior) else None
     margin = min(1e-5, 0.01 / prior.distribution.num_levels)
     for _ in range(2 * prior.num_steps):
         noise = uniforms.reshape(-1, height, width, shape[-1]).copy()
-        values = sample(prior, SAMPLES, condition, noise, **along)
-        close = _close_to_a_step(prior, values, noise, condition, order, margin).reshape(SAMPLES, -1)
+        values = sample(prior, SAMPLES, condition, noise, guidance=guidance, **along)
+        request = Request.of(prior, SAMPLES, condition, noise, guidance=guidance, **along)
+        close = _close_to_a_step(prior, values, request, margin).reshape(SAMPLES, -1)
         if not close.any():
             break
         # What follows a changed pixel changes too, so only the first one of each sample is drawn anew.
@@ -60,6 +66,7 @@ def golden_rollout(prior: Prior, coarser: Any = None, in_raster_order: bool = Fa
         order=order if any_order else None,
         values=values,
         log_prob=log_prob.astype("float64"),
+        guidance=None if guidance is None else guidance.astype("float64"),
     )
 
 
@@ -112,16 +119,19 @@ def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | Non
     return np.round(generator.standard_normal((SAMPLES, *kind.shape)), 3).astype("float32")
 
 
-def _close_to_a_step(
-    prior: Prior,
-    values: np.ndarray,
-    noise: np.ndarray,
-    condition: Any,
-    order: np.ndarray,
-    margin: float,
-) -> np.ndarray:
+def _close_to_a_step(prior: Prior, values: np.ndarray, request: Request, margin: float) -> np.ndarray:
     """(B, H, W) bool: where noise that differs by `margin` would have drawn another value."""
-    params = prior.params_along(values, condition, order)
-    nudged = [np.clip(noise + offset, 0, 1 - 2**-23).astype("float32") for offset in (-margin, margin)]
-    draws = [ops.convert_to_numpy(prior.distribution.sample(params, u)[0]) for u in nudged]
+    asked, draw = request.in_halves(prior), compiled(_drawn_anew, prior, jit_compile=False)
+    given = np.resize(values, (len(asked.uniforms), *prior.grid_shape))
+    draws = []
+    for offset in (-margin, margin):
+        nudged = np.clip(asked.uniforms + offset, 0, 1 - 2**-23).astype("float32")
+        drawn = ops.convert_to_numpy(draw(given, asked._replace(uniforms=nudged)))
+        draws.append(drawn[: len(values)])
     return np.any([drawn != values for drawn in draws], axis=(0, -1))
+
+
+def _drawn_anew(prior: Prior, values: Any, request: Request) -> Any:
+    """Each value, given those before it in the grids."""
+    params = prior.params_along(values, request.condition, request.order)
+    return prior.distribution.sample(params, request.uniforms, request.options.spread(2))[0]

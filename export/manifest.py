@@ -13,7 +13,8 @@
     │   │   ├── noise                how many uniforms on [0, 1) a step takes
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
     │   │   ├── hidden_apart         null, or how many values of a position a masked prior hides apart
-    │   │   └── golden               noise, condition, order → values and nats, which every runtime repeats
+    │   │   └── golden               noise, condition, order, of a prior that is guided (its functions take
+    │   │                            `guidance`) that too → values and nats, which every runtime repeats
     │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
@@ -121,13 +122,17 @@ class CacheDescription:
 
 @dataclass(frozen=True, eq=False)
 class GoldenRollout:
-    """uniforms (N, H, W, K), condition (N, …), order (N, P) → values (N, H, W, C), log_prob (N,) in nats."""
+    """uniforms (N, H, W, K), condition (N, …), order (N, P) → values (N, H, W, C), log_prob (N,) in nats.
+
+    A prior that is guided draws the values with guidance (N,); the nats are without.
+    """
 
     uniforms: FloatArray
     condition: IntArray | FloatArray | None
     order: IntArray | None
     values: IntArray
     log_prob: FloatArray
+    guidance: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ class PriorDescription:
         )
         check_array(f"{name}.log_prob", golden.log_prob, (samples,))
         self._check_order(f"{name}.order", golden.order, samples)
+        self._check_guidance(f"{name}.guidance", golden.guidance, samples)
         if condition is None or condition.function is not None:
             require(
                 golden.condition is None,
@@ -190,6 +196,21 @@ class PriorDescription:
                 f"{self.prefix}condition has the shape {condition.shape}; expected ({height}, {width}, D), "
                 "as large as the grid.",
             )
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether its functions take guidance, and what they hand on is as wide as two."""
+        return self.golden.guidance is not None
+
+    def _check_guidance(self, name: str, guidance: np.ndarray | None, samples: int) -> None:
+        if guidance is None:
+            return
+        check_array(name, guidance, (samples,))
+        require(guidance.min() >= 0, f"{name} is negative; expected numbers from 0.")
+        require(
+            self.condition is not None and self.condition.kind != "source",
+            f"{name} is given; expected null without a label, vector or map to be guided to.",
+        )
 
     def _check_order(self, name: str, order: np.ndarray | None, samples: int) -> None:
         if self.orders == "raster":

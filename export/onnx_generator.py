@@ -13,7 +13,6 @@ from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.inputs import (
     as_array,
     check_completion,
-    check_sampling_options,
     check_uniforms,
     check_values,
 )
@@ -53,7 +52,7 @@ class OnnxGenerator:
     def sample(self, num_samples: int, condition: Any = None, **options: Any) -> np.ndarray:
         """Draws images (num_samples, H, W, C) int32, those of `Generator.sample` for the same seed.
 
-        Options are "seed", "temperature" and "method".
+        Options are "seed", "temperature", "guidance" and "method".
 
         Raises:
             ValueError: for arguments of the wrong shape or range.
@@ -75,7 +74,10 @@ class OnnxGenerator:
         seed: int | None = None,
         **options: Any,
     ) -> Any:
-        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
+        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`.
+
+        Of several priors `guidance` is for those that were trained with condition_dropout.
+        """
         return self._draw(num_samples, condition, seed, **options)
 
     def complete(
@@ -109,14 +111,20 @@ class OnnxGenerator:
         """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
         seeds = np.random.SeedSequence(seed).generate_state(len(self.samplers))
         codes: list[np.ndarray] = []
+        some_are_guided = any(sampler.prior.is_guided for sampler in self.samplers)
         for index, sampler in enumerate(self.samplers):
             if codes:
                 condition = condition_from(codes[-1], sampler.prior, self.manifest, self.functions.run)
             known = observed[index] if observed else {}
-            codes.append(sampler.sample(num_samples, condition, seed=int(seeds[index]), **known, **options))
+            its_own = {**options, **known, "seed": int(seeds[index])}
+            if some_are_guided and not sampler.prior.is_guided:
+                its_own["guidance"] = None
+            codes.append(sampler.sample(num_samples, condition, **its_own))
         return codes if len(codes) > 1 else codes[0]
 
-    def generate(self, uniforms: Any, condition: Any = None, temperature: Any = 1.0) -> Arrays:
+    def generate(
+        self, uniforms: Any, condition: Any = None, temperature: Any = 1.0, guidance: Any = None
+    ) -> Arrays:
         """The whole way in one graph: noise (B, h, w, K), or a list of it, → "images", "log_prob", codes.
 
         Raises:
@@ -125,8 +133,8 @@ class OnnxGenerator:
         of_grids = uniforms if isinstance(uniforms, list | tuple) else [uniforms]
         self._check_count(of_grids, "noise")
         size = len(of_grids[0])
-        checked, *_ = check_sampling_options(temperature, None, None, self.num_levels, size)
-        arrays: Arrays = {"temperature": np.broadcast_to(checked, size)}
+        guided = [sampler for sampler in self.samplers if sampler.prior.is_guided]
+        arrays = (guided or self.samplers)[0].option_arrays(temperature, guidance, size)
         for sampler, noise in zip(self.samplers, of_grids, strict=True):
             per_position = sampler.prior.noise.per_step
             noise = check_uniforms(noise, size, sampler.grid_shape, per_position)

@@ -76,11 +76,13 @@ class OnnxSampler:
         mask: Any = None,
         order: Any = None,
         method: str | None = None,
+        guidance: Any = None,
     ) -> np.ndarray:
         """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`, methods of its own.
 
         Raises:
-            ValueError: for arguments of the wrong shape or range, unknown methods, top_k and top_p.
+            ValueError: for arguments of the wrong shape or range, unknown methods, top_k and top_p, and
+                guidance of a prior that was not trained with condition_dropout.
         """
         for name, option in (("top_k", top_k), ("top_p", top_p)):
             if option is not None:
@@ -89,7 +91,7 @@ class OnnxSampler:
                 )
         per_pixel = self.prior.noise.per_step
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
-        return self.rollout(noise, condition, temperature, method, observed, mask, order).values
+        return self.rollout(noise, condition, temperature, method, observed, mask, order, guidance).values
 
     def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> Arrays:
         """What `sample` draws, as "values"."""
@@ -113,21 +115,22 @@ class OnnxSampler:
         observed: Any = None,
         mask: Any = None,
         order: Any = None,
+        guidance: Any = None,
     ) -> Drawn:
         """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,).
 
         Raises:
-            ValueError: for arguments of the wrong shape or range, and unknown methods.
+            ValueError: as in `sample`.
         """
         size = len(uniforms)
         uniforms = check_uniforms(uniforms, size, self.grid_shape, self.prior.noise.per_step)
-        temperature, *_ = check_sampling_options(temperature, None, None, self.num_levels, size)
+        options = self.option_arrays(temperature, guidance, size)
         values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
         method = method or self.methods[0]
         able = [name for name in self.methods if name != "loop" or values is None]
         if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
-        inputs = {"temperature": np.broadcast_to(temperature, size), **self.condition_arrays(condition, size)}
+        inputs = {**options, **self.condition_arrays(condition, size)}
         inputs |= self.order_arrays(order, size, hidden)
         for function in self._rollout.functions_of(method):
             self.functions.open(function)  # before threads ask for it
@@ -161,6 +164,23 @@ class OnnxSampler:
     def run(self, function: str, arrays: Arrays) -> Arrays:
         """Runs one of the prior's functions on named arrays; those it does not take are left out."""
         return self.functions.run(self.prefix + function, arrays)
+
+    def option_arrays(self, temperature: Any, guidance: Any, batch: int) -> Arrays:
+        """How values are drawn, each option under its name as the functions take it.
+
+        Raises:
+            ValueError: for options of the wrong shape or range, and guidance of a prior that has none.
+        """
+        checked = check_sampling_options(temperature, None, None, self.num_levels, batch, guidance)
+        if guidance is not None and not self.prior.is_guided:
+            raise ValueError(
+                f"Got guidance={guidance!r} and the bundle's prior takes none; leave it out, or export a "
+                "prior of a Categorical trained with condition_dropout=0.1."
+            )
+        options: dict[str, Any] = {"temperature": checked[0]}
+        if self.prior.is_guided:
+            options["guidance"] = np.zeros((), "float32") if guidance is None else checked[-1]
+        return {name: np.broadcast_to(option, batch) for name, option in options.items()}
 
     def condition_arrays(self, condition: Any, batch: int) -> Arrays:
         """The condition as the functions take it, under its name; nothing for an unconditional prior.

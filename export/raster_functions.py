@@ -32,7 +32,9 @@ def row(prior: RasterPrior, ports: Ports) -> Function:
             "row_state_out": packing.pack(state, batch_size(tensors)),
         }
 
-    state = Port("row_state", "float32", (packing.size,), "zeros at the first row, then the row before's")
+    state = Port(
+        "row_state", "float32", (packing.size,), "zeros at the first row, then the row before's", carried=True
+    )
     finished = Port(
         "finished_row", "int32", (width, channels), "values of the row above; ignored at the first row"
     )
@@ -71,6 +73,7 @@ def pixel(prior: RasterPrior, ports: Ports) -> Function:
         "float32",
         (packing.size,),
         "zeros at the left end of each row, then the pixel before's",
+        carried=True,
     )
     previous = ports.previous._replace(meaning="value at position − 1; ignored at the left end of a row")
     return Function(
@@ -87,4 +90,5 @@ def pixel(prior: RasterPrior, ports: Ports) -> Function:
 
 def _features(prior: RasterPrior) -> Port:
     shape = (prior.grid_shape[1], prior.num_features)
-    return Port("row_features", "float32", shape, "from `row`, the same for every pixel of the row")
+    meaning = "from `row`, the same for every pixel of the row"
+    return Port("row_features", "float32", shape, meaning, carried=True)

@@ -75,7 +75,7 @@ class Rollout:
         return self.prior.condition is not None and self.prior.condition.kind == "source"
 
     def draw(self, method: str, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None) -> Drawn:
-        """Noise (B, H, W, K), temperature, condition, order → values and nats; "loop" takes nothing known.
+        """Noise (B, H, W, K) and other inputs by name → values and nats; "loop" takes nothing known.
 
         Raises:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
@@ -190,7 +190,7 @@ class Rollout:
         left_end = self._zeros(pixel, "pixel_state", len(uniforms))
         of_row = {**inputs, "row_state": self._zeros(row, "row_state", len(uniforms))}
         of_row["finished_row"] = np.ascontiguousarray(pixels.values[0].swapaxes(0, 1))
-        tensors = {"temperature": inputs["temperature"], "previous": pixels.values[0, 0]}
+        tensors = {**inputs, "previous": pixels.values[0, 0]}
         height, width, _ = self.prior.grid_shape
         for y in range(height):
             of_row["position"] = pixels.position(y, 0)

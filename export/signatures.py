@@ -15,12 +15,16 @@ Tensors = dict[str, Any]
 
 
 class Port(NamedTuple):
-    """An input or output; its shape leaves out the batch, and a word in it is a size that calls choose."""
+    """An input or output; its shape leaves out the batch, and a word in it is a size that calls choose.
+
+    It is `carried` where what one function gives is for another one, and says nothing to callers.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     meaning: str
+    carried: bool = False
 
 
 class Function(NamedTuple):
@@ -42,6 +46,7 @@ class Ports:
         self.uniforms = Port("uniforms", "float32", (uniforms,), "noise in [0, 1), fresh for every position")
         self.noise = Port("uniforms", "float32", (height, width, uniforms), "noise in [0, 1)")
         self.temperature = Port("temperature", "float32", (), "1 draws from the model itself")
+        self.guidance = Port("guidance", "float32", (), "0 draws from the condition alone")
         self.value = Port("value", "int32", (channels,), f"the pixel drawn, in [0, {levels})")
         self.values = Port("values", "int32", prior.grid_shape, f"grids in [0, {levels})")
         self.log_prob = Port("log_prob", "float32", (), "nats, of the model at temperature 1")
@@ -80,7 +85,7 @@ def batch_size(tensors: Tensors) -> Any:
 
 
 def options_of(tensors: Tensors) -> SamplingOptions:
-    return SamplingOptions(tensors["temperature"])
+    return SamplingOptions(tensors["temperature"], guidance=tensors.get("guidance"))
 
 
 def condition_of(prior: Prior, tensors: Tensors) -> Tensors:

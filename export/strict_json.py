@@ -1,9 +1,12 @@
-"""JSON into frozen dataclasses and back: every key known and present, every number in its range."""
+"""JSON into frozen dataclasses and back: every key known, every number in its range.
+
+Every key is present but those whose fields have defaults: what older files do not say.
+"""
 
 import json
 import math
 import types
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -82,13 +85,13 @@ def plain(value: Any) -> Any:
 def _read_object(kind: Any, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), value, where, "an object")
     kinds, prefix = get_type_hints(kind, include_extras=True), f"{where}." if where else ""
-    for name in kinds:
-        if name not in value:
-            raise ValueError(f"it lacks the field {prefix + name!r}")
+    for field in fields(kind):
+        if field.name not in value and field.default is MISSING:
+            raise ValueError(f"it lacks the field {prefix + field.name!r}")
     for name in value:
         if name not in kinds:
             raise ValueError(f"it has the unknown field {prefix + name!r}")
-    return kind(**{name: read(part, value[name], prefix + name) for name, part in kinds.items()})
+    return kind(**{name: read(kinds[name], part, prefix + name) for name, part in value.items()})
 
 
 def _read_annotated(kind: Any, bounds: Any, value: Any, where: str) -> Any:

@@ -35,7 +35,7 @@ class Past:
         """PREFIX.N.key and PREFIX.N.value, each (B, h, length, d)."""
         heads, features = self.shape
         return tuple(
-            Port(f"{prefix}.{index}.{part}", "float32", (heads, length, features), meaning)
+            Port(f"{prefix}.{index}.{part}", "float32", (heads, length, features), meaning, carried=True)
             for index in range(len(self.names))
             for part in PARTS.values()
         )

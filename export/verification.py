@@ -78,13 +78,14 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
         golden, prefix = prior.golden, prior.prefix
         condition = golden_condition(prior) if above is None else condition_from(above, prior, manifest, run)
         given = {} if condition is None else {"condition": condition}
+        options = golden_options(golden)
         rollout, above = Rollout(run, manifest, prior), golden.values
         if golden.order is not None:
             given["order"] = golden.order.astype("int32")
         uniforms = golden.uniforms.astype("float32")
         for method in rollout.methods:
             name = f"{kind} {prefix}{method}"
-            drawn = rollout.draw(method, uniforms, {"temperature": _ones(golden.values), **given})
+            drawn = rollout.draw(method, uniforms, {**options, **given})
             report[name] = _compare_draws(golden, name, *drawn)
         if prior.hidden_apart is not None:
             name = f"{kind} {prefix}log_prob_given"
@@ -93,7 +94,7 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
         if prior.cache is not None:
             name = f"{kind} {prefix}prefill"
             known = Known(golden.values, second_half(prior))
-            drawn = rollout.draw("step", uniforms, {"temperature": _ones(golden.values), **given}, known)
+            drawn = rollout.draw("step", uniforms, {**options, **given}, known)
             report[name] = _compare_integers(golden.values, name, drawn.values)
         name = f"{kind} {prefix}log_prob"
         report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, given))
@@ -117,8 +118,10 @@ def golden_condition(prior: PriorDescription) -> np.ndarray | None:
     return prior.golden.condition.astype(prior.condition.dtype)
 
 
-def _ones(values: np.ndarray) -> np.ndarray:
-    return np.ones(len(values), "float32")
+def golden_options(golden: GoldenRollout) -> Arrays:
+    """How a golden rollout is drawn, as the functions take it."""
+    options = {"temperature": np.ones(len(golden.values), "float32")}
+    return options if golden.guidance is None else {**options, "guidance": golden.guidance.astype("float32")}
 
 
 def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
@@ -137,7 +140,8 @@ def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
 
     encoded = run("encode", image_arrays)
     decoded = run("decode", drawn)
-    made = run("generate", {**noise, **condition_arrays, "temperature": _ones(nats)})
+    options = {name: array for prior in priors for name, array in golden_options(prior.golden).items()}
+    made = run("generate", {**noise, **condition_arrays, **options})
     bound = run("log_prob_bound", {**image_arrays, **condition_arrays})["log_prob"]
     name = f"{kind} generate"
     return {

@@ -27,11 +27,15 @@ class ConditionKind:
             return cls((), num_classes)
         return None if condition_shape is None else cls(tuple(condition_shape))
 
+    @property
+    def of_none(self) -> float:
+        """The number that stands for no condition: the label after the last one, or one that is none."""
+        return np.nan if self.num_levels is None else self.num_levels
+
     def none(self, count: int) -> np.ndarray:
-        """What stands for no condition: the label after the last one, or numbers that are none."""
-        if self.num_levels is not None:
-            return np.full((count, *self.shape), self.num_levels, "int32")
-        return np.full((count, *self.shape), np.nan, "float32")
+        """What stands for no condition, for so many examples."""
+        dtype = "float32" if self.num_levels is None else "int32"
+        return np.full((count, *self.shape), self.of_none, dtype)
 
     def is_none(self, conditions: np.ndarray) -> np.ndarray:
         """Which of the conditions (B, …) stand for none: (B,)."""

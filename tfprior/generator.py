@@ -87,7 +87,10 @@ class Generator(ImageModel):
     def sample_codes(
         self, num_samples: int, condition: Any = None, seed: int | None = None, **options: Any
     ) -> Any:
-        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`."""
+        """Draws the codes (num_samples, h, w, G) int32, or a list of them; arguments as in `sample`.
+
+        Of several priors `guidance` is for those that were trained with condition_dropout.
+        """
         return self._draw(num_samples, condition, seed, **options)
 
     def complete(
@@ -172,12 +175,15 @@ class Generator(ImageModel):
         """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
         seeds = np.random.SeedSequence(entropy_of(seed)).generate_state(len(self.priors))
         codes: list[np.ndarray] = []
+        some_are_guided = any(prior.condition_dropout for prior in self.priors)
         for index, prior in enumerate(self.priors):
             its_condition = self.condition_of(codes, condition)
             known: dict[str, Any] = observed[index] if observed else {}
             its_own = {**options, **known, "seed": int(seeds[index])}
             if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
                 its_own["top_k"] = np.minimum(options["top_k"], prior.num_levels)
+            if some_are_guided and not prior.condition_dropout:
+                its_own["guidance"] = None
             codes.append(sampling.sample(prior, num_samples, its_condition, **its_own))
         return self.tokenizer.codes_of(codes)
 

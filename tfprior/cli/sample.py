@@ -75,10 +75,9 @@ def sample(
         check_suffix("--npz", npz, ".npz")
     sampler, names, shows = drawing_at(source, tokenizer, finer)
     labels = labels_of(num, classes, sampler.num_classes, names)
+    if iterations is not None and (source / MANIFEST).exists():
+        raise WrongUsage("--iterations: a bundle draws without it; leave it out.")
     wanted: dict[str, Any] = {"iterations": iterations, "guidance": guidance}
-    for name, option in wanted.items():
-        if option is not None and (source / MANIFEST).exists():
-            raise WrongUsage(f"--{name}: a bundle draws without it; leave it out.")
     wanted |= {"top_k": top_k, "top_p": top_p, "method": method and method.value}
     options = {name: option for name, option in wanted.items() if option is not None}
     arrays = sampler.sample_parts(
