@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import onnxruntime
 
+from tfprior.export.arrays import Arrays
 from tfprior.export.checks import BundleError
 from tfprior.export.graph_check import check_graph
 from tfprior.export.manifest_file import checked_file, load_manifest
 from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
-from tfprior.export.rollout import Arrays
 
 Ports = dict[str, tuple[str, tuple[Any, ...]]]
 """name → type and shape, as ONNX Runtime says them."""

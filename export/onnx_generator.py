@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.export.arrays import Arrays
 from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.onnx_sampler import OnnxSampler
-from tfprior.export.rollout import Arrays, batches, check_integers, check_log_prob, condition_from
+from tfprior.export.rollout import batches, check_integers, check_log_prob, condition_from
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.inputs import (
     as_array,

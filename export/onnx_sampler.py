@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.export.arrays import Arrays, Drawn, Known
 from tfprior.export.checks import BundleError
+from tfprior.export.decoding import Decoding
 from tfprior.export.onnx_functions import OnnxFunctions
-from tfprior.export.rollout import Arrays, Drawn, Known, Rollout, batches
+from tfprior.export.rollout import Rollout, batches
 from tfprior.inputs import (
     as_array,
     check_completion,
@@ -36,8 +38,9 @@ class OnnxSampler:
         num_levels: values are integers in [0, num_levels).
         num_classes: of the labels that are the condition; None without such.
         condition_kind: what the condition is, whichever it is; None without one.
-        methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel (the
-            fastest from outside), "step" the general single step, "loop" the whole loop in one call.
+        methods: those the prior can be sampled by, the usual one first: "pair" runs `row` once a row and
+            `pixel` once a pixel (the fastest from outside), "step" the general single step, "loop" the whole
+            loop in one call. A masked prior's "maskgit" and "halton" draw about the same in `iterations`.
 
     Raises:
         BundleError: for a bundle that is missing, damaged, newer, or without that prior or ONNX functions;
@@ -60,7 +63,7 @@ class OnnxSampler:
         self.num_classes = None if self.prior.condition is None else self.prior.condition.num_classes
         self.threads = threads
         self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
-        self.methods = self._rollout.methods
+        self.methods = [*self._rollout.methods, *self._rollout.decodings]
         self.functions.check_file(self._rollout.functions_of("step")[-1])
 
     def sample(
@@ -77,6 +80,7 @@ class OnnxSampler:
         order: Any = None,
         method: str | None = None,
         guidance: Any = None,
+        iterations: int | None = None,
     ) -> np.ndarray:
         """Draws (num_samples, H, W, C) int32; arguments as in `tfprior.sampling.sample`, methods of its own.
 
@@ -89,9 +93,11 @@ class OnnxSampler:
                 raise ValueError(
                     f"{name}={option!r}; a bundle draws by temperature alone: sample the model that it is of."
                 )
-        per_pixel = self.prior.noise.per_step
+        per_pixel = self._num_uniforms(self.way_of(method, iterations))
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
-        return self.rollout(noise, condition, temperature, method, observed, mask, order, guidance).values
+        return self.rollout(
+            noise, condition, temperature, method, observed, mask, order, guidance, iterations
+        ).values
 
     def sample_parts(self, num_samples: int, condition: Any = None, **options: Any) -> Arrays:
         """What `sample` draws, as "values"."""
@@ -116,6 +122,7 @@ class OnnxSampler:
         mask: Any = None,
         order: Any = None,
         guidance: Any = None,
+        iterations: int | None = None,
     ) -> Drawn:
         """Noise (B, H, W, K) → values (B, H, W, C) int32 and the nats of what was drawn (B,).
 
@@ -123,22 +130,24 @@ class OnnxSampler:
             ValueError: as in `sample`.
         """
         size = len(uniforms)
-        uniforms = check_uniforms(uniforms, size, self.grid_shape, self.prior.noise.per_step)
+        way = self.way_of(method, iterations, completes=observed is not None)
+        uniforms = check_uniforms(uniforms, size, self.grid_shape, self._num_uniforms(way))
         options = self.option_arrays(temperature, guidance, size)
         values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
-        method = method or self.methods[0]
-        able = [name for name in self.methods if name != "loop" or values is None]
-        if method not in able:
-            raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
         inputs = {**options, **self.condition_arrays(condition, size)}
-        inputs |= self.order_arrays(order, size, hidden)
-        for function in self._rollout.functions_of(method):
+        if isinstance(way, str):
+            inputs |= self.order_arrays(order, size, hidden)
+        elif order is not None:
+            raise ValueError(
+                f"method={method!r} chooses itself what is drawn first and got order={order!r}; leave it out."
+            )
+        for function in self._rollout.functions_of(way if isinstance(way, str) else "step"):
             self.functions.open(function)  # before threads ask for it
 
         def run_rows(rows: np.ndarray) -> Drawn:
             share = {name: value[rows] for name, value in inputs.items()}
             known = None if values is None or hidden is None else Known(values[rows], hidden[rows])
-            return self._rollout.draw(method, uniforms[rows], share, known)
+            return self._rollout.draw(way, uniforms[rows], share, known)
 
         return Drawn(*run_in_shards(run_rows, shards(size, self.threads)))
 
@@ -164,6 +173,30 @@ class OnnxSampler:
     def run(self, function: str, arrays: Arrays) -> Arrays:
         """Runs one of the prior's functions on named arrays; those it does not take are left out."""
         return self.functions.run(self.prefix + function, arrays)
+
+    def way_of(
+        self, method: str | None, iterations: int | None = None, completes: bool = False
+    ) -> str | Decoding:
+        """What draws by a method, the usual one when left out; one that decodes in so many iterations.
+
+        Raises:
+            ValueError: for unknown methods, and iterations of what has none.
+        """
+        method = method or self.methods[0]
+        able = [name for name in self.methods if name != "loop" or not completes]
+        if method not in able:
+            raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
+        if method in self._rollout.decodings:
+            return self._rollout.decodings[method](self.prior, iterations)
+        if iterations is not None:
+            raise ValueError(
+                f"method={method!r} draws one by one and got iterations={iterations}; leave it out, or draw "
+                "from a masked prior by 'maskgit' or 'halton'."
+            )
+        return method
+
+    def _num_uniforms(self, way: str | Decoding) -> int:
+        return way.num_uniforms if isinstance(way, Decoding) else self.prior.noise.per_step
 
     def option_arrays(self, temperature: Any, guidance: Any, batch: int) -> Arrays:
         """How values are drawn, each option under its name as the functions take it.

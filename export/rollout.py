@@ -3,17 +3,13 @@
 Shapes: B batch · H W C grid · P positions · K uniforms a pixel.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
+from tfprior.export.arrays import Arrays, Drawn, Known, Run, along, number_known
 from tfprior.export.checks import BundleError
+from tfprior.export.decoding import DECODINGS, Decoding
 from tfprior.export.manifest import Manifest, PriorDescription
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[str, Arrays], Arrays]
-"""Runs a function by its name: named arrays in, of which it takes what it needs, named arrays out."""
+from tfprior.export.passes import Passes
 
 METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
 """The functions that each way of drawing runs, the fastest from outside first."""
@@ -25,20 +21,6 @@ ENCODE_SOURCE = "encode_source"
 """The function that comes before them, once for a rollout, where the condition is a source."""
 
 
-class Drawn(NamedTuple):
-    """Values (B, H, W, C) int32, and the nats of what was drawn (B,)."""
-
-    values: np.ndarray
-    log_prob: np.ndarray
-
-
-class Known(NamedTuple):
-    """Values (B, H, W, C) that are drawn only where hidden (B, H, W)."""
-
-    values: np.ndarray
-    hidden: np.ndarray
-
-
 class Rollout:
     """Draws grids from one prior of a bundle.
 
@@ -48,8 +30,10 @@ class Rollout:
         prior: that of the manifest's priors to draw from.
 
     Attributes:
-        methods: those the prior can be sampled by: "pair" runs `row` once a row and `pixel` once a pixel,
-            "step" the general single step, "loop" the whole loop in one call.
+        methods: those the prior can be sampled by, which draw the same: "pair" runs `row` once a row and
+            `pixel` once a pixel, "step" the general single step, "loop" the whole loop in one call.
+        decodings: those that draw about the same from a masked prior, in fewer passes.
+        passes: of a masked prior; None of others.
     """
 
     def __init__(self, run: Run, manifest: Manifest, prior: PriorDescription) -> None:
@@ -59,6 +43,9 @@ class Rollout:
             for method in METHODS
             if all(name in manifest.functions for name in self.functions_of(method))
         ]
+        masked = prior.hidden_apart is not None
+        self.passes = Passes(run, prior) if masked else None
+        self.decodings = DECODINGS if masked else {}
 
     def functions_of(self, method: str) -> tuple[str, ...]:
         """The names of the functions that a method runs."""
@@ -74,21 +61,30 @@ class Rollout:
         """Whether steps attend to a source."""
         return self.prior.condition is not None and self.prior.condition.kind == "source"
 
-    def draw(self, method: str, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None) -> Drawn:
-        """Noise (B, H, W, K) and other inputs by name → values and nats; "loop" takes nothing known.
+    def draw(
+        self, method: str | Decoding, uniforms: np.ndarray, inputs: Arrays, known: Known | None = None
+    ) -> Drawn:
+        """Noise (B, H, W, …) and other inputs by name → values and nats; "loop" takes nothing known.
 
         Raises:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
         """
-        by_step = self._by_step if self.prior.cache is None else self._by_cached_step
-        if self.prior.hidden_apart is not None:
-            by_step = self._by_refinement
-        drawn = {"pair": self._by_pair, "step": by_step, "loop": self._by_loop}[method](
-            uniforms, inputs, known
-        )
-        check_log_prob(drawn.log_prob, self.functions_of(method)[-1])
-        check_integers(drawn.values, self.prior.num_levels, self.functions_of(method)[-1])
+        drawn = self._drawn(method, uniforms, inputs, known)
+        function = self.functions_of("step" if isinstance(method, Decoding) else method)[-1]
+        check_log_prob(drawn.log_prob, function)
+        check_integers(drawn.values, self.prior.num_levels, function)
         return drawn
+
+    def _drawn(
+        self, method: str | Decoding, uniforms: np.ndarray, inputs: Arrays, known: Known | None
+    ) -> Drawn:
+        by_step = self._by_step if self.prior.cache is None else self._by_cached_step
+        if self.passes is not None:
+            if isinstance(method, Decoding):
+                return self.passes.decoded(method, uniforms, inputs, known)
+            by_step = self.passes.one_by_one
+        by_method = {"pair": self._by_pair, "step": by_step, "loop": self._by_loop}
+        return by_method[str(method)](uniforms, inputs, known)
 
     def log_prob(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
         """Nats (B,) of values (B, H, W, C), with condition and order under their names, if any.
@@ -127,7 +123,7 @@ class Rollout:
         if known is not None:
             values = along(known.values.reshape(batch, steps, channels), order)
             hidden = along(known.hidden.reshape(batch, steps), order)
-        nats, first = np.zeros(batch), _number_known(hidden)
+        nats, first = np.zeros(batch), number_known(hidden)
         if first:
             begun = {**inputs, "values": values[:, :first], "positions": order[:, :first]}
             past = self.run(prefill, {name: np.ascontiguousarray(part) for name, part in begun.items()})
@@ -151,39 +147,6 @@ class Rollout:
             past = out
         placed = along(values, np.argsort(order, axis=1))
         return Drawn(placed.reshape(batch, *self.prior.grid_shape).astype("int32"), nats)
-
-    def _by_refinement(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        """Each example along its order, value by value, from passes that draw all that is hidden."""
-        (refine,), groups = self.functions_of("step"), self.prior.hidden_apart or 1
-        batch, order, shape = len(uniforms), inputs["order"], self.prior.grid_shape
-        together, ranks = shape[-1] // groups, self._ranks(order)
-        values = np.zeros(shape, "int32")[None].repeat(batch, 0) if known is None else known.values.copy()
-        asked = np.ones((batch, self.prior.num_steps), bool)
-        if known is not None:
-            asked = along(known.hidden.reshape(batch, -1), order)
-        nats = np.zeros(batch)
-        for token in range(_number_known(asked) * groups, self.prior.num_steps * groups):
-            hidden = (ranks >= token).astype("int32")
-            out = self.run(refine, {"values": values, "hidden": hidden, "uniforms": uniforms, **inputs})
-            here = (ranks == token) & asked[:, token // groups, None, None, None]
-            nats += np.where(here, out["log_prob"], 0).sum((1, 2, 3))
-            values = np.where(here.repeat(together, axis=-1), out["values_out"], values)
-        return Drawn(values, nats)
-
-    def log_prob_by_passes(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
-        """`log_prob` of a masked prior once more, as the sum over the passes of what each one asks."""
-        ranks, function = self._ranks(inputs["order"]), f"{self.prior.prefix}log_prob_given"
-        nats = np.zeros(len(values))
-        for token in range(ranks[0].size):
-            given = {**inputs, "values": values, "hidden": (ranks >= token).astype("int32")}
-            nats += np.where(ranks == token, self.run(function, given)["log_prob"], 0).sum((1, 2, 3))
-        return nats
-
-    def _ranks(self, order: np.ndarray) -> np.ndarray:
-        """When each value comes that is hidden apart (B, H, W, G), by an order of positions (B, P)."""
-        groups = self.prior.hidden_apart or 1
-        ranks = np.argsort(order, axis=1)[..., None] * groups + np.arange(groups)
-        return ranks.reshape(len(order), *self.prior.grid_shape[:2], groups)
 
     def _by_pair(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
         (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run
@@ -217,16 +180,6 @@ class Rollout:
 
     def _zeros(self, function: str, name: str, batch: int) -> np.ndarray:
         return np.zeros((batch, *map(int, self.manifest.functions[function].input(name).sizes)), "float32")
-
-
-def along(parts: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Parts (B, P, …) of positions in an order (B, P)."""
-    return parts[np.arange(len(order))[:, None], order]
-
-
-def _number_known(hidden: np.ndarray) -> int:
-    """How many positions come before the first one that is hidden in some example of (B, P)."""
-    return int(np.append(hidden.any(axis=0), True).argmax())
 
 
 class _Pixels:

@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfprior.export.arrays import Arrays, Run
 from tfprior.export.checks import BundleError
 from tfprior.export.ports import FunctionDescription
-from tfprior.export.rollout import Arrays, Run
 from tfprior.export.signatures import Function, Port
 from tfprior.image_model import ImageModel
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tfprior.export.arrays import Arrays, Known, Run
 from tfprior.export.checks import BundleError
 from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
 from tfprior.export.manifest_file import FILE_NAME, checked_file, checked_files, load_manifest
 from tfprior.export.onnx_functions import OnnxFunctions
-from tfprior.export.rollout import Arrays, Known, Rollout, Run, condition_from
+from tfprior.export.rollout import Rollout, condition_from
 
 TOLERANCE = 1e-5
 """Relative difference allowed between log-likelihoods in nats."""
@@ -87,9 +88,9 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
             name = f"{kind} {prefix}{method}"
             drawn = rollout.draw(method, uniforms, {**options, **given})
             report[name] = _compare_draws(golden, name, *drawn)
-        if prior.hidden_apart is not None:
+        if rollout.passes is not None:
             name = f"{kind} {prefix}log_prob_given"
-            nats = rollout.log_prob_by_passes(golden.values, given)
+            nats = rollout.passes.log_prob(golden.values, given)
             report[name] = _compare_nats(golden.log_prob, name, nats)
         if prior.cache is not None:
             name = f"{kind} {prefix}prefill"

@@ -37,6 +37,7 @@ FLOORS = [
         "score",
         "sharding",
         "stepping",
+        "unmasking",
     }
     | {"pictures", "replicas"},
     {"layers", "quantizers", "distributions", "data"},

@@ -9,8 +9,10 @@ import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
 from test_generator import tokenizer
+from typer.testing import CliRunner
 
 import tfprior.export
+from tfprior.cli import app
 from tfprior.distributions import DiscretizedLogisticMixture
 from tfprior.export.client import OnnxGenerator, OnnxSampler
 from tfprior.export.manifest_file import from_plain
@@ -18,6 +20,9 @@ from tfprior.export.strict_json import plain
 from tfprior.generator import Generator
 from tfprior.priors import MaskedTransformer
 from tfprior.sampling import sample
+from tfprior.sampling.decoding import maskgit
+from tfprior.sampling.request import Request
+from tfprior.sampling.running import draw_grids
 
 CODES = (2, 3, 2)
 MODELS: dict[str, dict[str, Any]] = {
@@ -46,12 +51,12 @@ def orders_of(prior: MaskedTransformer, count: int) -> list[Any]:
 
 def test_it_draws_and_scores_as_keras_does(exported: Exported) -> None:
     prior, client = exported
-    assert client.methods == ["step", "loop"]
+    assert client.methods == ["step", "loop", "maskgit", "halton"]
     given, uniforms = condition_of(prior, 4), noise(prior, 4)
     for order in orders_of(prior, 4):
         expected = sample(prior, 4, given, uniforms, temperature=0.8, order=order)
         nats = prior.log_prob(expected, given, order="raster" if order is None else order)
-        for method in client.methods:
+        for method in ("step", "loop"):
             values, log_prob = client.rollout(uniforms, given, 0.8, method, order=order)
             np.testing.assert_array_equal(values, expected, err_msg=method)
             np.testing.assert_allclose(log_prob, nats, rtol=1e-5, err_msg=method)
@@ -67,6 +72,72 @@ def test_it_completes_as_keras_does(exported: Exported) -> None:
         expected = sample(prior, 4, given, uniforms, **known)
         np.testing.assert_array_equal(client.sample(4, given, uniforms, **known), expected)
         np.testing.assert_array_equal(expected[~mask], observed[~mask])
+
+
+def test_it_decodes_in_a_few_passes_as_keras_does(exported: Exported) -> None:
+    prior, client = exported
+    given, observed = condition_of(prior, 4), values_of(prior, 4)
+    mask = np.random.default_rng(6).random((4, *CODES[:2])) < 0.6
+    mask[0], mask[1] = True, False
+    for method, iterations in (("maskgit", None), ("maskgit", 3), ("halton", 2)):
+        options = {"method": method, "iterations": iterations, "temperature": 0.9}
+        expected = sample(prior, 4, given, seed=3, **options)
+        np.testing.assert_array_equal(client.sample(4, given, seed=3, **options), expected)
+        known = {"observed": observed, "mask": mask, **options}
+        completed = client.sample(4, given, seed=3, **known)
+        np.testing.assert_array_equal(completed, sample(prior, 4, given, seed=3, **known))
+        np.testing.assert_array_equal(completed[~mask], observed[~mask])
+    sampler = maskgit(3)
+    uniforms = np.random.default_rng(0).random((4, *CODES[:2], sampler.num_uniforms(prior)), "float32")
+    request = Request.of(prior, 4, given, uniforms, num_uniforms=uniforms.shape[-1])
+    drawn = draw_grids(prior, sampler, request)
+    found = client.rollout(uniforms, given, method="maskgit", iterations=3)
+    np.testing.assert_array_equal(found.values, drawn.values)
+    np.testing.assert_allclose(found.log_prob, drawn.log_prob, rtol=1e-4)
+
+
+@pytest.mark.parametrize("exported", ["channels apart"], indirect=True)
+def test_the_command_line_decodes_a_bundle(exported: Exported, tmp_path: Path) -> None:
+    out, path = tmp_path / "drawn.npz", exported.client.functions.path
+    arguments = [
+        "--class",
+        1,
+        "--num",
+        4,
+        "--seed",
+        3,
+        "--method",
+        "maskgit",
+        "--iterations",
+        3,
+        "--npz",
+        out,
+    ]
+    result = CliRunner().invoke(
+        app, ["sample", *map(str, [path, *arguments, "--out", tmp_path / "drawn.png"])]
+    )
+    assert result.exit_code == 0, result.output
+    expected = sample(exported.prior, 4, [1] * 4, seed=3, method="maskgit", iterations=3)
+    with np.load(out) as saved:
+        np.testing.assert_array_equal(saved["values"], expected)
+
+
+def test_ways_of_decoding_are_checked(exported: Exported) -> None:
+    client, given = exported.client, condition_of(exported.prior, 2)
+    for options, message in (
+        ({"iterations": 3}, "method='step' draws one by one and got iterations=3; leave it out"),
+        ({"method": "halton", "iterations": 0}, "Halton got iterations=0; expected a positive integer"),
+        (
+            {"method": "maskgit", "order": "raster"},
+            "'maskgit' chooses itself what is drawn first",
+        ),
+        (
+            {"method": "cached"},
+            "method 'cached' here; expected one of step, loop, maskgit, halton",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            client.sample(2, given, **options)
 
 
 def test_a_pass_draws_and_scores_what_is_hidden(exported: Exported) -> None:

@@ -7,8 +7,7 @@ import typer
 
 from tfprior.cli.app import import_keras
 from tfprior.cli.classes import amount, labels_of
-from tfprior.cli.errors import WrongUsage
-from tfprior.cli.opening import MANIFEST, drawing_at, images_of, open_model, source_at
+from tfprior.cli.opening import drawing_at, images_of, open_model, source_at
 from tfprior.cli.options import (
     DataOption,
     FinerOption,
@@ -75,8 +74,6 @@ def sample(
         check_suffix("--npz", npz, ".npz")
     sampler, names, shows = drawing_at(source, tokenizer, finer)
     labels = labels_of(num, classes, sampler.num_classes, names)
-    if iterations is not None and (source / MANIFEST).exists():
-        raise WrongUsage("--iterations: a bundle draws without it; leave it out.")
     wanted: dict[str, Any] = {"iterations": iterations, "guidance": guidance}
     wanted |= {"top_k": top_k, "top_p": top_p, "method": method and method.value}
     options = {name: option for name, option in wanted.items() if option is not None}

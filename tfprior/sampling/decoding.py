@@ -14,7 +14,6 @@ I iterations · K uniforms that a position's draw takes.
 
 import abc
 import functools
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,10 +27,17 @@ from tfprior.priors.masked import MaskedPrior
 from tfprior.sampling.ordered_loops import one_by_one
 from tfprior.sampling.request import Request
 from tfprior.sampling.sampler import Drawn, Sampler
+from tfprior.unmasking import (
+    HALTON_ITERATIONS,
+    MASKGIT_ITERATIONS,
+    TINY,
+    choice_temperatures,
+    hidden_by_halton,
+    hidden_by_maskgit,
+)
 
 NEVER = np.float32(1e9)
 """The confidence in what is visible, more than in anything drawn."""
-TINY = np.float32(2**-24)
 
 
 class Sequential(Sampler):
@@ -135,19 +141,13 @@ class MaskGIT(Iterations):
     of its own: numbers to draw values from, and one for the confidence in each value that is hidden apart.
     """
 
-    usual = 8
-    choice_temperature = 4.5
+    usual = MASKGIT_ITERATIONS
 
     def num_uniforms(self, prior: MaskedPrior) -> int:
         return self.iterations * (super().num_uniforms(prior) + prior.channel_groups)
 
     def hidden_after(self, count: np.ndarray) -> np.ndarray:
-        left, rows = np.asarray(count), []
-        for index in range(1, self.iterations + 1):
-            share = math.cos(math.pi / 2 * index / self.iterations)
-            left = np.maximum(np.minimum(left - 1, np.floor(count * share)), np.minimum(count, 1))
-            rows.append(left)
-        return np.stack(rows).astype("int32")
+        return hidden_by_maskgit(count, self.iterations)
 
     def noise(self, prior: MaskedPrior, uniforms: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         apart = ops.reshape(
@@ -159,8 +159,7 @@ class MaskGIT(Iterations):
     def confidence(
         self, prior: MaskedPrior, request: Request, index: Tensor, nats: Tensor, noise: Tensor
     ) -> Tensor:
-        fading = self.choice_temperature * (1 - np.arange(1, self.iterations + 1) / self.iterations)
-        temperature = ops.take(ops.convert_to_tensor(fading.astype("float32")), index)
+        temperature = ops.take(ops.convert_to_tensor(choice_temperatures(self.iterations)), index)
         gumbel = -ops.log(-ops.log(ops.clip(noise, TINY, 1 - TINY)))
         return ops.reshape(nats + temperature * gumbel, (-1, prior.num_tokens))
 
@@ -172,13 +171,11 @@ class Halton(Iterations):
     drawn after iteration i.
     """
 
-    usual = 32
+    usual = HALTON_ITERATIONS
     order = "halton"
 
     def hidden_after(self, count: np.ndarray) -> np.ndarray:
-        index = np.arange(1, self.iterations + 1)[:, None]
-        share = 1 - np.arccos(index / self.iterations) * 2 / math.pi
-        return np.maximum(count - np.maximum(index, np.floor(count * share)), 0).astype("int32")
+        return hidden_by_halton(count, self.iterations)
 
     def noise(self, prior: MaskedPrior, uniforms: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         return uniforms, uniforms[..., :0]
