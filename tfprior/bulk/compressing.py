@@ -7,6 +7,7 @@ from typing import Any
 from tfprior.bulk.job import SHARD_SIZE, Job
 from tfprior.bulk.models import is_bundle, model_of, open_model
 from tfprior.bulk.reading import data_for, read
+from tfprior.orders import OrderName
 
 BATCH_SIZE = 128
 
@@ -19,6 +20,7 @@ def compress_job(
     finer: Sequence[str] = (),
     shard_size: int = SHARD_SIZE,
     batch_size: int = BATCH_SIZE,
+    order: OrderName | int = "raster",
     **options: Any,
 ) -> Job:
     """Images in as many bits as their likelihood says: see `tfprior.compression.compress`.
@@ -30,6 +32,7 @@ def compress_job(
         finer: runs of the priors of the finer codes.
         shard_size: images in a shard.
         batch_size: images coded side by side.
+        order: in which an any-order prior takes the pixels.
         **options: `part`, `image_size` and `num_levels`, as in `encode_job`.
 
     Raises:
@@ -44,7 +47,11 @@ def compress_job(
         raise ValueError(
             f"{model} is conditioned on classes and {data} has no labels; expected one for each image."
         )
-    return Job("compress", at, place, images.count, shard_size, {"batch_size": batch_size})
+    from tfprior.compression.ordering import number_of, order_for
+
+    order_for(opened, number_of(order))
+    along = {} if order == "raster" else {"order": order}  # as jobs were before there were others
+    return Job("compress", at, place, images.count, shard_size, {"batch_size": batch_size, **along})
 
 
 def content(job: Job, index: int) -> bytes:
@@ -53,4 +60,5 @@ def content(job: Job, index: int) -> bytes:
 
     model, (values, labels) = model_of(job), read(job, index)
     condition = labels if model.num_classes is not None else None
-    return compress(model, values, condition, job.options["batch_size"])
+    order = job.options.get("order", "raster")
+    return compress(model, values, condition, job.options["batch_size"], order=order)

@@ -30,6 +30,8 @@ def sample_job(
     top_k: int | None = None,
     top_p: float | None = None,
     method: str | None = None,
+    iterations: int | None = None,
+    guidance: float | None = None,
     tokenizer: str | None = None,
     finer: Sequence[str] = (),
     shard_size: int = SHARD_SIZE,
@@ -43,7 +45,8 @@ def sample_job(
         classes: labels of a conditional model, each for as many images as `num` allows, in this order; all
             when left out.
         seed: of the noise.
-        temperature: as in `tfprior.sampling.sample`, and likewise `top_k`, `top_p` and `method`.
+        temperature: as in `tfprior.sampling.sample`, and likewise `top_k`, `top_p`, `method`, `iterations`
+            and `guidance`.
         tokenizer: where the tokenizer's run is now, of a prior of codes.
         finer: runs of the priors of the finer codes.
         shard_size: images in a shard.
@@ -59,7 +62,8 @@ def sample_job(
         if of_bundle and option is not None:
             raise ValueError(f"{name}={option!r}; a bundle draws by temperature alone: sample the model.")
     levels = opened.num_levels if of_bundle else max(part.num_levels for part in opened.chain())
-    check_sampling_options(temperature, top_k, top_p, levels, 1)
+    check_sampling_options(temperature, top_k, top_p, levels, 1, guidance)
+    check_way(opened, of_bundle, method, iterations, guidance)
     if opened.num_classes is None and classes is not None:
         raise ValueError("The prior is unconditional and got classes; leave them out.")
     if opened.num_classes is not None:
@@ -73,9 +77,32 @@ def sample_job(
         "top_k": top_k,
         "top_p": top_p,
         "method": method,
+        "iterations": iterations,
+        "guidance": guidance,
         "classes": classes,
     }
     return Job("sample", at, None, num, shard_size, options)
+
+
+def check_way(
+    model: Any, of_bundle: bool, method: str | None, iterations: int | None, guidance: float | None
+) -> None:
+    """Raises ValueError for a way of drawing that the model does not know."""
+    if of_bundle:
+        samplers = getattr(model, "samplers", [model])
+        for sampler in samplers:
+            sampler.way_of(method, iterations)
+        guided = [sampler for sampler in samplers if sampler.prior.is_guided]
+        (guided or samplers)[0].option_arrays(1.0, guidance, 1)
+        return
+    from tfprior.sampling.request import check_guidance
+    from tfprior.sampling.running import way_of
+
+    for prior in model.chain():
+        way_of(prior, method, iterations)
+    if guidance is not None:
+        learnt = [prior for prior in model.chain() if prior.condition_dropout]
+        check_guidance((learnt or model.chain())[0], guidance)
 
 
 def content(job: Job, index: int) -> bytes:
@@ -89,13 +116,13 @@ def content(job: Job, index: int) -> bytes:
 def draw(job: Job, start: int, stop: int) -> dict[str, np.ndarray]:
     """The images from `start` to before `stop`, as one batch."""
     options, model, labels = job.options, model_of(job), labels_of(job, start, stop)
-    optional = ("top_k", "top_p", "method")
+    optional = ("top_k", "top_p", "method", "iterations", "guidance")
     drawn = model.sample_parts(
         stop - start,
         labels,
         seed=seed_of(options["seed"], start),
         temperature=options["temperature"],
-        **{name: options[name] for name in optional if options[name] is not None},
+        **{name: options[name] for name in optional if options.get(name) is not None},
     )
     drawn["values"] = smallest(drawn["values"], model.num_levels)
     return drawn if labels is None else {**drawn, "labels": labels}

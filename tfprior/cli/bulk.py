@@ -15,9 +15,13 @@ from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import MANIFEST, source_at
 from tfprior.cli.options import (
     FinerOption,
+    GuidanceOption,
     ImageSizeOption,
+    IterationsOption,
     LevelsOption,
     MethodOption,
+    OrderName,
+    OrderOption,
     RunArgument,
     SeedOption,
     TemperatureOption,
@@ -142,6 +146,8 @@ def sample(
     top_p: TopPOption = None,
     seed: SeedOption = 0,
     method: MethodOption = None,
+    iterations: IterationsOption = None,
+    guidance: GuidanceOption = None,
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
     batch_size: BatchSizeOption = 256,
@@ -175,6 +181,8 @@ def sample(
         top_k=top_k,
         top_p=top_p,
         method=method and method.value,
+        iterations=iterations,
+        guidance=guidance,
         **parts,
         shard_size=shard_size,
         batch_size=batch_size,
@@ -193,6 +201,7 @@ def compress(
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
     batch_size: BatchSizeOption = 128,
+    order: OrderOption = OrderName.raster,
     shard_size: ShardSizeOption = 1024,
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
@@ -208,7 +217,8 @@ def compress(
 
     options = {"part": part, "image_size": image_size, "num_levels": levels}
     sizes = {"shard_size": shard_size, "batch_size": batch_size}
-    job = compress_job(run, data, **parts_of(tokenizer, finer), **sizes, **options)
+    parts = parts_of(tokenizer, finer)
+    job = compress_job(run, data, order=order.value, **parts, **sizes, **options)
     carry_out(job, out, workers, scheduler, "images")
 
 

@@ -15,6 +15,7 @@ from tfprior.cli.options import (
     ImageSizeOption,
     LevelsOption,
     OrderName,
+    OrderOption,
     RunArgument,
     Split,
     TokenizerOption,
@@ -37,9 +38,7 @@ def compress(
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
     batch_size: BatchSizeOption = 128,
-    order: Annotated[
-        OrderName, typer.Option(help="In which an any-order prior takes the pixels.")
-    ] = OrderName.raster,
+    order: OrderOption = OrderName.raster,
 ) -> None:
     """Compress images without loss, and compare with PNG and lossless WebP.
 

@@ -108,6 +108,7 @@ MethodOption = Annotated[
 IterationsOption = Annotated[
     int | None, typer.Option(min=1, help="Passes of maskgit, 8 by default, or halton, 32.")
 ]
+OrderOption = Annotated[OrderName, typer.Option(help="In which an any-order prior takes the pixels.")]
 
 
 def check_suffix(option: str, path: Path, suffix: str) -> None:

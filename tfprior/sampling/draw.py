@@ -14,7 +14,7 @@ from tfprior.progress import progress_bar
 from tfprior.sampling.loops import Loop
 from tfprior.sampling.parallel import ParallelSamples, iterate
 from tfprior.sampling.request import Request, RequestOptions
-from tfprior.sampling.running import draw_grids, draw_rows, fastest, iterates, sampler_of
+from tfprior.sampling.running import draw_grids, draw_rows, fastest, iterates, sampler_of, way_of
 from tfprior.sharding import AT_ONCE, shards
 
 Method = Literal["cached", "parallel", "parallel_rows", "full", "auto", "sequential", "maskgit", "halton"]
@@ -72,8 +72,7 @@ def sample(
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
-    by_iteration = method in ("parallel", "auto") and iterates(prior)
-    sampler = sampler_of(prior, None if by_iteration else method, iterations)
+    sampler, by_iteration = way_of(prior, method, iterations)
     request = Request.of(
         prior,
         num_samples,

@@ -72,6 +72,16 @@ def sampler_of(prior: Prior, method: str | None = None, iterations: int | None =
     return sampler
 
 
+def way_of(prior: Prior, method: str | None = None, iterations: int | None = None) -> tuple[Any, bool]:
+    """What draws from a prior by a method, and whether fixed-point iteration may in its stead.
+
+    Raises:
+        ValueError: as in `sampler_of`.
+    """
+    by_iteration = method in ("parallel", "auto") and iterates(prior)
+    return sampler_of(prior, None if by_iteration else method, iterations), by_iteration
+
+
 def iterates(prior: Prior) -> bool:
     """Whether fixed-point iteration draws from it: what a position is depends on those before it alone."""
     return isinstance(prior, AutoregressivePrior)
