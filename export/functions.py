@@ -3,6 +3,7 @@
 Shapes: B batch · H W C grid · S a packed state.
 """
 
+import numpy as np
 from keras import ops
 
 from tfprior.export.guidance import guided
@@ -16,10 +17,11 @@ from tfprior.export.signatures import (
     Tensors,
     batch_size,
     condition_of,
+    each_once,
     options_of,
 )
 from tfprior.export.transformer_functions import encode_source, prefill, transformer_step
-from tfprior.layers import empty_state
+from tfprior.layers import OUTSIDE, empty_state
 from tfprior.priors import AutoregressivePrior, MaskedPrior, Prior, RasterPrior, TransformerPrior
 from tfprior.sampling import Drawn, Request, along_order, cached, sequential, stepwise
 
@@ -89,14 +91,21 @@ def _sample(prior: Prior, ports: Ports) -> Function:
         asked = Request(
             tensors["uniforms"], tensors.get("condition"), options_of(tensors), order=tensors.get("order")
         )
-        drawn = whole_grids(prior, asked)
-        return {"values": drawn.values, "log_prob": drawn.log_prob}
+        values, log_prob, *_ = whole_grids(prior, asked)
+        if "order" in tensors:
+            fits = each_once(tensors["order"])
+            values = ops.where(ops.reshape(fits, (-1, 1, 1, 1)), values, OUTSIDE)
+            log_prob = ops.where(fits, log_prob, np.float32(np.nan))
+        return {"values": values, "log_prob": log_prob}
 
+    values = ports.values
+    if ports.order:
+        values = values._replace(meaning=f"{values.meaning}; −1 for an order that holds a position twice")
     return Function(
         "sample",
         call,
         (ports.noise, ports.temperature, *ports.order, *ports.condition),
-        (ports.values, ports.log_prob),
+        (values, ports.log_prob),
     )
 
 
@@ -121,6 +130,7 @@ def _log_prob(prior: Prior, ports: Ports) -> Function:
         if "order" not in tensors:
             return {"log_prob": prior.log_prob_batch(values, condition)}
         nats = prior.distribution.log_prob(prior.params_along(values, condition, tensors["order"]), values)
-        return {"log_prob": ops.sum(nats, axis=(1, 2))}
+        fits = each_once(tensors["order"])
+        return {"log_prob": ops.where(fits, ops.sum(nats, axis=(1, 2)), np.float32(np.nan))}
 
     return Function("log_prob", call, (ports.values, *ports.order, *ports.condition), (ports.log_prob,))

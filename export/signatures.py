@@ -6,6 +6,7 @@ Shapes: B batch · H W C grid · P positions · K uniforms a pixel.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from tfprior.distributions import SamplingOptions
@@ -52,7 +53,9 @@ class Ports:
         self.log_prob = Port("log_prob", "float32", (), "nats, of the model at temperature 1")
         self.order: tuple[Port, ...] = ()
         if draws_in_any_order(prior):
-            self.order = (Port("order", "int32", (prior.num_steps,), "positions in the order of drawing"),)
+            self.order = (
+                Port("order", "int32", (prior.num_steps,), "positions in the order of drawing, each once"),
+            )
         self.condition: tuple[Port, ...] = ()
         kind = prior.condition_kind
         if kind is not None:
@@ -82,6 +85,12 @@ def draws_in_any_order(prior: Prior) -> bool:
 
 def batch_size(tensors: Tensors) -> Any:
     return ops.shape(tensors["position"])[0]
+
+
+def each_once(order: Any) -> Any:
+    """Which orders (B, P) hold every position: (B,) bool."""
+    places = np.arange(order.shape[-1], dtype="int32")
+    return ops.all(ops.equal(ops.sort(order, axis=-1), places), axis=-1)
 
 
 def options_of(tensors: Tensors) -> SamplingOptions:

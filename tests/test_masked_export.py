@@ -9,6 +9,7 @@ import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
 from test_generator import tokenizer
+from test_transformer_export import refuse_positions_twice
 from typer.testing import CliRunner
 
 import tfprior.export
@@ -123,6 +124,7 @@ def test_the_command_line_decodes_a_bundle(exported: Exported, tmp_path: Path) -
 
 
 def test_ways_of_decoding_are_checked(exported: Exported) -> None:
+    refuse_positions_twice(*exported)
     client, given = exported.client, condition_of(exported.prior, 2)
     for options, message in (
         ({"iterations": 3}, "method='step' draws one by one and got iterations=3; leave it out"),

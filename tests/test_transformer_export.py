@@ -192,6 +192,25 @@ def test_orders_are_checked(exported: Exported) -> None:
         client.sample(2, given, order="spiral")
     with pytest.raises(ValueError, match="no permutation of 0 … 5"):
         client.log_prob(values_of(exported.prior, 2), given, order=np.zeros(6, "int32"))
+    refuse_positions_twice(exported.prior, client)
+
+
+def refuse_positions_twice(prior: Prior, client: OnnxSampler) -> None:
+    """The graphs themselves, of two orders of which the second one holds a position twice."""
+    order = np.tile(np.arange(prior.num_steps, dtype="int32")[::-1], (2, 1))
+    order[1, 0] = 0
+    tensors = {
+        "order": order,
+        "values": values_of(prior, 2),
+        "condition": condition_of(prior, 2),
+        "uniforms": noise(prior, 2),
+        "temperature": np.ones(2, "float32"),
+    }
+    drawn, nats = client.run("sample", tensors), client.run("log_prob", tensors)["log_prob"]
+    assert ((drawn["values"] == -1).all((1, 2, 3)) == [False, True]).all()
+    assert (drawn["values"][0] >= 0).all()
+    np.testing.assert_array_equal(np.isnan(drawn["log_prob"]), [False, True])
+    np.testing.assert_array_equal(np.isnan(nats), [False, True])
 
 
 CHANGES: dict[str, tuple[Callable[[dict], object], str]] = {
