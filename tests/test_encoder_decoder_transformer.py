@@ -124,6 +124,16 @@ def test_padding_of_the_source_changes_nothing() -> None:
     assert (np.abs(whole(prior, values, padded) - expected).max((1, 2, 3)) > 1e-4).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_a_source_of_padding_alone_says_nothing_and_breaks_nothing(dtype: str) -> None:
+    prior = fresh(SEQUENCE, source_padding=3, dtype=dtype)
+    source = np.full((2, 6), 3, "int32")
+    source[1, :4] = 1
+    given = values_of(prior, 2)
+    assert np.isfinite(whole(prior, given, source)).all()
+    assert np.isfinite(prior.log_prob(given, source)).all()
+
+
 def test_every_token_and_its_place_tell() -> None:
     prior = made(SEQUENCE, source_padding=4)
     values, source = values_of(prior, 1), np.asarray([[0, 1, 2, 3, 0, 1]], "int32")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.layers.key_value_cache import Rotation, Slots, until
+from tfprior.layers.key_value_cache import Rotation, Slots, in_scores, until
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.layers.streaming import State
 
@@ -81,7 +81,7 @@ class MultiHeadAttention(keras.layers.Layer):
         """Queries (B, h, T, d), keys and values (B, h, S, d), bias (…, h or 1, T, S) → (B, T, D)."""
         scores = ops.matmul(queries, ops.swapaxes(keys, -1, -2))
         if bias is not None:
-            scores = scores + ops.cast(bias, scores.dtype)
+            scores = scores + in_scores(bias, self.compute_dtype)
         weights = self.dropped(ops.softmax(scores, axis=-1))
         seen = ops.swapaxes(ops.matmul(weights, values), -2, -3)  # (B, T, h, d)
         return self.result(ops.reshape(seen, (-1, *ops.shape(seen)[1:-2], self.num_heads * self.head_dim)))

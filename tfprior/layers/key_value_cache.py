@@ -26,6 +26,8 @@ Rotation = Callable[[Any], Any]
 
 HIDDEN = np.float32(-1e9)
 """Added to the score of a key that a query must not see; finite, as some runtimes multiply by masks."""
+HIDDEN_IN_FLOAT16 = np.float32(-3e4)
+"""The same in float16, which has no such numbers: two of them, and a score, are finite."""
 
 
 class OverSequence:
@@ -134,6 +136,11 @@ class Memory:
 def cache_spec(shape: tuple[int, int, int], dtype: str) -> State:
     """Of keys and values (h, S, d)."""
     return {name: StateSpec(shape, dtype) for name in ("keys", "values")}
+
+
+def in_scores(bias: Any, dtype: str) -> Any:
+    """A bias in the type of the scores that it joins; what it hides stays finite."""
+    return ops.cast(ops.maximum(bias, HIDDEN_IN_FLOAT16) if dtype == "float16" else bias, dtype)
 
 
 def until(places: Any, length: Any, unseen: int = 0) -> Any:
