@@ -183,9 +183,11 @@ class EncoderDecoderTransformer(CausalDecoder):
 
     def decode(self, tokens: Tensor, places: Tensor, condition: State, apply: Apply) -> Tensor:
         x = self.embed(tokens, places)
+        # One bias for each head: of one for all, TensorFlow's oneDNN kernels give nothing inside a loop.
+        hidden = condition["memory.hidden"] + ops.zeros((self.num_heads, 1, 1))
         for index, block in enumerate(self.blocks):
             memory = condition[f"memory.{index}.key"], condition[f"memory.{index}.value"]
-            x = block.run(x, apply, Memory({block.memory_attention.name: memory}, condition["memory.hidden"]))
+            x = block.run(x, apply, Memory({block.memory_attention.name: memory}, hidden))
         return x
 
     # Training
