@@ -56,6 +56,7 @@ def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
                 cache=describe_cache(prior),
                 hidden_apart=prior.channel_groups if isinstance(prior, MaskedPrior) else None,
                 golden=golden_rollout(prior, coarser, in_raster_order=model.tokenizer is not None),
+                end_value=prior.end_value,
             )
         )
     return tuple(described)

@@ -12,6 +12,7 @@
     │   │   ├── condition            null, or a label, vector, map or source; finer grids' by a function
     │   │   ├── noise                how many uniforms on [0, 1) a step takes
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
+    │   │   ├── end_value            null, or what sequences are filled up with behind their ends
     │   │   ├── hidden_apart         null, or how many values of a position a masked prior hides apart
     │   │   └── golden               noise, condition, order, of a prior that is guided (its functions take
     │   │                            `guidance`) that too → values and nats, which every runtime repeats
@@ -147,6 +148,7 @@ class PriorDescription:
     cache: CacheDescription | None
     hidden_apart: Size | None
     golden: GoldenRollout
+    end_value: Count | None = None
 
     def __post_init__(self) -> None:
         name, golden, condition = f"{self.prefix}golden", self.golden, self.condition
@@ -172,6 +174,11 @@ class PriorDescription:
             f"{height} × {width}.",
         )
         check_tensor(f"{self.prefix}grid_shape", self.grid_shape)
+        require(
+            self.end_value is None
+            or (self.end_value < self.num_levels and self.grid_shape == (1, self.num_steps, 1)),
+            f"{self.prefix}end_value is {self.end_value}; expected one of the levels, of grids (1, N, 1).",
+        )
         samples = len(golden.values)
         check_array(f"{name}.values", golden.values, (samples, *self.grid_shape), self.num_levels)
         check_array(f"{name}.uniforms", golden.uniforms, (samples, height, width, self.noise.per_step))

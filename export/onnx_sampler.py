@@ -14,6 +14,7 @@ from tfprior.inputs import (
     as_array,
     check_completion,
     check_condition,
+    check_known_end,
     check_sampling_options,
     check_uniforms,
     check_values,
@@ -134,6 +135,8 @@ class OnnxSampler:
         uniforms = check_uniforms(uniforms, size, self.grid_shape, self._num_uniforms(way))
         options = self.option_arrays(temperature, guidance, size)
         values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
+        if values is not None and hidden is not None and self.prior.end_value is not None:
+            check_known_end(values, hidden, self.prior.end_value)
         inputs = {**options, **self.condition_arrays(condition, size)}
         if isinstance(way, str):
             inputs |= self.order_arrays(order, size, hidden)

@@ -215,6 +215,21 @@ def test_known_beginnings_are_completed() -> None:
     assert valid(drawn).all()
 
 
+def test_what_is_known_does_not_go_on_after_its_end() -> None:
+    prior = made(SEQUENCE, end_value=END)
+    values, source = np.zeros((2, *SEQUENCE), "int32"), condition_of(prior, 2)
+    values[1, 0, :, 0] = [0, END, 1, 0, END, END, 1]
+    mask = np.zeros((2, 1, SEQUENCE[1]), bool)
+    mask[:, :, 2:4] = True
+    message = (
+        "known of 1 of 2 sequences goes on after its end value 2; expected nothing else after it: hide what"
+    )
+    with pytest.raises(ValueError, match=message):
+        prior.complete(values, mask, source)
+    mask[:, :, 6] = True
+    np.testing.assert_array_equal(prior.complete(values, mask, source)[~mask], values[~mask])
+
+
 def test_sequences_that_go_on_after_their_end_are_refused() -> None:
     prior = fresh((1, 4, 1), end_value=END)
     values = np.asarray([[0, 1, 2, 2], [0, 2, 1, 2]], "int32")[:, None, :, None]

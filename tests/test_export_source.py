@@ -124,6 +124,7 @@ CONDITION = ("priors", 0, "condition")
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (edited("priors", 0, "end_value", to=4), "end_value is 4; expected one of the levels, of grids"),
         (edited(*CONDITION, "padding", to=5), "num_levels 5 and padding 5; expected both for a source"),
         (edited(*CONDITION, "padding", to=None), "num_levels 5 and padding None; expected both"),
         (
@@ -169,6 +170,15 @@ def test_a_changed_encoder_is_found_out(bundle: Path) -> None:
     (bundle / name).unlink()
     with pytest.raises(BundleError, match="encode_source"):
         tfprior.export.verify(bundle, onnx_only=True)
+
+
+def test_what_is_known_does_not_go_on_after_its_end(exported: Path) -> None:
+    client = OnnxSampler(exported, threads=1)
+    assert client.prior.end_value == END
+    values, mask = np.full((1, *SEQUENCE), END), np.zeros(SEQUENCE[:2], bool)
+    values[0, 0, 4] = 0
+    with pytest.raises(ValueError, match="known of 1 of 1 sequences goes on after its end value 3"):
+        client.complete(values, mask, condition_of(MODEL, 1))
 
 
 def test_bad_sources_are_refused(exported: Path) -> None:

@@ -283,6 +283,19 @@ def check_completion(
     return observed.astype("int32"), np.broadcast_to(mask, (num_samples, height, width))
 
 
+def check_known_end(observed: np.ndarray, hidden: np.ndarray, end_value: int) -> None:
+    """Raises ValueError where what is known of sequences (B, 1, N, 1) goes on after a known end."""
+    known = ~hidden[:, 0]
+    ends = np.logical_or.accumulate((observed[:, 0, :, 0] == end_value) & known, axis=1)
+    passed = (ends & known & (observed[:, 0, :, 0] != end_value)).any(axis=1)
+    if passed.any():
+        raise ValueError(
+            f"What is known of {passed.sum()} of {len(passed)} sequences goes on after its end value "
+            f"{end_value}; expected nothing else after it: hide what comes there, or fill it up with "
+            f"{end_value}."
+        )
+
+
 def as_array(values: Any) -> Any:
     """Tensors and arrays as they are, everything else as an array."""
     return values if values is None or hasattr(values, "shape") else np.asarray(values)

@@ -43,11 +43,15 @@ class Prior(GridModel, ImageModel):
         condition_shape: (D,) for vectors, (H, W, D) for spatial maps as the condition.
         condition_dropout: share of training examples that lose their condition.
 
+    Attributes:
+        end_value: of sequences, which hold nothing else after it; None for grids without an end.
+
     Raises:
         ValueError: for a shape that is no grid, two kinds of condition at once, and dropout of none.
     """
 
     kind = "prior"
+    end_value: int | None = None
 
     def __init__(
         self,

@@ -11,7 +11,14 @@ from keras import ops
 from tfprior.compilation import check_outside_graph
 from tfprior.distributions.base import Tensor
 from tfprior.distributions.options import PLAIN, SamplingOptions
-from tfprior.inputs import as_array, check_completion, check_condition, check_sampling_options, check_uniforms
+from tfprior.inputs import (
+    as_array,
+    check_completion,
+    check_condition,
+    check_known_end,
+    check_sampling_options,
+    check_uniforms,
+)
 from tfprior.layers.streaming import select
 from tfprior.priors.base import Prior
 
@@ -95,6 +102,8 @@ class Request(NamedTuple):
         if guidance is not None:
             check_guidance(prior, guidance)
         known, hidden = check_completion(observed, mask, num_samples, grid, distribution.num_levels)
+        if known is not None and hidden is not None and prior.end_value is not None:
+            check_known_end(known, hidden, prior.end_value)
         return cls(
             uniforms,
             None if condition is None else ops.convert_to_numpy(condition),
