@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tfprior.distributions import Categorical
 from tfprior.layers import TransformerBlock
+from tfprior.priors import EncoderDecoderTransformer
 
 ALL = dict(np.load(Path(__file__).parent / "oracles" / "transformers.npz"))
 HEADS, INNER = 2, 20
+WHOLE_CASES = sorted({name.split("/")[0] for name in ALL if name.startswith("whole")})
 LAYER_CASES = sorted({name.split("/")[0] for name in ALL if name.startswith(("encoder", "decoder"))})
 
 
@@ -36,7 +39,7 @@ def block(arrays: dict[str, np.ndarray], prefix: str, inputs: Any, **options: An
 
 def weight_of(layer: Any, name: str) -> Any:
     for part in name.split("/"):
-        layer = getattr(layer, part)
+        layer = layer[int(part)] if part.isdecimal() else getattr(layer, part)
     return layer
 
 
@@ -81,6 +84,32 @@ def test_layers_of_pytorch(case: str) -> None:
     options = {"pre_norm": norms == "pre-LN", "causal": is_decoder, "takes_memory": is_decoder}
     built = block(arrays, "", inputs, activation=activation, **options)
     np.testing.assert_allclose(built(inputs), arrays["y"], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", WHOLE_CASES)
+def test_the_whole_transformer_of_pytorch(case: str) -> None:
+    """From words to logits: embeddings, places, padding of the source, memory, the shift of the target."""
+    arrays = of_case(case)
+    _, norms, activation = case.split(", ")
+    values, source = arrays["target"].astype("int32")[:, None, :, None], arrays["source"].astype("int32")
+    prior = EncoderDecoderTransformer(
+        values.shape[1:],
+        Categorical(arrays["logits"].shape[-1]),
+        source_levels=len(arrays["read_source/table"]),
+        source_length=source.shape[1],
+        num_layers=2,
+        num_heads=HEADS,
+        hidden_dim=8,
+        mlp_dim=INNER,
+        activation=activation,
+        pre_norm=norms == "pre-LN",
+    )
+    weights = {name: weight_of(prior, name) for name in arrays if "/" in name}
+    assert {id(weight) for weight in weights.values()} == {id(weight) for weight in prior.trainable_weights}
+    for name, weight in weights.items():
+        weight.assign(arrays[name])
+    logits = prior({"values": values, "condition": source})
+    np.testing.assert_allclose(logits[:, 0], arrays["logits"], rtol=0, atol=1e-5)
 
 
 def test_attention_is_keras_s() -> None:

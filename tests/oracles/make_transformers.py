@@ -3,8 +3,8 @@
     pip install torch==2.13.0 transformers==5.24.0
     python tests/oracles/make_transformers.py
 
-Weights stand under the names that `tfprior.layers.TransformerBlock` has for them. `versions` tells which
-packages computed the outputs.
+Weights stand under the names that `tfprior.layers.TransformerBlock` has for them, those of whole models under
+those of `tfprior.priors.EncoderDecoderTransformer`. `versions` tells which packages computed the outputs.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ import transformers
 
 FILE = Path(__file__).parent / "transformers.npz"
 HEADS, FEATURES, INNER, LAYERS, WORDS, LENGTH, BATCH = 2, 8, 20, 2, 13, 7, 3
+LEVELS = 11
+"""The words of targets, where they have some of their own."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -148,26 +150,88 @@ def torch_layer(kind: Any, activation: str, norm_first: bool) -> Arrays:
     layer = random_weights(kind(FEATURES, HEADS, INNER, **options))
     generator = torch.Generator().manual_seed(3)
     x = torch.randn((BATCH, LENGTH, FEATURES), generator=generator)
+    if kind is torch.nn.TransformerEncoderLayer:
+        return {**of_layer(layer), "x": array(x), "y": array(layer(x))}
+    memory = torch.randn((BATCH, LENGTH - 2, FEATURES), generator=generator)
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(LENGTH)
+    outputs = {"memory": array(memory), "y": array(layer(x, memory, tgt_mask=mask))}
+    return {**of_layer(layer), "x": array(x), **outputs}
+
+
+def of_layer(layer: Any) -> Arrays:
+    """Of PyTorch's layers, encoders and decoders."""
     parts = {
         "attention": packed_attention(layer.self_attn),
         "attention_norm": norm(layer.norm1),
         "feed_forward": feed_forward(of_linear(layer.linear1), of_linear(layer.linear2)),
     }
-    if kind is torch.nn.TransformerEncoderLayer:
-        return {**under(**parts, feed_forward_norm=norm(layer.norm2)), "x": array(x), "y": array(layer(x))}
-    memory = torch.randn((BATCH, LENGTH - 2, FEATURES), generator=generator)
-    mask = torch.nn.Transformer.generate_square_subsequent_mask(LENGTH)
+    if isinstance(layer, torch.nn.TransformerEncoderLayer):
+        return under(**parts, feed_forward_norm=norm(layer.norm2))
+    memory = {"memory_attention": packed_attention(layer.multihead_attn), "memory_norm": norm(layer.norm2)}
+    return under(**parts, **memory, feed_forward_norm=norm(layer.norm3))
+
+
+def whole_transformer(activation: str, norm_first: bool) -> Arrays:
+    """From two vocabularies to logits, by torch.nn.Transformer; with norms first one more comes last."""
+    options = {"dropout": 0.0, "activation": activation, "norm_first": norm_first, "batch_first": True}
+    encoder, decoder = torch.nn.TransformerEncoder, torch.nn.TransformerDecoder
+    sides = {
+        "custom_encoder": encoder(
+            torch.nn.TransformerEncoderLayer(FEATURES, HEADS, INNER, **options),
+            LAYERS,
+            torch.nn.LayerNorm(FEATURES) if norm_first else None,
+            enable_nested_tensor=False,
+        ),
+        "custom_decoder": decoder(
+            torch.nn.TransformerDecoderLayer(FEATURES, HEADS, INNER, **options),
+            LAYERS,
+            torch.nn.LayerNorm(FEATURES) if norm_first else None,
+        ),
+    }
+    parts = torch.nn.ModuleDict(
+        {
+            "source": torch.nn.Embedding(WORDS, FEATURES),
+            "target": torch.nn.Embedding(LEVELS, FEATURES),
+            "transformer": torch.nn.Transformer(FEATURES, HEADS, batch_first=True, **sides),
+            "head": torch.nn.Linear(FEATURES, LEVELS),
+        }
+    )
+    random_weights(parts)
+    generator = torch.Generator().manual_seed(4)
+    source = torch.randint(1, WORDS, (BATCH, LENGTH), generator=generator)
+    source[0, 4:], source[1, 6:] = 0, 0  # padding
+    target = torch.randint(0, LEVELS, (BATCH, LENGTH - 2), generator=generator)
+    hidden = source == 0
+    before = torch.cat([torch.zeros((BATCH, 1, FEATURES)), parts["target"](target)[:, :-1]], dim=1)
+    seen = parts["transformer"](
+        parts["source"](source) * FEATURES**0.5 + places(LENGTH),
+        before * FEATURES**0.5 + places(LENGTH - 2),
+        tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(LENGTH - 2),
+        src_key_padding_mask=hidden,
+        memory_key_padding_mask=hidden,
+    )
+    first, second = parts["transformer"].encoder, parts["transformer"].decoder
+    norms = {"memory_norm": norm(first.norm), "last_norm": norm(second.norm)} if norm_first else {}
     return {
         **under(
-            **parts,
-            memory_attention=packed_attention(layer.multihead_attn),
-            memory_norm=norm(layer.norm2),
-            feed_forward_norm=norm(layer.norm3),
+            **{f"encoder_blocks/{index}": of_layer(each) for index, each in enumerate(first.layers)},
+            **{f"blocks/{index}": of_layer(each) for index, each in enumerate(second.layers)},
+            **norms,
+            head=of_linear(parts["head"]),
+            read_source={"table": array(parts["source"].weight)},
+            encode={"table": array(parts["target"].weight)},
         ),
-        "x": array(x),
-        "memory": array(memory),
-        "y": array(layer(x, memory, tgt_mask=mask)),
+        "source": source.numpy(),
+        "target": target.numpy(),
+        "logits": array(parts["head"](seen)),
     }
+
+
+def places(length: int) -> Any:
+    """Section 3.5 of the paper."""
+    position, pair = torch.arange(length)[:, None], torch.arange(0, FEATURES, 2)
+    angle = position.double() / 10000 ** (pair.double() / FEATURES)
+    return torch.stack([angle.sin(), angle.cos()], -1).reshape(length, FEATURES).float()
 
 
 def main() -> None:
@@ -179,6 +243,8 @@ def main() -> None:
         "encoder, pre-LN, gelu": torch_layer(encoder, "gelu", norm_first=True),
         "decoder, post-LN, relu": torch_layer(decoder, "relu", norm_first=False),
         "decoder, pre-LN, gelu": torch_layer(decoder, "gelu", norm_first=True),
+        "whole, post-LN, relu": whole_transformer("relu", norm_first=False),
+        "whole, pre-LN, gelu": whole_transformer("gelu", norm_first=True),
     }
     versions = f"torch {torch.__version__.partition('+')[0]}, transformers {transformers.__version__}"
     arrays = {f"{case}/{name}": each for case, of_case in cases.items() for name, each in of_case.items()}
