@@ -266,7 +266,7 @@ class Tokenizer(GridModel):
         parts = {
             name: load(value, custom_objects)
             for name, value in config.items()
-            if (name == "distribution" or name.endswith("quantizer")) and isinstance(value, dict)
+            if name.endswith(("distribution", "quantizer", "encoder")) and isinstance(value, dict)
         }
         return cls(**{**config, **parts})
 

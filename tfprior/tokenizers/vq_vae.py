@@ -10,6 +10,7 @@ from keras import ops
 from keras.layers import Conv2D, Conv2DTranspose, ReLU
 
 from tfprior.distributions.base import OutputDistribution, Tensor
+from tfprior.encoders import Encoder
 from tfprior.inputs import check_grid_shape, check_sizes, is_integer
 from tfprior.quantizers.base import Quantizer, serialize_part
 from tfprior.tokenizers.base import Tokenized, Tokenizer
@@ -23,6 +24,8 @@ class VQVAE(Tokenizer):
                                                         quantizer
         params ─ 4×4 ↑2 ─ … ─ residual blocks ─ 3×3 ────────┘
 
+    An encoder given, a `ViT` for example, stands in place of all before the 1×1: of its patches a code each.
+
     Args:
         image_shape: (H, W, C); H and W divisible by `downsampling`.
         quantizer: of tfprior.quantizers, for example `VectorQuantizer(512, 64)`.
@@ -31,9 +34,12 @@ class VQVAE(Tokenizer):
         filters: features inside, F.
         num_residual_blocks: residual blocks on each side of the quantizer.
         residual_filters: features inside a residual block.
+        encoder: of images of this shape, to a map of features as large as the grid of codes; it gets levels
+            scaled to [−1, 1]. Convolutions when left out.
 
     Raises:
-        ValueError: for options out of range, or an image that does not halve as often as it should.
+        ValueError: for options out of range, an image that does not halve as often as it should, and an
+            encoder of other images or another map.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class VQVAE(Tokenizer):
         filters: int = 128,
         num_residual_blocks: int = 2,
         residual_filters: int = 32,
+        encoder: Encoder | None = None,
         **kwargs: Any,
     ) -> None:
         check_network("VQVAE", downsampling, filters, num_residual_blocks, residual_filters)
@@ -59,7 +66,12 @@ class VQVAE(Tokenizer):
 
         num_halvings = downsampling.bit_length() - 1
         blocks = (filters, num_residual_blocks, residual_filters, self.dtype_policy)
-        self.encoder = encoder(num_halvings, quantizer.code_dim, *blocks)
+        self.backbone = encoder
+        self.encoder = (
+            convolutions(num_halvings, quantizer.code_dim, *blocks)
+            if encoder is None
+            else of_map(check_encoder(encoder, self.image_shape, grid), quantizer.code_dim, self.dtype_policy)
+        )
         num_params = distribution.num_params(self.image_shape[2])
         self.decoder = decoder(num_halvings, num_params, *blocks)
         self.build()
@@ -107,7 +119,21 @@ class VQVAE(Tokenizer):
             "filters": self.filters,
             "num_residual_blocks": self.num_residual_blocks,
             "residual_filters": self.residual_filters,
+            "encoder": keras.saving.serialize_keras_object(self.backbone),
         }
+
+
+def check_encoder(encoder: Any, image_shape: tuple[int, int, int], grid: tuple[int, int]) -> Encoder:
+    """The encoder, or ValueError unless it makes maps of such a grid of such images."""
+    if not isinstance(encoder, Encoder):
+        raise ValueError(f"VQVAE got encoder={encoder!r}; expected one of tfprior.encoders.")
+    if encoder.image_shape != image_shape or encoder.feature_size != grid:
+        maps = " × ".join(map(str, encoder.feature_size))
+        raise ValueError(
+            f"VQVAE got an encoder from images {encoder.image_shape} to maps of {maps}; expected images "
+            f"{image_shape} and maps of {' × '.join(map(str, grid))}: downsampling is the patch of a ViT."
+        )
+    return encoder
 
 
 def check_network(
@@ -159,7 +185,29 @@ def residual_blocks(filters: int, count: int, hidden: int, dtype: Any) -> list[k
     return [*(ResidualUnit(filters, hidden, dtype=dtype) for _ in range(count)), ReLU(dtype=dtype)]
 
 
-def encoder(
+class FeatureMap(keras.layers.Layer):
+    """Images (B, H, W, C) → the map (B, h, w, D) of an encoder's features, without class tokens."""
+
+    def __init__(self, encoder: Encoder, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        self.built = True
+
+    def call(self, images: Any) -> Any:
+        return self.encoder.map_of(self.encoder(images))
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return input_shape[0], *self.encoder.feature_size, self.encoder.num_features
+
+
+def of_map(encoder: Encoder, code_dim: int, dtype: Any) -> list[keras.layers.Layer]:
+    """Images (B, H, W, C) → (B, h, w, D), by an encoder."""
+    return [FeatureMap(encoder, dtype=dtype), Conv2D(code_dim, 1, dtype=dtype)]
+
+
+def convolutions(
     num_halvings: int, code_dim: int, filters: int, num_blocks: int, hidden: int, dtype: Any
 ) -> list[keras.layers.Layer]:
     """Images (B, H, W, C) → (B, h, w, D)."""

@@ -11,7 +11,7 @@ from keras import ops
 from tfprior.distributions.base import OutputDistribution, Tensor
 from tfprior.quantizers.base import Quantizer, serialize_part
 from tfprior.tokenizers.base import Tokenized, Tokenizer
-from tfprior.tokenizers.vq_vae import build_chain, chain, check_network, coarse_grid, decoder, encoder
+from tfprior.tokenizers.vq_vae import build_chain, chain, check_network, coarse_grid, convolutions, decoder
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -74,8 +74,8 @@ class VQVAE2(Tokenizer):
         blocks = (filters, num_residual_blocks, residual_filters, self.dtype_policy)
         top_dim, bottom_dim = top_quantizer.code_dim, bottom_quantizer.code_dim
         num_params = distribution.num_params(self.image_shape[2])
-        self.bottom_encoder = encoder(num_halvings, filters, *blocks)
-        self.top_encoder = encoder(1, top_dim, *blocks)
+        self.bottom_encoder = convolutions(num_halvings, filters, *blocks)
+        self.top_encoder = convolutions(1, top_dim, *blocks)
         self.top_decoder = decoder(1, filters, *blocks)
         self.to_bottom = keras.layers.Conv2D(bottom_dim, 1, dtype=self.dtype_policy)
         self.decoder = decoder(num_halvings, num_params, *blocks)
