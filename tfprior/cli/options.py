@@ -29,6 +29,7 @@ class Method(StrEnum):
     cached = "cached"
     parallel = "parallel"
     parallel_rows = "parallel_rows"
+    windowed = "windowed"
     auto = "auto"
     full = "full"
     sequential = "sequential"

@@ -262,12 +262,24 @@ class AnyOrderTransformer(ConditionedTransformer, TransformerPrior, OrderLikelih
         if groups > 1:
             known = self.known_channels(current, ops.shape(position)[0])
             state = self.placed(state, known, places[:, :-1], ranks[:, 1:])
+        return ops.reshape(self.params_of_places(state, places, ranks), (-1, self.num_params))
+
+    def params_of_places(self, state: State, places: Tensor, ranks: Tensor) -> Tensor:
+        """Parameters (B, T, P / G) of the tokens at `places` (B, T) that come at `ranks`, after `placed`."""
         caches = {layer.name: state[kept(state)][layer.name] for layer in self.recalls}
         keys = {name: (cache["keys"], cache["values"]) for name, cache in caches.items()}
         bias = self.slots(state, ranks).bias(caches[self.recalls[0].name]["keys"])
         recall = Memory(keys, bias, self.rotation(places))
-        params = self.answers(ops.shape(position)[0], places, state.get("condition"), recall)
-        return ops.reshape(params, (-1, self.num_params))
+        return self.answers(ops.shape(places)[0], places, state.get("condition"), recall)
+
+    def params_ahead(
+        self, state: State, values: Tensor, order: Tensor, first: Tensor, count: int
+    ) -> tuple[Tensor, State]:
+        places, ranks = self.token_places(order), self.ranks_ahead(first, count)
+        at, before = (ops.take(each, ranks, axis=1) for each in (places, later(places)))
+        state = self.placed(state, self.tokens_ahead(values, first, count), before, ranks)
+        params = self.params_of_places(state, at, ranks)
+        return ops.reshape(params, (-1, count, self.num_params)), state
 
     # Drawing
 

@@ -118,6 +118,17 @@ class CausalDecoder(TransformerPrior):
     ) -> Tensor:
         return self.params_at(state, position, current)[0]
 
+    def params_ahead(
+        self, state: State, values: Tensor, order: Tensor, first: Tensor, count: int
+    ) -> tuple[Tensor, State]:
+        places = self.ranks_ahead(first, count)
+        h, state = self.next_tokens(state, self.tokens_ahead(values, first, count), places)
+        params = ops.reshape(self.params_of_tokens(h), (-1, count, self.num_params))
+        if self.end is not None:
+            before = ops.take(values, first + np.arange(count, dtype="int32"), axis=1)
+            params = self.end.params(params, ops.equal(before[..., 0], self.end.value))
+        return params, state
+
     def prefill(self, values: Tensor, condition: Tensor | None = None) -> State:
         """The state after the positions of which `values` (B, H, W, C) are known, however many these are.
 

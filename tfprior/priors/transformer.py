@@ -7,6 +7,7 @@ position.
 import abc
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import Tensor
@@ -62,6 +63,25 @@ class TransformerPrior(GridTransformer, AutoregressivePrior):
         self, state: State, position: Tensor, rank: Tensor, current: Tensor | None = None
     ) -> Tensor:
         """Parameters (B, P) at `position` (B,) after `place`; see `step` for `current`."""
+
+    @abc.abstractmethod
+    def params_ahead(
+        self, state: State, values: Tensor, order: Tensor, first: Tensor, count: int
+    ) -> tuple[Tensor, State]:
+        """Parameters (B, n, P) of the `count` positions n that come from rank `first` on in an order (B, N).
+
+        Each is given those before it in `values` (B, 1 + N, C), which lie in that order behind an OUTSIDE
+        one; a state knows those before rank `first`, and comes back with all of them.
+        """
+
+    def tokens_ahead(self, values: Tensor, first: Tensor, count: int) -> Tensor:
+        """What comes before each token of these positions, encoded: (B, n · G, F)."""
+        these = ops.take(values, first + np.arange(count + 1, dtype="int32"), axis=1)
+        return self.tokens(these)[:, self.channel_groups - 1 : -1]
+
+    def ranks_ahead(self, first: Tensor, count: int) -> Tensor:
+        """Of the tokens of these positions: (n · G,)."""
+        return first * self.channel_groups + np.arange(count * self.channel_groups, dtype="int32")
 
     def past_of(self, values: Tensor, given: State, positions: Tensor | None = None) -> State:
         """A state with a past, for the step after n positions whose values (B, n, C) are known.

@@ -17,7 +17,9 @@ from tfprior.sampling.request import Request, RequestOptions
 from tfprior.sampling.running import draw_grids, draw_rows, fastest, iterates, sampler_of, way_of
 from tfprior.sharding import AT_ONCE, shards
 
-Method = Literal["cached", "parallel", "parallel_rows", "full", "auto", "sequential", "maskgit", "halton"]
+Method = Literal[
+    "cached", "parallel", "parallel_rows", "windowed", "full", "auto", "sequential", "maskgit", "halton"
+]
 RowMethod = Literal["cached", "parallel_rows", "full"]
 
 
@@ -37,6 +39,7 @@ def sample(
     iterations: int | None = None,
     progress: bool = False,
     guidance: Any = None,
+    window: int | None = None,
 ) -> np.ndarray:
     """Draws grids from the prior: (num_samples, H, W, C) int32, the same by every exact method.
 
@@ -50,8 +53,9 @@ def sample(
             program's samples repeat.
         method: "cached", the usual one, streams in one compiled graph and costs a few forward passes in all.
             "parallel" draws all pixels at once, again and again until nothing changes (`sample_parallel`),
-            "parallel_rows" row by row. "full" runs the network anew for every pixel: the definition that all
-            are tested against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and
+            "parallel_rows" row by row, "windowed" from a Transformer a few positions behind those that its
+            cache holds. "full" runs the network anew for every pixel: the definition that all are tested
+            against. "auto" is "cached" on the CPU; on an accelerator it measures "cached" and
             "parallel" the first time, and keeps the faster. From a masked prior "sequential", the usual one,
             draws the values one by one, exactly. In fewer passes, and not quite from the prior, "maskgit"
             draws many at once and keeps the most probable, "halton" those that lie far apart.
@@ -68,11 +72,12 @@ def sample(
         progress: whether a bar is shown, where there is a terminal.
         guidance: w of classifier-free guidance (arXiv:2207.12598), of a prior with condition_dropout: draws
             from (1 + w) · conditional − w · unconditional logits; a number, or one for each sample.
+        window: how many positions "windowed" asks for at once, 8 when left out.
 
     Raises:
         ValueError: for arguments of the wrong shape, type or range, and unknown methods.
     """
-    sampler, by_iteration = way_of(prior, method, iterations)
+    sampler, by_iteration = way_of(prior, method, iterations, window)
     request = Request.of(
         prior,
         num_samples,
@@ -130,11 +135,13 @@ def sample_parallel(
     num_samples: int,
     by_rows: bool = False,
     progress: bool = False,
+    window: int | None = None,
     **options: Unpack[RequestOptions],
 ) -> ParallelSamples:
     """Draws what `sample` draws by fixed-point iteration, and tells how many runs each sample took.
 
-    Either over the whole grid (at most one run of the network for each value), or `by_rows`, which shows no
+    Either over the whole grid (at most one run of the network for each value), or `by_rows`, or of a
+    Transformer over a `window` of so many positions behind those that its cache holds; these two show no
     progress.
 
     Raises:
@@ -145,14 +152,17 @@ def sample_parallel(
             'Got by_rows=True and progress=True; expected one of them: sample(method="parallel_rows", '
             "progress=True) draws the same and shows a bar."
         )
+    if window is not None and (by_rows or progress):
+        raise ValueError(f"Got window={window} and by_rows or progress; expected the window alone.")
     if not iterates(prior):
         raise ValueError(
             f"{type(prior).__name__} has no order in which positions know those before them, so that nothing "
             "can be iterated; use `sample`."
         )
     request = Request.of(prior, num_samples, **options)
-    if not by_rows:
+    if not by_rows and window is None:
         return iterate(prior, request, progress)
-    drawn = draw_grids(prior, sampler_of(prior, "parallel_rows"), request)
+    sampler = sampler_of(prior, "parallel_rows" if by_rows else "windowed", window=window)
+    drawn = draw_grids(prior, sampler, request)
     assert drawn.runs is not None  # of a loop that draws rows more than once
     return ParallelSamples(drawn.values, drawn.runs)

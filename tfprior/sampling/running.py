@@ -20,12 +20,14 @@ from tfprior.priors.autoregressive import AutoregressivePrior
 from tfprior.priors.base import Prior
 from tfprior.priors.masked import MaskedPrior
 from tfprior.priors.raster import RasterPrior
+from tfprior.priors.transformer import TransformerPrior
 from tfprior.sampling.decoding import halton, maskgit, sequential
 from tfprior.sampling.loops import Loop, cached, full, parallel_rows
 from tfprior.sampling.ordered_loops import along_order, full_along_order
 from tfprior.sampling.parallel import check_drawn, iterate
 from tfprior.sampling.request import Request
 from tfprior.sampling.sampler import Drawn, Sampler
+from tfprior.sampling.windows import windowed
 from tfprior.sharding import AT_ONCE, ON_ACCELERATOR, cores, few_sized_shards, rounded, run_in_shards
 
 Measured = Literal["cached", "parallel"]
@@ -39,15 +41,20 @@ def samplers_of(prior: Prior) -> dict[str, Any]:
     if isinstance(prior, MaskedPrior):
         return {"sequential": sequential, "maskgit": maskgit, "halton": halton}
     if isinstance(prior, AnyOrderTransformer):
-        return {"cached": along_order, "full": full_along_order}
+        return {"cached": along_order, "windowed": windowed, "full": full_along_order}
+    if isinstance(prior, TransformerPrior):
+        return {"cached": cached, "windowed": windowed, "full": full}
     return {"cached": cached, "parallel_rows": parallel_rows, "full": full}
 
 
-def sampler_of(prior: Prior, method: str | None = None, iterations: int | None = None) -> Any:
+def sampler_of(
+    prior: Prior, method: str | None = None, iterations: int | None = None, window: int | None = None
+) -> Any:
     """What draws from a prior by a method, the usual one when left out.
 
     Raises:
-        ValueError: for unknown methods, those that the prior does not know, and iterations of what has none.
+        ValueError: for unknown methods, those that the prior does not know, and iterations or a window of
+            what has none.
     """
     samplers = samplers_of(prior)
     method = next(iter(samplers)) if method is None else method
@@ -58,13 +65,17 @@ def sampler_of(prior: Prior, method: str | None = None, iterations: int | None =
             f"{', '.join(map(repr, samplers))}{others}."
         )
     sampler = samplers[method]
-    if not isinstance(sampler, Sampler):  # by their number of iterations
-        return sampler(iterations)
-    if iterations is not None:
+    if window is not None and method != "windowed":
+        raise ValueError(
+            f"method={method!r} got window={window}; leave it out, or draw from a Transformer by 'windowed'."
+        )
+    if iterations is not None and method not in ("maskgit", "halton"):
         raise ValueError(
             f"method={method!r} draws one by one and got iterations={iterations}; leave it out, or draw "
             "from a masked prior by 'maskgit' or 'halton'."
         )
+    if not isinstance(sampler, Sampler):  # by their number of iterations, or of positions
+        return sampler(window if method == "windowed" else iterations)
     if sampler.rasters_only and not isinstance(prior, RasterPrior):
         raise ValueError(
             f"method={method!r} draws from a RasterPrior, and {type(prior).__name__} is none; use 'cached'."
@@ -72,14 +83,16 @@ def sampler_of(prior: Prior, method: str | None = None, iterations: int | None =
     return sampler
 
 
-def way_of(prior: Prior, method: str | None = None, iterations: int | None = None) -> tuple[Any, bool]:
+def way_of(
+    prior: Prior, method: str | None = None, iterations: int | None = None, window: int | None = None
+) -> tuple[Any, bool]:
     """What draws from a prior by a method, and whether fixed-point iteration may in its stead.
 
     Raises:
         ValueError: as in `sampler_of`.
     """
     by_iteration = method in ("parallel", "auto") and iterates(prior)
-    return sampler_of(prior, None if by_iteration else method, iterations), by_iteration
+    return sampler_of(prior, None if by_iteration else method, iterations, window), by_iteration
 
 
 def iterates(prior: Prior) -> bool:
