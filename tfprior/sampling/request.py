@@ -162,8 +162,11 @@ class Request(NamedTuple):
         """How many positions come first in the order and are known, in all grids."""
         if self.hidden is None:
             return 0
-        known = ops.logical_not(ops.convert_to_tensor(self.hidden))
-        return ops.min(ops.sum(ops.cast(known, "int32"), axis=(1, 2)))
+        count = self.hidden.shape[1] * self.hidden.shape[2]
+        hidden = ops.reshape(ops.convert_to_tensor(self.hidden), (-1, count))
+        if self.order is not None:
+            hidden = select(hidden, ops.convert_to_tensor(self.order))
+        return ops.min(ops.where(ops.any(hidden, axis=0), np.arange(count, dtype="int32"), np.int32(count)))
 
     def _each(self, change: Any, *names: str) -> "Request":
         parts = {name: getattr(self, name) for name in names}
