@@ -20,6 +20,7 @@ PAGES = (
     "tfprior.layers",
     "tfprior.measuring",
     "tfprior.pictures",
+    "tfprior.pretraining",
     "tfprior.priors",
     "tfprior.quantizers",
     "tfprior.registry",

@@ -22,6 +22,7 @@ _SUBMODULES = (
     "layers",
     "measuring",
     "pictures",
+    "pretraining",
     "priors",
     "quantizers",
     "registry",

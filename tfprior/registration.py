@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "tfprior"
-ROOMS = ("layers", "quantizers", "distributions", "priors", "tokenizers", "encoders")
+ROOMS = ("layers", "quantizers", "distributions", "priors", "tokenizers", "encoders", "pretraining")
 """Packages whose public names stand in files; each loads its modules on first use."""
 CONSTANTS = {"OUTSIDE"}
 """Public names of theirs that are no classes."""

@@ -77,9 +77,17 @@ class Encoder(keras.Model, abc.ABC):
         self.check_images(images)
         return self.encode(self.embed(images))
 
-    @abc.abstractmethod
     def embed(self, images: Any) -> Any:
         """Images (B, H, W, C) → tokens of their patches (B, N, D), as the first block takes them."""
+        return self.placed(self.tokens_of(images))
+
+    @abc.abstractmethod
+    def tokens_of(self, images: Any) -> Any:
+        """Images (B, H, W, C) → tokens of their patches (B, N, D), which a mask token may stand for."""
+
+    @abc.abstractmethod
+    def placed(self, tokens: Any) -> Any:
+        """Tokens of all patches (B, N, D), that tell where they stand."""
 
     @abc.abstractmethod
     def encode(self, tokens: Any) -> Any:

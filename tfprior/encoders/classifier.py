@@ -10,13 +10,14 @@ from keras import ops
 
 from tfprior.encoders.base import Encoder
 from tfprior.inputs import check_sizes
+from tfprior.layers.image_scaling import ImageScaling
 
 
 @keras.saving.register_keras_serializable("tfprior")
 class Classifier(keras.Model):
     """Images (B, H, W, C) → logits (B, K).
 
-        images ── encoder ── class token, or mean of the map ── dense ── logits
+        images ── scaling ── encoder ── class token, or mean of the map ── dense ── logits
 
     A linear probe sets `encoder.trainable = False` before `compile`: the encoder then computes as in
     inference, without dropout and stochastic depth. `tfprior.training.LayerDecayAdamW` fine-tunes.
@@ -25,6 +26,7 @@ class Classifier(keras.Model):
         encoder: of the images.
         num_classes: K.
         pooling: "class_token", or "mean" over the map.
+        scaling: of the images, as the encoder was trained; without it they come scaled.
 
     Raises:
         ValueError: for unknown pooling, and for the class token of an encoder that has none.
@@ -37,6 +39,7 @@ class Classifier(keras.Model):
         encoder: Encoder,
         num_classes: int,
         pooling: Literal["class_token", "mean"] = "mean",
+        scaling: ImageScaling | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": encoder.dtype_policy, **kwargs})
@@ -51,6 +54,7 @@ class Classifier(keras.Model):
         self.encoder = encoder
         self.num_classes = num_classes
         self.pooling = pooling
+        self.scaling = scaling
         small = keras.initializers.TruncatedNormal(stddev=0.02)
         self.head = keras.layers.Dense(
             num_classes, kernel_initializer=small, name="head", dtype=self.dtype_policy
@@ -64,6 +68,8 @@ class Classifier(keras.Model):
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
+        if self.scaling is not None:
+            images = self.scaling(images)
         features = self.encoder(images, training=training and self.encoder.trainable)
         return self.head(self.pooled(features))
 
@@ -82,9 +88,13 @@ class Classifier(keras.Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "num_classes": self.num_classes,
             "pooling": self.pooling,
+            "scaling": keras.saving.serialize_keras_object(self.scaling),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Classifier":
-        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects=custom_objects)
-        return cls(**{**config, "encoder": encoder})
+        parts = {
+            name: keras.saving.deserialize_keras_object(config.get(name), custom_objects=custom_objects)
+            for name in ("encoder", "scaling")
+        }
+        return cls(**{**config, **parts})

@@ -130,8 +130,12 @@ class Swin(Encoder):
             shape = layer.compute_output_shape(shape)
         self.built = True
 
-    def embed(self, images: Any) -> Any:
+    def tokens_of(self, images: Any) -> Any:
         return self.embedding_norm(self.patches(images))
+
+    def placed(self, tokens: Any) -> Any:
+        """The tokens as they are: attention knows where they stand to each other."""
+        return tokens
 
     def encode(self, tokens: Any) -> Any:
         """Tokens of all patches → features (B, N, D)."""

@@ -140,11 +140,10 @@ class ViT(Encoder):
             layer.build(tokens)
         self.built = True
 
-    def embed(self, images: Any) -> Any:
-        return self.placed(self.patches(images))
+    def tokens_of(self, images: Any) -> Any:
+        return self.patches(images)
 
     def placed(self, tokens: Any) -> Any:
-        """Tokens of all patches (B, N, D), and where they stand."""
         return tokens + ops.cast(self.table[self.num_class_tokens :], tokens.dtype)
 
     def encode(self, tokens: Any) -> Any:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "feed_forward": ["FeedForward"],
         "gated": ["GatedActivation", "GatedBlock"],
         "gated_resnet": ["GatedResNet"],
+        "image_scaling": ["ImageScaling"],
         "masked_conv": ["MaskedConv2D"],
         "masked_dense": ["MaskedDense"],
         "patch_merging": ["PatchMerging"],

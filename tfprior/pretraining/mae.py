@@ -1,0 +1,102 @@
+"""MAE (He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv:2111.06377).
+
+Shapes: B batch · H W C image · N patches · V of them visible · P class tokens · D features.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfprior.encoders.vit import ViT
+from tfprior.pretraining.base import MaskedImageModel, Predicted
+from tfprior.pretraining.decoder import PatchDecoder
+from tfprior.pretraining.masking import ranks_of, rows_at
+
+
+@keras.saving.register_keras_serializable("tfprior")
+class MAE(MaskedImageModel):
+    """A ViT over the visible quarter of patches, and a shallow decoder over all of them.
+
+        image ── patches + positions ── visible ones ── ViT ── + mask tokens ── decoder ── pixels
+
+    Each image has a mask of its own. The loss is the mean square error of hidden patches, `hidden_mse`.
+
+    Args:
+        encoder: a ViT; in the paper with sin and cos positions.
+        mask_ratio: share of patches that is hidden.
+        decoder_dim: features of the decoder, a multiple of 4.
+        decoder_layers: its blocks.
+        decoder_heads: heads of attention in each of them.
+        norm_pix: whether pixels are predicted relative to the mean and deviation of their patch.
+        mean, std: of the images' channels, in [0, 1]; see `ImageScaling`.
+
+    Raises:
+        ValueError: for another encoder, a ratio that hides nothing or all, and sizes out of range.
+    """
+
+    error_name = "hidden_mse"
+
+    def __init__(
+        self,
+        encoder: ViT,
+        mask_ratio: float = 0.75,
+        decoder_dim: int = 512,
+        decoder_layers: int = 8,
+        decoder_heads: int = 16,
+        norm_pix: bool = True,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(encoder, ViT):
+            raise ValueError(
+                f"MAE got a {type(encoder).__name__}; expected a ViT, which takes any patches: GreenMIM does "
+                "this with a Swin."
+            )
+        super().__init__(encoder, encoder.patch_size, mask_ratio, norm_pix, mean, std, **kwargs)
+        self.decoder_dim = decoder_dim
+        self.decoder_layers = decoder_layers
+        self.decoder_heads = decoder_heads
+        self.decoder = PatchDecoder(
+            encoder.patch_map,
+            encoder.num_class_tokens,
+            decoder_dim,
+            decoder_layers,
+            decoder_heads,
+            self.num_pixels,
+            encoder.epsilon,
+            name="decoder",
+            dtype=self.dtype_policy,
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
+        self.decoder.build((None, None, self.encoder.num_features))
+        self.built = True
+
+    def mask(self, noise: Any, count: Any, training: bool) -> Any:
+        return self.noise_for(count, training) if noise is None else noise
+
+    def predict_hidden(self, images: Any, mask: Any) -> Predicted:
+        ranks = ranks_of(mask)  # (B, N)
+        visible = ops.argsort(mask, axis=-1)[:, : self.num_visible]
+        tokens = rows_at(self.encoder.embed(images), visible)  # (B, V, D)
+        features = self.encoder.encode(tokens)  # (B, P + V, D)
+        return Predicted(self.decoder(features, ranks), ranks >= self.num_visible)
+
+    @staticmethod
+    def error(differences: Any) -> Any:
+        return ops.square(differences)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "decoder_dim": self.decoder_dim,
+            "decoder_layers": self.decoder_layers,
+            "decoder_heads": self.decoder_heads,
+            "norm_pix": self.norm_pix,
+        }
