@@ -13,6 +13,7 @@ from test_transformer_oracles import of_case
 from examples import (
     any_order_completion,
     bert,
+    prior_with_eyes,
     train_multi_worker,
     train_pixelcnn_pp,
     translation,
@@ -69,6 +70,17 @@ def test_holes_are_filled_by_both_priors(tmp_path: Path) -> None:
         assert np.isfinite(list(by_hole.values())).all()
     assert bits["gated_pixel_cnn"]["all"] != bits["any_order_transformer"]["all"]
     assert len(list((tmp_path / "run").glob("*_any_order_transformer.png"))) == 6
+
+
+def test_a_prior_sees_what_it_varies(tmp_path: Path) -> None:
+    images = 8 * integers(60, 4, 8, 1, top=32).astype("uint8")
+    np.savez(tmp_path / "mine.npz", x_train=images[:48], x_test=images[48:])
+    given = {"codes": 6, "hidden_dim": 8, "num_layers": 1, "epochs": 1, "batch_size": 24}
+    bits = prior_with_eyes.main(str(tmp_path / "mine.npz"), str(tmp_path / "run"), **given)
+    assert list(bits) == ["blind", "with eyes", "with eyes on another image"]
+    assert bits["with eyes"] != bits["with eyes on another image"]
+    assert np.isfinite(list(bits.values())).all()
+    assert (tmp_path / "run" / "variations.png").is_file()
 
 
 def test_sequences_are_learned_backwards(capsys: pytest.CaptureFixture[str]) -> None:
