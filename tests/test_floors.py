@@ -53,7 +53,7 @@ HANDED_ON = {("priors", "sampling")}
 STRANGERS = {("priors", "tokenizers"), ("encoders", "priors"), ("sampling", "training"), ("data", "layers")}
 TFP = Path("tfprior", "distributions", "tfp.py")
 CORE = {"layers", "quantizers", "distributions", "priors", "tokenizers", "encoders"}
-CORE |= {"sampling", "generator", "registry", "compression", "measuring", "runs"}
+CORE |= {"pretraining", "sampling", "generator", "registry", "compression", "measuring", "runs"}
 FILES = {
     **{path.relative_to(ROOT): path for path in ROOT.glob("tfprior/**/*.py")},
     **{Path("tfprior", path.relative_to(ROOT)): path for path in ROOT.glob("export/**/*.py")},
@@ -137,7 +137,8 @@ def loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "package", ["", ".layers", ".priors", ".encoders", ".distributions", ".compression", ".registry"]
+    "package",
+    ["", ".layers", ".priors", ".encoders", ".pretraining", ".distributions", ".compression", ".registry"],
 )
 def test_import_is_light(package: str) -> None:
     heavy = {"numpy", "keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "sklearn", "PIL", "rich"}

@@ -179,7 +179,7 @@ def test_groups_hold_each_window_whole(shift: int) -> None:
     np.testing.assert_array_equal(found.tokens.reshape(-1)[found.slots], np.arange(30))
     for window in range(found.windows.max() + 1):
         assert len(np.flatnonzero((found.windows == window).any(1))) == 1
-    with pytest.raises(TooManyGroups, match="The visible tokens need [3-9] groups of 11; there are 2"):
+    with pytest.raises(TooManyGroups, match=r"The visible tokens need [3-9] groups of 11; there are 2"):
         grouped(windows, cells, 11, 2)
 
 
@@ -252,7 +252,7 @@ def test_training_lowers_the_loss_and_goes_on_from_a_file(kind: Any, tmp_path: P
     recorded = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: masks.append(_plan(model))
     )
-    model.compile(keras.optimizers.Adam(0.01))
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=not model.shares_mask)  # it takes long to trace
     history = model.fit(
         images, batch_size=4, epochs=4, verbose=0, validation_data=images, callbacks=[recorded]
     ).history
@@ -264,7 +264,9 @@ def test_training_lowers_the_loss_and_goes_on_from_a_file(kind: Any, tmp_path: P
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is type(model)
     assert_equal(loaded.reconstruct(images), model.reconstruct(images))
-    assert loaded.train_on_batch(images) < history["loss"][0]
+    loaded.run_eagerly = True
+    assert loaded.optimizer.iterations == 8
+    assert loaded.train_on_batch(images, return_dict=True)["loss"] < history["loss"][0]
 
 
 def _plan(model: Any) -> bytes:
