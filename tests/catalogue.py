@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfprior import distributions, encoders, layers, priors, quantizers, tokenizers
+from tfprior import distributions, encoders, layers, pretraining, priors, quantizers, tokenizers
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
 from tfprior.priors import (
     AnyOrderTransformer,
@@ -32,11 +32,12 @@ GREY, COLOUR, SEQUENCE = (4, 6, 1), (3, 4, 3), (1, 7, 1)
 EVEN_COLOUR = (2, 4, 3)
 CONDITIONS = ("none", "labels", "vectors", "maps")
 
-PACKAGES = (layers, quantizers, distributions, priors, tokenizers, encoders)
+PACKAGES = (layers, quantizers, distributions, priors, tokenizers, encoders, pretraining)
 ABSTRACT = {
     "OutputDistribution",
     "AutoregressivePrior",
     "Encoder",
+    "MaskedImageModel",
     "MaskedPrior",
     "Prior",
     "Quantizer",
@@ -187,6 +188,7 @@ LAYERS = [
         {"num_heads": 2, "mlp_dim": 12, "causal": False, "layer_scale": 0.5, "stochastic_depth": 0.5},
         lambda: features(2, 7, 8),
     ),
+    Entry(layers.ImageScaling, {"mean": (0.5, 0.4, 0.3), "std": 0.2}, lambda: features(2, 4, 6, 3)),
     Entry(layers.PatchEmbedding, {"patch_size": 2, "hidden_dim": 6}, lambda: features(2, 4, 6, 3)),
     Entry(layers.PatchMerging, {"map_size": (3, 5)}, lambda: features(2, 15, 6)),
     Entry(
@@ -405,6 +407,26 @@ CLASSIFIERS = [
     ),
 ]
 
+SMALL_SWIN = {"patch_size": 2, "num_layers": (1, 1), "num_heads": (2, 2), "hidden_dim": 4, "window_size": 3}
+SMALL_DECODER = {"decoder_dim": 8, "decoder_layers": 1, "decoder_heads": 2}
+PRETRAINING = [
+    Entry(
+        pretraining.MAE,
+        {"encoder": lambda: encoders.ViT(**SMALL_VIT), **SMALL_DECODER, "mean": 0.5, "std": (0.1, 0.2, 0.3)},
+        lambda: features(2, 4, 6, 3),
+    ),
+    Entry(
+        pretraining.SimMIM,
+        {"encoder": lambda: encoders.Swin((8, 12, 1), **SMALL_SWIN), "unit_size": 4},
+        lambda: features(2, 8, 12, 1),
+    ),
+    Entry(
+        pretraining.GreenMIM,
+        {"encoder": lambda: encoders.Swin((8, 12, 1), **SMALL_SWIN), "unit_size": 4, **SMALL_DECODER},
+        lambda: features(2, 8, 12, 1),
+    ),
+]
+
 ENTRIES = [
     *LAYERS,
     *QUANTIZERS,
@@ -414,6 +436,7 @@ ENTRIES = [
     *TOKENIZERS,
     *ENCODERS,
     *CLASSIFIERS,
+    *PRETRAINING,
 ]
 
 

@@ -11,6 +11,7 @@ from catalogue import (
     ENCODERS,
     LAYERS,
     MASKED_PRIORS,
+    PRETRAINING,
     PRIORS,
     QUANTIZERS,
     TOKENIZERS,
@@ -28,6 +29,7 @@ NETWORKS = [*LAYERS, *ENCODERS, *CLASSIFIERS, *EACH_PRIOR]
 each_network = pytest.mark.parametrize("entry", NETWORKS, ids=str)
 ALL = [*LAYERS, *QUANTIZERS, *ENCODERS, *EACH_PRIOR, *TOKENIZERS]
 each_of_all = pytest.mark.parametrize("entry", ALL, ids=str)
+each_with_config = pytest.mark.parametrize("entry", [*ALL, *PRETRAINING], ids=str)
 
 
 def built(entry: Entry) -> Any:

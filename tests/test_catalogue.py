@@ -7,7 +7,7 @@ import catalogue
 import keras
 import pytest
 from catalogue import ENTRIES, Entry, condition_of, example_model, randomise, values_of
-from catalogue_examples import assert_equal, each_layer, each_of_all, each_prior, example_of
+from catalogue_examples import assert_equal, each_layer, each_prior, each_with_config, example_of
 
 
 def public_classes() -> dict[str, type]:
@@ -32,7 +32,7 @@ def test_abstract_bases_cannot_be_built(name: str) -> None:
     assert inspect.isabstract(public_classes()[name])
 
 
-@each_of_all
+@each_with_config
 def test_config_holds_every_argument_of_the_constructor(entry: Entry) -> None:
     names = set(inspect.signature(entry.kind).parameters) - {"kwargs"}
     network = entry.build()
@@ -40,7 +40,7 @@ def test_config_holds_every_argument_of_the_constructor(entry: Entry) -> None:
     assert all(hasattr(network, name) for name in names)
 
 
-@each_of_all
+@each_with_config
 def test_config_round_trip_gives_the_same_outputs(entry: Entry) -> None:
     network, inputs = example_of(entry), entry.inputs()
     copy = entry.kind.from_config(network.get_config())

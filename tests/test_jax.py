@@ -286,7 +286,7 @@ def pretraining() -> None:
     sizes = {"num_layers": (1, 1), "num_heads": (1, 1), "hidden_dim": 4, "window_size": 2}
     for model in (
         MAE(ViT((8, 12, 1), 4, num_layers=1, num_heads=1, hidden_dim=4), 0.5, **decoder),
-        SimMIM(Swin((8, 12, 1), 2, **sizes), unit_size=4),
+        SimMIM(ViT((8, 12, 1), 2, num_layers=1, num_heads=1, hidden_dim=4), unit_size=4),
         GreenMIM(Swin((8, 12, 1), 2, **sizes), 0.5, unit_size=4, **decoder),
     ):
         plans = []

@@ -105,6 +105,26 @@ def test_encoders_are_trained_saved_and_loaded(tmp_path: Path, monkeypatch: pyte
     assert names["larger"].feature_size == (4, 2)
 
 
+def test_an_encoder_is_pretrained_and_fine_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = keras.Model.fit
+
+    def fit_little(self: keras.Model, x: Any, *labels: Any, **options: Any) -> object:
+        few = {"validation_data": options["validation_data"][:64]} if "validation_data" in options else {}
+        return train(self, x[:64], *(y[:64] for y in labels), **{**options, **few, "epochs": 1, "verbose": 0})
+
+    monkeypatch.setattr(keras.Model, "fit", fit_little)
+    (walk,) = snippets_of("docs/pretraining.md")
+    names: dict = {}
+    exec(walk, names)
+    assert names["pictures"].hidden.mean() == 0.75
+    saved = keras.saving.load_model(tmp_path / "mae.keras")
+    np.testing.assert_array_equal(
+        saved.reconstruct(names["x_test"][:8]).reconstruction, names["pictures"].reconstruction
+    )
+    assert names["classifier"].encoder is names["model"].encoder
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pictures_and_links_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8")):

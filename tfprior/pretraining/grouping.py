@@ -105,9 +105,9 @@ def cheapest(windows: Windows, masks: Sequence[Cells], features: int) -> GroupSi
     A group's size is at least that of a window that is visible as a whole: any mask can be grouped by it.
     """
     length = len(masks[0][0])
-    least = min(windows.side**2, length)
+    least = max(min(windows.side**2, length), 2)  # Keras takes a softmax over one for a mistake
     found = []
-    for size in range(least, min(3 * least, length) + 1, max(least // 4, 1)):
+    for size in range(least, max(min(3 * least, length), least) + 1, max(least // 4, 1)):
         count = max(len(grouped(windows, cells, size).tokens) for cells in masks)
         cost = count * size * (2 * features + size)  # of projections and scores, by the paper's formula
         found.append((cost, GroupSize(count, size)))
