@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_costs_an_epoch(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("model", "changes"),
     [
-        (MODEL, {"flip": True}),
+        (MODEL, {"flip": True, "smallest_crop": 0.5}),
         ({"name": "gated_pixel_cnn", "filters": 4, "num_layers": 1, "dropout": 0.5}, {"ema": 0.9}),
         ({**TOKENIZER, "restart_below": 0.3}, {"ema": 0.9}),
     ],

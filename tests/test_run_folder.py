@@ -235,6 +235,7 @@ def test_kinds_that_are_not_expected(tmp_path: Path, tokenizer: Path) -> None:
     ("model", "settings", "words"),
     [
         (MODEL, {"flip": True}, "mirrored codes are not those of mirrored images"),
+        (MODEL, {"smallest_crop": 0.5}, "cropped codes are not those of cropped images"),
         ({**MODEL, "output": "logistic"}, {}, "have no order; expected a categorical output"),
         (TOKENIZER, {}, "holds codes; expected images"),
     ],

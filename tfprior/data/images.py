@@ -22,6 +22,7 @@ from .levels import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from .augmentation import Augmentation
     from .pipeline import Batches
 
 
@@ -147,6 +148,7 @@ class Images:
         conditional: bool = False,
         flip: bool = False,
         crop: int | tuple[int, int] | None = None,
+        resized_crop: tuple[float, float] | None = None,
         drop_remainder: bool = False,
         condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> "tf.data.Dataset":
@@ -156,15 +158,17 @@ class Images:
         example once; the last batch may be smaller unless `drop_remainder`. `shuffle` (by default on the
         train split only) draws a new order each epoch, `flip` mirrors half of the images left to right, and
         `crop` takes a part of this size of each image: anywhere where they are shuffled, else about the
-        centre. All follow `seed`.
+        centre. `resized_crop=(0.2, 1.0)` takes a part of such a share of each image's area, of an aspect from
+        3/4 to 4/3, anywhere, and resizes it to the size of `crop`, or of the image. All follow `seed`.
 
         Raises:
-            ValueError: for an unknown split, a batch size below 1, a crop that is larger than the images, or
-                `conditional` without labels.
+            ValueError: for an unknown split, a batch size below 1, a crop that is larger than the images,
+                shares that are none, crops of codes, or `conditional` without labels.
         """
         shuffle = split == "train" if shuffle is None else shuffle
+        change = self._augmentation(flip, crop, resized_crop, anywhere=shuffle)
         return self._batches(
-            split, batch_size, shuffle, seed, conditional, flip, crop, drop_remainder, condition_map
+            split, batch_size, shuffle, seed, conditional, change, drop_remainder, condition_map
         ).of_one_epoch
 
     def resumable(
@@ -175,6 +179,7 @@ class Images:
         conditional: bool = False,
         flip: bool = False,
         crop: int | tuple[int, int] | None = None,
+        resized_crop: tuple[float, float] | None = None,
         drop_remainder: bool = False,
         condition_map: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> ResumableDataset:
@@ -183,11 +188,12 @@ class Images:
         Raises:
             ValueError: as `pipeline`.
         """
+        change = self._augmentation(flip, crop, resized_crop, anywhere=True)
         batches = self._batches(
-            "train", batch_size, True, seed, conditional, flip, crop, drop_remainder, condition_map
+            "train", batch_size, True, seed, conditional, change, drop_remainder, condition_map
         )
         labels = [self.y_train] if conditional and self.y_train is not None else []
-        how = (batch_size, flip, drop_remainder, *([] if crop is None else [crop]))
+        how = (batch_size, flip, drop_remainder, *(each for each in (crop, resized_crop) if each is not None))
         return batches.of_all.told_apart([self.x_train, *labels], *how)
 
     def _batches(
@@ -197,12 +203,11 @@ class Images:
         shuffle: bool,
         seed: int,
         conditional: bool,
-        flip: bool,
-        crop: int | tuple[int, int] | None,
+        augment: "Augmentation",
         drop_remainder: bool,
         condition_map: Callable[[np.ndarray], np.ndarray] | None,
     ) -> "Batches":
-        from .pipeline import batches, cropped, mapped, mirrored_at_random
+        from .pipeline import batches, mapped
 
         if split not in ("train", "test"):
             raise ValueError(f"split={split!r} is unknown; expected one of 'train', 'test'.")
@@ -214,15 +219,11 @@ class Images:
                 "pass conditional=False."
             )
 
-        size = None if crop is None else self._checked_crop(crop)
         condition_of = mapped(condition_map, labels) if conditional and condition_map else None
 
         def change(batch: Any, seed: Any) -> Any:
             batch = batch if conditional else {"values": batch}
-            if size is not None:
-                batch["values"] = cropped(batch["values"], size, seed if shuffle else None)
-            if flip:
-                batch["values"] = mirrored_at_random(batch["values"], seed)
+            batch["values"] = augment(batch["values"], seed)
             if condition_of is not None:
                 batch["condition"] = condition_of(batch["condition"])
             return batch if conditional else batch["values"]
@@ -235,6 +236,27 @@ class Images:
             seed=seed,
             drop_remainder=drop_remainder,
             change=change,
+        )
+
+    def _augmentation(
+        self,
+        flip: bool,
+        crop: int | tuple[int, int] | None,
+        resized_crop: tuple[float, float] | None,
+        anywhere: bool,
+    ) -> "Augmentation":
+        from .augmentation import Augmentation, check_scale
+
+        if resized_crop is not None and self.are_codes:
+            raise ValueError(
+                f"resized_crop={resized_crop!r} of {self.name}, which holds codes; leave it out."
+            )
+        return Augmentation(
+            size=None if crop is None else self._checked_crop(crop),
+            scale=None if resized_crop is None else check_scale(resized_crop),
+            flip=flip,
+            anywhere=anywhere,
+            num_levels=self.num_levels,
         )
 
     def _checked_crop(self, crop: Any) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Batches as tf.data pipelines, whose order is a function of the step; only this file needs TensorFlow.
+"""Batches as tf.data pipelines, whose order is a function of the step.
 
 epoch 0, 1, 2, … ─ an order of the examples each ─ batches of indices ─ gathered, and changed
 """
@@ -150,26 +150,6 @@ def all_of(of: Callable[..., tf.data.Dataset], seed: int, steps: int) -> Batches
 
 def steps_of(num_examples: int, batch_size: int, drop_remainder: bool) -> int:
     return num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
-
-
-def mirrored_at_random(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """About half of the images (B, H, W, C) mirrored left to right."""
-    coins = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
-    return tf.where(coins < 0.5, images, tf.reverse(images, axis=[2]))
-
-
-def cropped(images: tf.Tensor, size: tuple[int, int], seed: tf.Tensor | None = None) -> tf.Tensor:
-    """A part (B, *size, C) of each image (B, H, W, C): about its centre, or with a seed anywhere."""
-    for axis, side in enumerate(size, 1):
-        room = images.shape[axis] - side
-        count = tf.shape(images)[0]
-        if seed is None:
-            start = tf.fill((count,), room // 2)
-        else:
-            folded = tf.random.experimental.stateless_fold_in(seed, axis)
-            start = tf.random.stateless_uniform((count,), folded, 0, room + 1, tf.int32)
-        images = tf.gather(images, start[:, None] + tf.range(side), axis=axis, batch_dims=1)
-    return images
 
 
 def mapped(

@@ -24,6 +24,8 @@ class TrainingOptions:
         ema: highest momentum of averaged weights, for example 0.995 (it rises to it with the steps), which
             are evaluated and kept instead of the last ones; nothing is averaged when left out.
         flip: mirrors half of the training images left to right.
+        smallest_crop: the least share of a training image's area that a crop of it has, for example 0.2; the
+            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. None are taken when left out.
         seed: decides the first weights, the order of the images, the dropout and the part held out.
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.
@@ -49,6 +51,7 @@ class TrainingOptions:
     clip_norm: float = 1.0
     ema: float | None = None
     flip: bool = False
+    smallest_crop: float | None = None
     seed: int = 0
     validation_fraction: float = 0.1
     validation_limit: int = 2000
@@ -68,10 +71,20 @@ class TrainingOptions:
                 raise ValueError(f"{name}={getattr(self, name)}; expected a number from 0.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema}; expected a momentum between 0 and 1, for example 0.995.")
+        if self.smallest_crop is not None and not 0 < self.smallest_crop <= 1:
+            raise ValueError(
+                f"smallest_crop={self.smallest_crop}; expected a share of the area above 0 and up to 1, for "
+                "example 0.2."
+            )
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
         if self.xla not in XLA:
             raise ValueError(f"xla={self.xla!r}; expected one of {', '.join(XLA)}.")
+
+    @property
+    def resized_crop(self) -> tuple[float, float] | None:
+        """Shares of an image's area that crops of it have; None without crops."""
+        return None if self.smallest_crop is None else (self.smallest_crop, 1.0)
 
     @property
     def total_epochs(self) -> int:

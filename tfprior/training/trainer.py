@@ -84,6 +84,11 @@ def train(
     console = (console or Console()) if workers.is_chief else Console(quiet=True)
     workers.check(options.batch_size, options.minutes)
     keras.utils.set_random_seed(options.seed)
+    if options.smallest_crop is not None and images.are_codes:
+        raise ValueError(
+            f"{images.name} holds codes, and cropped codes are not those of cropped images; train without "
+            "--smallest-crop (smallest_crop=None)."
+        )
     if options.flip and images.are_codes:
         raise ValueError(
             f"{images.name} holds codes, and mirrored codes are not those of mirrored images; train without "
@@ -203,6 +208,7 @@ def fit(
                 seed=options.seed,
                 conditional=conditional,
                 flip=options.flip,
+                resized_crop=options.resized_crop,
                 drop_remainder=True,
                 condition_map=condition_map,
             ),
