@@ -22,6 +22,7 @@ PAGES = (
     "tfprior.pictures",
     "tfprior.pretraining",
     "tfprior.priors",
+    "tfprior.probing",
     "tfprior.quantizers",
     "tfprior.registry",
     "tfprior.runs",

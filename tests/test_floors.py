@@ -45,7 +45,7 @@ FLOORS = [
     {"sampling", "pretraining"},
     {"generator", "registry"},
     {"compression", "measuring", "runs"},
-    {"training", "serving", "export", "bulk"},
+    {"training", "probing", "serving", "export", "bulk"},
     {"cli"},
 ]
 HANDED_ON = {("priors", "sampling")}

@@ -24,6 +24,7 @@ _SUBMODULES = (
     "pictures",
     "pretraining",
     "priors",
+    "probing",
     "quantizers",
     "registry",
     "runs",

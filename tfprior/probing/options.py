@@ -1,0 +1,50 @@
+"""How an encoder is fine-tuned."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningOptions:
+    """How an encoder and its head learn classes together; as MAE does it where nothing else is said.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images in a step.
+        learning_rate: the highest one, of the head, reached after the warm-up; it falls as a cosine to zero.
+        warmup_epochs: over which the learning rate rises.
+        weight_decay: strength of AdamW's weight decay.
+        layer_decay: of the learning rate from each block to the one before it.
+        label_smoothing: share of the probability that targets give to all classes alike.
+        flip: mirrors half of the training images left to right.
+        smallest_crop: the least share of a training image's area that a crop of it has, for example 0.2; the
+            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. None are taken when left out.
+        seed: decides the head's first weights, the order of the images, crops and dropout.
+
+    Raises:
+        ValueError: for options out of range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 1.0
+    weight_decay: float = 0.05
+    layer_decay: float = 0.75
+    label_smoothing: float = 0.1
+    flip: bool = False
+    smallest_crop: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)}; expected a positive number.")
+        for name in ("warmup_epochs", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)}; expected a number from 0.")
+        for name in ("layer_decay", "smallest_crop"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise ValueError(f"{name}={share}; expected a number above 0 and up to 1.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing}; expected a share from 0 to below 1.")
