@@ -11,12 +11,14 @@ from keras import ops
 
 from tfprior import __version__
 from tfprior.atomic import flush
+from tfprior.encoders import Classifier, Encoder
 from tfprior.export.description import (
     describe_function,
     describe_images,
     describe_priors,
     functions_of,
 )
+from tfprior.export.encoder_functions import describe_encoder, encoder_functions, float32_encoder
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
@@ -25,15 +27,15 @@ FORMATS = ("saved_model", "onnx")
 
 
 def save(
-    model: ImageModel,
+    model: ImageModel | Encoder | Classifier,
     path: str | Path,
     formats: Iterable[str] = FORMATS,
     overwrite: bool = False,
 ) -> Path:
-    """Exports a prior, or a generator with its tokenizer, as a bundle at `path`.
+    """Exports a prior, a generator with its tokenizer, an encoder or a classifier as a bundle at `path`.
 
-    It holds SavedModel and ONNX functions, a manifest, and golden rollouts. It is written beside `path`,
-    verified (every graph checked, loaded, and rolled out against Keras), and only then renamed into place.
+    It holds SavedModel and ONNX functions, a manifest, and golden rollouts or features. It is written beside
+    `path`, verified (every graph checked, loaded, and compared with Keras), and only then renamed into place.
 
     Raises:
         ValueError: for an unknown format, or a path that exists (unless `overwrite`).
@@ -45,12 +47,16 @@ def save(
         fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
         raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
     _check_target(path, overwrite)
-    if not isinstance(model, ImageModel):
+    if isinstance(model, ImageModel):
+        model = model.for_sampling()
+        _check_levels(model)
+    elif isinstance(model, Encoder | Classifier):
+        model = float32_encoder(model)
+    else:
         raise ValueError(
-            f"{type(model).__name__} cannot be exported; expected a prior, or a Generator of a tokenizer and "
-            "the priors of its codes."
+            f"{type(model).__name__} cannot be exported; expected a prior, a Generator of a tokenizer and "
+            "the priors of its codes, an encoder or a Classifier."
         )
-    model = model.for_sampling()
     _check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -66,13 +72,16 @@ def save(
     return path
 
 
-def _check_model(model: ImageModel) -> None:
+def _check_levels(model: ImageModel) -> None:
     for prior in model.chain():
         if prior.num_levels > 2**24:
             raise ValueError(
                 f"The prior has {prior.num_levels} levels; expected at most 2^24, up to which "
                 "the float32 state holds every integer."
             )
+
+
+def _check_model(model: keras.Model) -> None:
     for part in model._flatten_layers():
         if part.compute_dtype != "float32":
             raise ValueError(
@@ -101,12 +110,12 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
-def _write(model: ImageModel, root: Path, formats: tuple[str, ...]) -> None:
+def _write(model: ImageModel | Encoder | Classifier, root: Path, formats: tuple[str, ...]) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
     from tfprior.export.warmup import write_warmup
 
-    made = functions_of(model)
+    made = functions_of(model) if isinstance(model, ImageModel) else encoder_functions(model)
     graphs = {function.name: concrete_function(function) for function in made}
     if "onnx" in formats:
         (root / "onnx").mkdir()
@@ -116,7 +125,12 @@ def _write(model: ImageModel, root: Path, formats: tuple[str, ...]) -> None:
     if "saved_model" in formats:
         write_saved_model(model, graphs, root / "saved_model" / "1")
         write_warmup(made, root / "saved_model" / "1")
-    priors = describe_priors(model)
+    priors, images, encoder = (), None, None
+    if isinstance(model, ImageModel):
+        priors = describe_priors(model)
+        images = None if model.tokenizer is None else describe_images(model, priors)
+    else:
+        encoder = describe_encoder(model)
     manifest = Manifest(
         model=ModelDescription(
             class_name=type(model).__name__,
@@ -124,11 +138,12 @@ def _write(model: ImageModel, root: Path, formats: tuple[str, ...]) -> None:
             parameters=model.count_params(),
         ),
         priors=priors,
-        images=None if model.tokenizer is None else describe_images(model, priors),
+        images=images,
         opset=OPSET,
         versions=_versions(),
         functions={function.name: describe_function(function) for function in made},
         files=describe_files(root),
+        encoder=encoder,
     )
     write_manifest(root, manifest)
 

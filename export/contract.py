@@ -7,6 +7,7 @@ only the model knows, which stands for the same number in all functions of a pri
 from collections.abc import Mapping
 
 from tfprior.export.checks import BundleError, require
+from tfprior.export.encoder_description import CLASSIFY, FEATURES, EncoderDescription
 from tfprior.export.manifest import CacheDescription, ImagesDescription, Manifest, PriorDescription
 from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
 
@@ -37,6 +38,8 @@ def check_functions(manifest: Manifest) -> None:
         above = codes_port(prior)
     if manifest.images is not None:
         _compare(image_functions(manifest.images, manifest.priors), functions)
+    if manifest.encoder is not None:
+        _compare(encoder_contract(manifest.encoder), functions)
     require(not functions, f"it has the unknown functions {', '.join(sorted(functions))}.")
 
 
@@ -142,6 +145,16 @@ def image_functions(images: ImagesDescription, priors: tuple[PriorDescription, .
     }
 
 
+def encoder_contract(encoder: EncoderDescription) -> Contract:
+    """Those of an encoder, and of the classifier around it."""
+    images: Ports = {"images": ("float32", encoder.image_shape)}
+    features: Ports = {"features": ("float32", (encoder.num_features, encoder.feature_dim))}
+    contract: Contract = {FEATURES: (images, features)}
+    if encoder.num_classes is not None:
+        contract[CLASSIFY] = (images, {"logits": ("float32", (encoder.num_classes,))})
+    return contract
+
+
 def condition_port(prior: PriorDescription) -> Port:
     assert prior.condition is not None
     return prior.condition.dtype, prior.condition.shape or ()
@@ -178,6 +191,6 @@ def _compare_ports(
         shape = tuple(known.get(size, size) if isinstance(size, str) else size for size in sizes)
         require(
             (port.dtype, port.sizes) == (dtype, shape),
-            f"{where} has {port.name} {port.dtype} {port.sizes}; expected {dtype} {shape}, by its priors "
-            "and images.",
+            f"{where} has {port.name} {port.dtype} {port.sizes}; expected {dtype} {shape}, by its "
+            "priors, images and encoder.",
         )

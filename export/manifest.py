@@ -17,6 +17,7 @@
     │   │   └── golden               noise, condition, order, of a prior that is guided (its functions take
     │   │                            `guidance`) that too → values and nats, which every runtime repeats
     │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
+    │   ├── encoder                  null, or in the place of priors: what it takes and gives, golden features
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
     │   └── files                    path, bytes and sha256 of every other file
@@ -37,6 +38,7 @@ import numpy as np
 from tfprior.condition_kind import ConditionKind
 from tfprior.export.checks import BundleError as BundleError
 from tfprior.export.checks import Count, Layers, Size, check_array, check_tensor, require
+from tfprior.export.encoder_description import EncoderDescription
 from tfprior.export.ports import FunctionDescription
 from tfprior.export.strict_json import FloatArray, IntArray
 
@@ -285,11 +287,18 @@ class Manifest:
     versions: dict[str, str]
     functions: dict[str, FunctionDescription]
     files: tuple[FileDescription, ...]
+    encoder: EncoderDescription | None = None
 
     def __post_init__(self) -> None:
         prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]
+        is_encoder = self.encoder is not None
         require(
-            prefixes == [""]
+            not is_encoder or (not prefixes and self.images is None),
+            f"an encoder stands beside {len(prefixes)} priors; expected neither priors nor their images.",
+        )
+        require(
+            is_encoder
+            or prefixes == [""]
             or (len(prefixes) > 1 and "" not in prefixes and len(set(prefixes)) == len(prefixes)),
             f"the priors have the prefixes {prefixes}; expected '' for a single one, else one for each.",
         )
@@ -297,7 +306,8 @@ class Manifest:
         require(len(set(paths)) == len(paths), "the manifest lists a file twice; expected each once.")
         is_generator = self.model.class_name == "Generator"
         require(
-            is_generator == (self.images is not None) and (is_generator or len(self.priors) == 1),
+            is_encoder
+            or (is_generator == (self.images is not None) and (is_generator or len(self.priors) == 1)),
             f"a {self.model.class_name} has {len(self.priors)} priors and "
             f"{'no ' if self.images is None else ''}images; expected images and several priors of a "
             "Generator alone.",

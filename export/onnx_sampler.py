@@ -53,6 +53,10 @@ class OnnxSampler:
         self.functions = OnnxFunctions(path, threads=1)
         self.manifest = self.functions.manifest
         priors = {prior.prefix: prior for prior in self.manifest.priors}
+        if self.manifest.encoder is not None:
+            raise BundleError(
+                f"The bundle {path} holds an encoder, which draws nothing: open it with OnnxEncoder."
+            )
         if prefix not in priors:
             raise BundleError(
                 f"The bundle {path} holds no prior with prefix {prefix!r}; expected one of "

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfprior.export.arrays import Arrays, Run
 from tfprior.export.checks import BundleError
 from tfprior.export.ports import FunctionDescription
 from tfprior.export.signatures import Function, Port
-from tfprior.image_model import ImageModel
+
+DEFAULTS = ("step", "refine", "generate", "classify", "features")
 
 
 def concrete_function(function: Function) -> Any:
@@ -40,12 +42,12 @@ def argument(name: str) -> str:
     return name.replace(".", "_")
 
 
-def write_saved_model(model: ImageModel, graphs: dict[str, Any], path: Path) -> None:
-    """Writes every graph as a signature; `step` (with several priors `generate`) is also the default one."""
+def write_saved_model(model: keras.Model, graphs: dict[str, Any], path: Path) -> None:
+    """Writes every graph as a signature; the one that comes first among `DEFAULTS` is also the default."""
     module = tf.Module()
     # The graphs read these variables; tracking them alone keeps each weight in the file once.
     module.weights = [weight.value for weight in model.weights]
-    default = next(name for name in ("step", "refine", "generate") if name in graphs)
+    default = next(name for name in DEFAULTS if name in graphs)
     signatures = {**graphs, "serving_default": graphs[default]}
     tf.saved_model.save(module, str(path), signatures=signatures)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Known, Run
 from tfprior.export.checks import BundleError
+from tfprior.export.encoder_description import CLASSIFY, FEATURES, EncoderDescription
 from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
 from tfprior.export.manifest_file import FILE_NAME, checked_file, checked_files, load_manifest
 from tfprior.export.onnx_functions import OnnxFunctions
@@ -16,6 +17,8 @@ TOLERANCE = 1e-5
 """Relative difference allowed between log-likelihoods in nats."""
 PIXEL_TOLERANCE = 1e-4
 """Difference allowed between expected images whose levels lie on [0, 1]."""
+FEATURE_TOLERANCE = 1e-4
+"""Relative difference allowed between features, and between logits."""
 
 
 def verify(path: str | Path, onnx_only: bool = False) -> dict[str, str]:
@@ -101,6 +104,8 @@ def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
         report[name] = _compare_nats(golden.log_prob, name, rollout.log_prob(golden.values, given))
     if manifest.images is not None:
         report |= _replay_images(kind, manifest, run)
+    if manifest.encoder is not None:
+        report |= _replay_encoder(kind, manifest.encoder, run)
     return report
 
 
@@ -157,6 +162,29 @@ def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
         ),
         f"{kind} log_prob_bound": _compare_nats(golden.log_prob_bound, f"{kind} log_prob_bound", bound),
     }
+
+
+def _replay_encoder(kind: str, encoder: EncoderDescription, run: Run) -> dict[str, str]:
+    golden = encoder.golden
+    images = {"images": golden.images}
+    report = {
+        f"{kind} {FEATURES}": _compare_floats(golden.features, f"{kind} {FEATURES}", run(FEATURES, images))
+    }
+    if golden.logits is not None:
+        name = f"{kind} {CLASSIFY}"
+        report[name] = _compare_floats(golden.logits, name, run(CLASSIFY, images))
+    return report
+
+
+def _compare_floats(expected: np.ndarray, name: str, found: Arrays) -> str:
+    ((what, array),) = found.items()
+    worst = float(np.max(np.abs(array - expected) / np.maximum(1.0, np.abs(expected))))
+    if not worst <= FEATURE_TOLERANCE:
+        raise BundleError(
+            f"{name} gives golden {what} that differ by {worst:.1e} (relative): the bundle does not "
+            "reproduce its model here; do not use it."
+        )
+    return f"{array.size} {what} to {worst:.0e}"
 
 
 def _compare_draws(golden: GoldenRollout, name: str, values: np.ndarray, log_prob: np.ndarray) -> str:

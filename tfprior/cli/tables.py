@@ -111,6 +111,9 @@ def bundle_table(path: Path) -> Table:
         values = "levels" if images is None else "codes"
         table.add_row(f"{prior.prefix}grid", grid_line(prior.grid_shape, prior.num_levels, values))
         table.add_row(f"{prior.prefix}steps", str(prior.num_steps))
+    if manifest.encoder is not None:
+        table.add_row("images", " × ".join(map(str, manifest.encoder.image_shape)))
+        table.add_row("takes", manifest.encoder.input)
     for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")
         for side, ports in (("inputs", function.inputs), ("outputs", function.outputs)):

@@ -83,8 +83,7 @@ def fine_tune(
     losses = history.history["loss"]
     if not math.isfinite(losses[-1]):
         raise ArithmeticError(
-            f"Fine-tuning diverged in epoch {len(losses)} (loss {losses[-1]}); expected one that falls: lower the "
-            "learning rate."
+            f"Fine-tuning diverged in epoch {len(losses)}: its loss is {losses[-1]}; lower the learning rate."
         )
     accuracy, in_training = (
         accuracy_of(classifier, values, labels, images.num_levels, batch_size)
