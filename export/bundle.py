@@ -22,17 +22,18 @@ from tfprior.export.encoder_functions import describe_encoder, encoder_functions
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
+from tfprior.masked_images import MaskedImages
 
 FORMATS = ("saved_model", "onnx")
 
 
 def save(
-    model: ImageModel | Encoder | Classifier,
+    model: ImageModel | Encoder | Classifier | MaskedImages,
     path: str | Path,
     formats: Iterable[str] = FORMATS,
     overwrite: bool = False,
 ) -> Path:
-    """Exports a prior, a generator with its tokenizer, an encoder or a classifier as a bundle at `path`.
+    """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
     It holds SavedModel and ONNX functions, a manifest, and golden rollouts or features. It is written beside
     `path`, verified (every graph checked, loaded, and compared with Keras), and only then renamed into place.
@@ -50,7 +51,7 @@ def save(
     if isinstance(model, ImageModel):
         model = model.for_sampling()
         _check_levels(model)
-    elif isinstance(model, Encoder | Classifier):
+    elif isinstance(model, Encoder | Classifier | MaskedImages):
         model = float32_encoder(model)
     else:
         raise ValueError(
@@ -110,7 +111,9 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
-def _write(model: ImageModel | Encoder | Classifier, root: Path, formats: tuple[str, ...]) -> None:
+def _write(
+    model: ImageModel | Encoder | Classifier | MaskedImages, root: Path, formats: tuple[str, ...]
+) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
     from tfprior.export.warmup import write_warmup

@@ -3,7 +3,7 @@
 Shapes: B batch · H W C image · F features of D numbers each, those of class tokens first · K classes.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -22,11 +22,13 @@ from tfprior.export.encoder_description import (
 )
 from tfprior.export.signatures import Function, Port, Tensors
 from tfprior.float32_copies import with_float32
+from tfprior.masked_images import MaskedImages
 
 SAMPLES = 2
+AroundEncoder: TypeAlias = Encoder | Classifier | MaskedImages
 
 
-def encoder_functions(model: Encoder | Classifier) -> list[Function]:
+def encoder_functions(model: AroundEncoder) -> list[Function]:
     """Every function of the bundle of an encoder, or of a classifier around one."""
     encoder = encoder_of(model)
     _, num_features, feature_dim = encoder.compute_output_shape((None, *encoder.image_shape))
@@ -48,7 +50,7 @@ def encoder_functions(model: Encoder | Classifier) -> list[Function]:
     return made
 
 
-def describe_encoder(model: Encoder | Classifier) -> EncoderDescription:
+def describe_encoder(model: AroundEncoder) -> EncoderDescription:
     """The manifest's words for it, with what it makes of noise."""
     encoder = encoder_of(model)
     shape = (SAMPLES, *encoder.image_shape)
@@ -66,29 +68,28 @@ def describe_encoder(model: Encoder | Classifier) -> EncoderDescription:
     )
 
 
-def encoder_of(model: Encoder | Classifier) -> Encoder:
-    return model.encoder if isinstance(model, Classifier) else model
+def encoder_of(model: AroundEncoder) -> Encoder:
+    return model if isinstance(model, Encoder) else model.encoder
 
 
-def float32_encoder(model: Encoder | Classifier) -> Encoder | Classifier:
+def float32_encoder(model: AroundEncoder) -> AroundEncoder:
     """The model, or where it computes in half precision one in float32 with its weights."""
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
-    copy: Encoder | Classifier = type(model).from_config(with_float32(model.get_config()))
+    copy: AroundEncoder = type(model).from_config(with_float32(model.get_config()))
     copy.set_weights(model.get_weights())
     return copy
 
 
-def takes(model: Encoder | Classifier) -> Any:
+def takes(model: AroundEncoder) -> Any:
     """What its images are."""
-    return PIXELS if isinstance(model, Classifier) and model.scaling is not None else SCALED
+    return SCALED if isinstance(model, Encoder) or model.scaling is None else PIXELS
 
 
 def _features(model: Any, images: Any) -> Any:
-    if isinstance(model, Classifier):
-        images = images if model.scaling is None else model.scaling(images)
-        return model.encoder(images, training=False)
-    return model(images, training=False)
+    if isinstance(model, Encoder):
+        return model(images, training=False)
+    return model.encoder(images if model.scaling is None else model.scaling(images), training=False)
 
 
 def _logits(model: Any, images: Any) -> Any:

@@ -45,8 +45,9 @@ def argument(name: str) -> str:
 def write_saved_model(model: keras.Model, graphs: dict[str, Any], path: Path) -> None:
     """Writes every graph as a signature; the one that comes first among `DEFAULTS` is also the default."""
     module = tf.Module()
-    # The graphs read these variables; tracking them alone keeps each weight in the file once.
-    module.weights = [weight.value for weight in model.weights]
+    # Tracking what the graphs read, and that alone, keeps each weight in the file once.
+    read = {id(variable) for graph in graphs.values() for variable in graph.variables}
+    module.weights = [weight.value for weight in model.weights if id(weight.value) in read]
     default = next(name for name in DEFAULTS if name in graphs)
     signatures = {**graphs, "serving_default": graphs[default]}
     tf.saved_model.save(module, str(path), signatures=signatures)

@@ -43,7 +43,7 @@ FLOORS = [
     {"layers", "quantizers", "distributions", "data"},
     {"priors", "tokenizers", "encoders"},
     {"sampling", "pretraining"},
-    {"generator", "registry"},
+    {"generator", "masked_images", "registry"},
     {"compression", "measuring", "runs"},
     {"training", "probing", "serving", "export", "bulk"},
     {"cli"},

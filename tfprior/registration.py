@@ -22,7 +22,12 @@ ROOMS = ("layers", "quantizers", "distributions", "priors", "tokenizers", "encod
 """Packages whose public names stand in files; each loads its modules on first use."""
 CONSTANTS = {"OUTSIDE"}
 """Public names of theirs that are no classes."""
-SINGLE = {"Generator": "generator", "InverseSquareRoot": "training", "LayerDecayAdamW": "training"}
+SINGLE = {
+    "Generator": "generator",
+    "InverseSquareRoot": "training",
+    "LayerDecayAdamW": "training",
+    "MaskedImages": "masked_images",
+}
 """Classes that stand in files, and their modules."""
 
 

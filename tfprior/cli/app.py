@@ -13,13 +13,25 @@ from typer.core import TyperCommand, TyperGroup
 from tfprior.cli.errors import WrongUsage, in_options, sentence
 
 ORDER = (
-    *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
+    *(
+        "train",
+        "pretrain",
+        "probe",
+        "finetune",
+        "evaluate",
+        "score",
+        "sample",
+        "complete",
+        "compress",
+        "decompress",
+    ),
     *("encode", "reconstruct", "bulk", "export", "verify", "info"),
 )
 
 
 GOES_ON = {
     "train": "; the same `tfprior train` command goes on from its last state",
+    "pretrain": "; the same `tfprior pretrain` command goes on from its last state",
     "bulk": "; the same `tfprior bulk` command goes on after the shards that stand",
 }
 
@@ -131,7 +143,7 @@ def program(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Discrete generative priors of images and codes: train, measure in bits per dimension, sample, export.
+    """Discrete generative priors of images and codes, and encoders: train, measure, sample, probe, export.
 
     The whole path, on data that comes with the package:
 
@@ -149,5 +161,12 @@ def program(
     tfprior encode runs/tokenizer --out codes.npz
     tfprior train --data codes.npz --out runs/prior
     tfprior sample runs/prior --out samples.png
+    ```
+
+    An encoder that learns without labels, and what its features are worth:
+
+    ```
+    tfprior pretrain mae --data digits --patch-size 2 --out runs/encoder
+    tfprior probe runs/encoder
     ```
     """

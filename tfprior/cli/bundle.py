@@ -3,7 +3,7 @@
 import importlib.util
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,25 +29,40 @@ def export(
     finer: FinerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
 ) -> None:
-    """Export a prior as a bundle of SavedModel and ONNX graphs, checked against Keras.
+    """Export a prior or an encoder as a bundle of SavedModel and ONNX graphs, checked against Keras.
 
     ```
     tfprior export runs/digits bundles/digits
     tfprior export runs/digits bundles/digits --format onnx
     ```
 
-    A prior of codes is exported together with their tokenizer, as a bundle that makes images.
+    A prior of codes is exported together with their tokenizer, as a bundle that makes images. Of a run of
+    `tfprior pretrain`, and of a .keras file of `tfprior finetune` or `probe`, the functions are `features` of
+    images, and `classify` where there are classes.
     """
     import_keras()
     from tfprior.export import save
 
     if out.exists() and not overwrite:
         raise WrongUsage(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
-    model = open_model(run, tokenizer, finer)
+    model: Any = encoder_at(run) or open_model(run, tokenizer, finer)
     save(
         model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
     )
     plain_console().print(bundle_table(out))
+
+
+def encoder_at(run: Path) -> Any:
+    """An encoder, or the model around one, in a run or a .keras file; None of all else."""
+    from tfprior.encoders import Encoder
+    from tfprior.runs import load_run
+    from tfprior.runs.model_file import read_model
+
+    if run.is_dir():
+        folder = load_run(run)
+        return folder.load() if folder.config["kind"] == "encoder" else None
+    model = read_model(run)
+    return model if isinstance(getattr(model, "encoder", model), Encoder) else None
 
 
 def verify(
@@ -90,9 +105,9 @@ def info(
         return
     import_keras()
     if source.is_file():
-        from tfprior.runs.model_file import load_model
+        from tfprior.runs.model_file import read_model
 
-        console.print(model_table(source, load_model(source)))
+        console.print(model_table(source, read_model(source)))
     else:
         from tfprior.runs import load_run
 

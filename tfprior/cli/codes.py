@@ -1,7 +1,7 @@
-"""`tfprior encode` and `tfprior reconstruct`: what a tokenizer does to images."""
+"""`tfprior encode` and `tfprior reconstruct`: what a tokenizer, or an encoder in training, does to images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,16 +75,26 @@ def reconstruct(
     ```
     tfprior reconstruct runs/tokenizer --out reconstructions.png
     tfprior reconstruct runs/tokenizer --num 8 --split train
+    tfprior reconstruct runs/encoder
     ```
+
+    Of an encoder, of `tfprior pretrain`, each image stands above what is visible of it, and what the model
+    makes of that.
     """
     import_keras()
     from tfprior.data import spread
-    from tfprior.pictures import save_reconstructions
+    from tfprior.pictures import save_masked, save_reconstructions
     from tfprior.runs import load_tokenizer
 
-    source, model = source_at(run), load_tokenizer(run)
+    source = source_at(run)
+    found = source.model()
+    model: Any = found if found.kind == "encoder" else load_tokenizer(run)
     images = images_of(source, model, data, image_size, levels)
     values, labels = source.part_of(images, split.value)
     some = values[spread(labels, len(values))[:num]]
-    save_reconstructions(some, model.reconstruct(some), images.num_levels, out, columns)
+    made = model.reconstruct(some)
+    if model.kind == "encoder":
+        save_masked(made.images, made.masked, made.reconstruction, out, columns)
+    else:
+        save_reconstructions(some, made, images.num_levels, out, columns)
     typer.echo(f"{out}: {len(some)} images above their reconstructions")

@@ -74,6 +74,11 @@ def plain(value: Any) -> Any:
 
 
 EXAMPLES = {
+    "encoder": """
+tfprior pretrain {name} --data my_images/ --image-size 224 --smallest-crop 0.2 --flip --out runs/encoder
+tfprior probe runs/encoder --data my_labelled_images/ --image-size 224
+tfprior finetune runs/encoder --data my_labelled_images/ --image-size 224 --out classifier.keras
+""",
     "prior": """
 tfprior train {name} --data digits --conditional --ema 0.995 --out runs/digits
 tfprior train {name} --data my_images/ --image-size 32 --minutes 15 --out runs/mine
@@ -98,7 +103,8 @@ tfprior sample runs/top --finer runs/bottom
 def help_of(model: Model) -> str:
     several = len(model.declaration.quantizers) > 1
     examples = (EXAMPLES_OF_GRIDS if several else EXAMPLES[model.kind]).format(name=model.name)
-    return f"""Train a {model.kind}: {model.title}.
+    kind = "an encoder" if model.kind == "encoder" else f"a {model.kind}"
+    return f"""Train {kind}: {model.title}.
 
 {model.declaration.summary}
 

@@ -8,7 +8,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tfprior.export.ports import PortDescription
-    from tfprior.grid_model import GridModel
     from tfprior.runs import RunFolder
     from tfprior.score import Score
 
@@ -77,9 +76,22 @@ def grid_of_codes(run: "RunFolder") -> str | None:
     )
 
 
-def model_table(path: Path, model: "GridModel") -> Table:
-    """What a .keras file holds: a prior, or a tokenizer with its grids of codes, coarse to fine."""
-    tokenizer: Any = model
+def model_table(path: Path, model: Any) -> Table:
+    """What a .keras file holds: a prior, a tokenizer with its grids of codes, coarse to fine, an encoder."""
+    encoder = getattr(model, "encoder", model)
+    if hasattr(encoder, "image_shape") and hasattr(encoder, "feature_size"):
+        return facts_table(
+            str(path),
+            {
+                "model": type(model).__name__,
+                "encoder": type(encoder).__name__,
+                "images": " × ".join(map(str, encoder.image_shape)),
+                "features": " × ".join(map(str, (*encoder.feature_size, encoder.num_features))),
+                "classes": getattr(model, "num_classes", None),
+                "parameters": f"{model.count_params():,}",
+            },
+        )
+    tokenizer = model
     grids = (
         zip(tokenizer.code_shapes, tokenizer.codebook_sizes, strict=True) if model.kind == "tokenizer" else ()
     )

@@ -25,29 +25,41 @@ class Models(TyperGroup):
     Options stand after the name, so those of the help are the ones that every model takes.
     """
 
+    default = DEFAULT_MODEL
+
+    @property
+    def models(self) -> dict[str, Model]:
+        return {name: model for name, model in MODELS.items() if model.kind != "encoder"}
+
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(MODELS)
+        return list(self.models)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        model = MODELS.get(cmd_name)
-        return model and command_of(model, RUN, train_model)
+        model = self.models.get(cmd_name)
+        return model and command_of(model, self.shared_options, train_model)
+
+    @property
+    def shared_options(self) -> tuple[inspect.Parameter, ...]:
+        return RUN
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[MODEL]", "[OPTIONS]"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if named else [DEFAULT_MODEL, *args])
+        return super().parse_args(ctx, args if named else [self.default, *args])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in MODELS:
-            raise WrongUsage(f"train {args[0]}: no such model; expected one of {', '.join(MODELS)}.")
+        if args[0] not in self.models:
+            raise WrongUsage(
+                f"{self.name} {args[0]}: no such model; expected one of {', '.join(self.models)}."
+            )
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         own = self.params
-        shared = self.get_command(ctx, DEFAULT_MODEL).params
-        self.params = [param for param in shared if param.name not in MODELS[DEFAULT_MODEL].options]
+        shared = self.get_command(ctx, self.default).params
+        self.params = [param for param in shared if param.name not in self.models[self.default].options]
         try:
             super().format_help(ctx, formatter)
         finally:

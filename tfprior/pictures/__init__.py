@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "codebook_usage": ["save_codebook_usage"],
         "curve": ["save_curve"],
         "heat_map": ["save_heat_maps"],
-        "sheets": ["save_completions", "save_grid", "save_reconstructions"],
+        "sheets": ["save_completions", "save_grid", "save_masked", "save_reconstructions"],
     },
 )

@@ -8,7 +8,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from tfprior.pictures.sheets import BACKDROP, check_grids, enlarge, lay_out_pairs, save_png, to_rgb
+from tfprior.pictures.sheets import BACKDROP, check_grids, enlarge, lay_out_stacks, save_png, to_rgb
 from tfprior.pictures.style import ROUND_STEPS, picture_of, quiet, styled
 
 with quiet():
@@ -55,7 +55,7 @@ def save_heat_maps(
     scale = max(1, round(SIDE / max(images.shape[1:3]))) if scale is None else scale
     above = enlarge(to_rgb(images, num_levels), scale)
     below = enlarge(np.stack([colors.to_rgba(one, bytes=True)[..., :3] for one in bits]), scale)
-    sheet = lay_out_pairs(above, below, columns)
+    sheet = lay_out_stacks([above, below], columns)
     bar = picture_of(legend(colors, ticks, bits.min(), bits.max()))
     canvas = Image.new("RGB", (max(sheet.width, bar.width), sheet.height + bar.height), BACKDROP)
     canvas.paste(sheet, ((canvas.width - sheet.width) // 2, 0))

@@ -55,7 +55,31 @@ def save_reconstructions(
             "shape (N, H, W, C)."
         )
     above, below = (enlarge(to_rgb(part, num_levels), scale) for part in (originals, reconstructions))
-    save_png(lay_out_pairs(above, below, columns), path)
+    save_png(lay_out_stacks([above, below], columns), path)
+
+
+def save_masked(
+    images: np.ndarray,
+    masked: np.ndarray,
+    reconstructions: np.ndarray,
+    path: str | os.PathLike[str],
+    columns: int = 8,
+    scale: int | None = None,
+) -> None:
+    """Draws images (N, H, W, C), each above what was visible of it and its reconstruction, `columns` a row.
+
+    All are floats in [0, 1]; reconstructions beyond are cut off.
+
+    Raises:
+        ValueError: for images of different shapes, or no columns.
+    """
+    if not images.shape == masked.shape == reconstructions.shape:
+        raise ValueError(
+            f"Got images {images.shape}, masked ones {masked.shape} and reconstructions "
+            f"{reconstructions.shape}; expected one shape (N, H, W, C)."
+        )
+    parts = (np.rint(np.clip(part, 0, 1) * 255).astype("uint8") for part in (images, masked, reconstructions))
+    save_png(lay_out_stacks([enlarge(to_rgb(part, 256), scale) for part in parts], columns), path)
 
 
 def save_completions(
@@ -126,14 +150,15 @@ def lay_out(tiles: np.ndarray, columns: int, row_gap: int) -> Image.Image:
     return canvas
 
 
-def lay_out_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> Image.Image:
-    """Tiles (N, H, W, 3) uint8 above others of the same shape, pair by pair on one sheet.
+def lay_out_stacks(parts: list[np.ndarray], columns: int) -> Image.Image:
+    """Tiles (N, H, W, 3) uint8, each above those of the other parts, stack by stack on one sheet.
 
     Raises:
         ValueError: for no columns.
     """
-    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*above[:, :GAP].shape[:3], 3))
-    return lay_out(np.concatenate([above, between, below], axis=1), columns, 6 * GAP)
+    between = np.broadcast_to(np.asarray(BACKDROP, "uint8"), (*parts[0][:, :GAP].shape[:3], 3))
+    stacked = [tiles for part in parts for tiles in (between, part)][1:]
+    return lay_out(np.concatenate(stacked, axis=1), columns, 6 * GAP)
 
 
 def to_rgb(images: np.ndarray, num_levels: int) -> np.ndarray:

@@ -17,7 +17,7 @@ class FineTuningOptions:
         label_smoothing: share of the probability that targets give to all classes alike.
         flip: mirrors half of the training images left to right.
         smallest_crop: the least share of a training image's area that a crop of it has, for example 0.2; the
-            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. None are taken when left out.
+            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. Images stay whole without it.
         seed: decides the head's first weights, the order of the images, crops and dropout.
 
     Raises:

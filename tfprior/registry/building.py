@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tfprior.data import Images
 from tfprior.distributions import (
     Categorical,
@@ -11,14 +13,17 @@ from tfprior.distributions import (
     Gaussian,
     OutputDistribution,
 )
+from tfprior.masked_images import MaskedImages
 from tfprior.priors.base import Prior
 from tfprior.quantizers import VectorQuantizer
+from tfprior.registry.encoders import EncoderSizes
 from tfprior.registry.models import OUTPUTS, model_named
 from tfprior.tokenizers.base import Tokenizer
 
 CODE_EMBEDDING_DIM = 64
 COMPONENTS = 10
 GAUSSIAN_SCALE = 0.1
+SEEN = 4096  # images that means are taken over
 
 
 def described(images: Images, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,11 +39,13 @@ def described(images: Images, model: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"{entry.name} has no option {', '.join(unknown)}; expected some of {', '.join(options)}."
         )
-    defaults = {**options, "output": "categorical" if images.are_codes else entry.output}
+    defaults = {**options}
+    if "output" in options:
+        defaults["output"] = "categorical" if images.are_codes else entry.output
     if images.are_codes and "value_embedding_dim" in options:
         defaults["value_embedding_dim"] = CODE_EMBEDDING_DIM
     description = {"name": entry.name, **defaults, **model}
-    if description["output"] == "logistic_mixture" and description["num_components"] is None:
+    if description.get("output") == "logistic_mixture" and description["num_components"] is None:
         description["num_components"] = COMPONENTS
     return description
 
@@ -48,8 +55,8 @@ def build_model(
     model: Mapping[str, Any],
     condition_shape: tuple[int, ...] | None = None,
     precision: str | None = None,
-) -> Prior | Tokenizer:
-    """The prior or tokenizer that `model` describes, for the grid and levels of the data.
+) -> Prior | Tokenizer | MaskedImages:
+    """The prior, tokenizer or encoder in training that `model` describes, for the data's grid and levels.
 
     `model` has a "name" of `tfprior.registry.MODELS` and options of that model; `described` tells what holds
     where it has none. A prior of a finer grid of codes has the `condition_shape` of what the tokenizer makes
@@ -58,9 +65,11 @@ def build_model(
     Raises:
         ValueError: for unknown names or options, and data that do not fit.
     """
-    is_prior = model_named(model.get("name")).kind == "prior"
-    if is_prior:
+    kind = model_named(model.get("name")).kind
+    if kind == "prior":
         return build_prior(images, model, condition_shape, precision)
+    if kind == "encoder":
+        return build_encoder(images, model, precision)
     return build_tokenizer(images, model, precision)
 
 
@@ -110,6 +119,30 @@ def build_tokenizer(images: Images, model: Mapping[str, Any], precision: str | N
         images.grid_shape, distribution=distribution, **quantizers, **options, dtype=precision
     )
     return tokenizer
+
+
+def build_encoder(images: Images, model: Mapping[str, Any], precision: str | None = None) -> MaskedImages:
+    """`build_model` of what pre-trains an encoder, to which pixels come with mean 0 and deviation 1.
+
+    Raises:
+        ValueError: for unknown names or options, codes instead of images, and sizes that do not fit.
+    """
+    options = described(images, model)
+    entry = model_named(options.pop("name"))
+    if images.are_codes:
+        raise ValueError(f"{images.name} holds codes; expected images for an encoder.")
+    sizes = EncoderSizes(**{name: options.pop(name) for name in entry.encoder_options})
+    mean, std = channel_moments(images)
+    masked = entry.load()(sizes.build(images.grid_shape, precision), mean=mean, std=std, **options)
+    return MaskedImages(masked, images.num_levels)
+
+
+def channel_moments(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel of pixels in [0, 1], to four digits, over some training images."""
+    count = len(images.x_train)
+    some = images.x_train[np.linspace(0, count - 1, min(count, SEEN)).astype(int)] / (images.num_levels - 1)
+    mean, std = some.mean(axis=(0, 1, 2)), some.std(axis=(0, 1, 2))
+    return tuple(round(float(each), 4) for each in mean), tuple(round(float(each), 4) or 1.0 for each in std)
 
 
 def parts_of(

@@ -1,6 +1,7 @@
 """The models by name; a line for each."""
 
 import importlib
+import importlib.util
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from tfprior.registry.declaration import Declaration, Option, declaration_of
 
 OUTPUTS = ("categorical", "logistic", "logistic_mixture", "gaussian")
 QUANTIZER = "tfprior.quantizers.vector:VectorQuantizer"
+ENCODER = "tfprior.registry.encoders:EncoderSizes"
 CLASSES = "num_classes"  # which the data tell, where the model is conditional
 
 
@@ -19,14 +21,14 @@ class Model:
     Attributes:
         name: as users write it.
         place: of its class, as "module:Class".
-        kind: "prior" or "tokenizer".
+        kind: "prior", "tokenizer", or "encoder" of what pre-trains one.
         output: its distribution where the levels have an order; of codes it is always categorical.
         defaults: of options, where they are not the constructor's.
     """
 
     name: str
     place: str
-    kind: Literal["prior", "tokenizer"]
+    kind: Literal["prior", "tokenizer", "encoder"]
     output: str = "categorical"
     defaults: dict[str, Any] = field(default_factory=dict)
 
@@ -41,22 +43,28 @@ class Model:
 
     @property
     def options(self) -> dict[str, Option]:
-        """What a description of it may hold, by name: the output's, the constructor's and the quantizer's.
+        """What a description of it may hold, by name: the output's, the constructor's and its parts'.
 
         Defaults that depend on the data are None.
         """
-        declared = {**self.declaration.options, **self.quantizer_options}
+        declared = {**self.encoder_options, **self.declaration.options, **self.quantizer_options}
         takes_classes = declared.pop(CLASSES, None) is not None
         of_network = {
             name: option._replace(default=self.defaults.get(name, option.default))
             for name, option in declared.items()
         }
-        return {**(CONDITION if takes_classes else {}), **of_network, **OUTPUT}
+        output = {} if self.kind == "encoder" else OUTPUT
+        return {**(CONDITION if takes_classes else {}), **of_network, **output}
 
     @property
     def quantizer_options(self) -> dict[str, Option]:
         """Those of its codebook; none where it has none."""
         return declaration_of(QUANTIZER).options if self.declaration.quantizers else {}
+
+    @property
+    def encoder_options(self) -> dict[str, Option]:
+        """Those of the encoder that it trains; none where it trains none."""
+        return declaration_of(ENCODER).options if self.kind == "encoder" else {}
 
     @property
     def class_name(self) -> str:
@@ -135,3 +143,9 @@ register(
 )
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))
+if importlib.util.find_spec("tfprior.pretraining") is not None:
+    register(Model("mae", "tfprior.pretraining.mae:MAE", "encoder"))
+    register(Model("simmim", "tfprior.pretraining.simmim:SimMIM", "encoder", defaults={"encoder": "swin"}))
+    register(
+        Model("greenmim", "tfprior.pretraining.greenmim:GreenMIM", "encoder", defaults={"encoder": "swin"})
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
-KINDS = ("prior", "tokenizer", "model")
+KINDS = ("prior", "tokenizer", "encoder", "model")
 
 
 def integer(value: Any) -> bool:
@@ -115,7 +115,7 @@ class RunConfig:
     """The sections of config.json.
 
     Attributes:
-        kind: "prior", "tokenizer", or "model" of what is neither.
+        kind: "prior", "tokenizer", "encoder", or "model" of what is none of them.
         data: `name_or_path` and other arguments of `load`, grid_shape, levels, images; of codes `codes_of`.
         model: its name, its options and its number of parameters.
         score: name and unit of what says which epoch is the best, and whether its "min" or "max" is better.

@@ -66,8 +66,9 @@ def subject(run: RunFolder) -> str:
     grid = " × ".join(map(str, data["grid_shape"]))
     if run.is_tokenizer:
         return f"A tokenizer of {grid} images of {data['levels']} levels"
-    if run.config["kind"] == "model":
-        return f"A model of {grid} images of {data['levels']} levels"
+    if run.config["kind"] in ("encoder", "model"):
+        kind = "An encoder" if run.config["kind"] == "encoder" else "A model"
+        return f"{kind} of {grid} images of {data['levels']} levels"
     kind = "A class-conditional" if model.get("conditional") else "An unconditional"
     values = "codes" if run.of_codes else "levels"
     if run.codes_origin is not None and run.codes_origin.grid:
@@ -98,6 +99,14 @@ tokenizer = load_tokenizer("{run.path.name}")  # {BEST}
 images = load({source}).x_test
 codes = tokenizer.encode(images)
 reconstructed = tokenizer.reconstruct(images)"""
+    if run.config["kind"] == "encoder":
+        return f"""from tfprior.data import load
+from tfprior.probing import linear_probe
+from tfprior.runs import load_encoder
+
+encoder, scaling = load_encoder("{run.path.name}")  # {BEST}
+images = load("{run.config["data"]["name_or_path"]}")  # with labels
+print(linear_probe(encoder, images, scaling).accuracy)"""
     if run.config["kind"] == "model":
         return f"""from tfprior.runs import load_run
 
@@ -134,8 +143,13 @@ The tokenizer knows the images it was trained on and no others: what its codes l
 images of another kind it is much, no prior of the codes brings back. Bits per dimension are a bound in which
 every code is as probable as any other; a prior of the codes lowers it."""
 
+LIMITS_OF_ENCODERS = """\
+The encoder knows the images it was trained on and no others, and was never told what they show: what its
+features are worth, labels tell (`tfprior probe`, `tfprior finetune`). The error of hidden pixels does not."""
+
 LIMITS = {
     "prior": LIMITS_OF_PRIORS,
     "tokenizer": LIMITS_OF_TOKENIZERS,
+    "encoder": LIMITS_OF_ENCODERS,
     "model": "The model knows the images it was trained on and no others.",
 }

@@ -1,4 +1,4 @@
-"""Priors and tokenizers in .keras files."""
+"""Models in .keras files."""
 
 import os
 import zipfile
@@ -11,16 +11,32 @@ from tfprior.grid_model import GridModel
 
 
 def load_model(path: str | os.PathLike[str]) -> GridModel:
-    """Loads a prior or a tokenizer from a .keras file, in safe mode: no code in the file is run.
+    """Loads a prior, a tokenizer or what pre-trains an encoder from a .keras file, as `read_model` does.
 
     Raises:
         FileNotFoundError: for a missing file.
         ValueError: for a file that is no .keras file, is damaged, or holds something else.
     """
-    # Registers the classes a file may name.
-    from tfprior import distributions, layers, priors, tokenizers
+    model = read_model(path)
+    if not isinstance(model, GridModel):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}; expected a prior of tfprior.priors or a tokenizer of "
+            "tfprior.tokenizers."
+        )
+    return model
 
-    packages = (distributions, layers, priors, tokenizers)
+
+def read_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads any model of tfprior from a .keras file, in safe mode: no code in the file is run.
+
+    Raises:
+        FileNotFoundError: for a missing file.
+        ValueError: for a file that is no .keras file, or is damaged.
+    """
+    # Registers the classes a file may name.
+    from tfprior import distributions, encoders, layers, priors, tokenizers
+
+    packages = (distributions, encoders, layers, priors, tokenizers)
     public = [getattr(package, name) for package in packages for name in package.__all__]
     known = [each for each in public if isinstance(each, type)]
     path = Path(path)
@@ -37,11 +53,6 @@ def load_model(path: str | os.PathLike[str]) -> GridModel:
             f"{path} is no readable .keras file ({type(error).__name__}: {reason[:200]}); copy it again, or "
             "train again."
         ) from error
-    if not isinstance(model, GridModel):
-        raise ValueError(
-            f"{path} holds a {type(model).__name__}; expected a prior of tfprior.priors or a tokenizer of "
-            "tfprior.tokenizers."
-        )
     return model
 
 
@@ -56,7 +67,7 @@ def check_archive(path: Path) -> None:
         raise ValueError(f"{damaged} in it is damaged")
 
 
-def save_model(model: GridModel, path: str | os.PathLike[str]) -> None:
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Writes the model as .keras at once."""
     with atomic_path(path) as temporary:
         model.save(temporary)

@@ -1,14 +1,17 @@
-"""Priors, tokenizers and generators from runs and files, each refused where another is expected."""
+"""Priors, tokenizers, generators and encoders from runs and files, each refused where another is expected."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tfprior.data import CodesOrigin
+from tfprior.encoders import Encoder
 from tfprior.generator import Generator
 from tfprior.grid_model import GridModel
+from tfprior.layers import ImageScaling
 from tfprior.priors.base import Prior
-from tfprior.runs.model_file import load_model
+from tfprior.runs.model_file import load_model, read_model
 from tfprior.runs.run_folder import load_run
 from tfprior.tokenizers.base import Tokenizer
 
@@ -21,6 +24,7 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
         ValueError: for a file that is damaged, and a tokenizer.
     """
     model = _load(path)
+    _refuse_encoder(path, model, "a prior")
     if not isinstance(model, Prior):
         raise ValueError(
             f"{path} is a tokenizer; train a prior on its codes: `tfprior encode {path} --out codes.npz`, "
@@ -37,9 +41,36 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         ValueError: for a file that is damaged, and a prior.
     """
     model = _load(path)
+    _refuse_encoder(path, model, "a tokenizer, of `tfprior train vq_vae`")
     if not isinstance(model, Tokenizer):
         raise ValueError(f"{path} is a prior; expected a tokenizer, of `tfprior train vq_vae`.")
     return model
+
+
+class PretrainedEncoder(NamedTuple):
+    """An encoder, and how it sees pixels: None where nobody knows."""
+
+    encoder: Encoder
+    scaling: ImageScaling | None
+
+
+def load_encoder(path: str | os.PathLike[str]) -> PretrainedEncoder:
+    """The encoder that a run pre-trained, or of a .keras file: alone, in a Classifier or as it was trained.
+
+    Raises:
+        FileNotFoundError: for a missing file, and a run before its first epoch ended.
+        ValueError: for a file that is damaged, priors and tokenizers.
+    """
+    model = _load(path) if Path(path).is_dir() else read_model(path)
+    if isinstance(model, Encoder):
+        return PretrainedEncoder(model, None)
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, Encoder):
+        raise ValueError(
+            f"{path} is a {type(model).__name__}; expected a run of `tfprior pretrain`, or a .keras file of "
+            "an encoder or a Classifier."
+        )
+    return PretrainedEncoder(encoder, model.scaling)
 
 
 def load_generator(
@@ -147,6 +178,13 @@ def _check_grids(paths: Sequence[str | os.PathLike[str]], origins: Sequence[Code
                 if len(paths) < count
                 else "leave --finer out."
             )
+        )
+
+
+def _refuse_encoder(path: str | os.PathLike[str], model: GridModel, expected: str) -> None:
+    if model.kind == "encoder":
+        raise ValueError(
+            f"{path} is an encoder, which `tfprior probe` and `tfprior finetune` take; expected {expected}."
         )
 
 

@@ -2,7 +2,7 @@
 
 config.json         its kind, data, model, score, options and versions; once finished, the result too
 metrics.csv         one line an epoch
-best.keras          the prior or tokenizer with the best validation score
+best.keras          the model with the best validation score
 last.keras          the same after the last epoch
 checkpoint.json     the SHA-256 of these three
 resume/             all that training goes on from, of the last two times it was saved: each three times
@@ -10,7 +10,7 @@ resume/             all that training goes on from, of the last two times it was
 run.lock            while a process trains
 curve.png · model_card.md · tensorboard/
 pictures/           those drawn while it trains, where they are asked for
-samples.png, of a tokenizer reconstructions.png · codebook_usage.png
+samples.png, of a tokenizer reconstructions.png · codebook_usage.png, of an encoder reconstructions.png
 """
 
 import csv
@@ -41,7 +41,12 @@ CONFIG, METRICS, BEST, LAST, RESUME = (
 SAMPLES, CURVE, CARD, TENSORBOARD = "samples.png", "curve.png", "model_card.md", "tensorboard"
 DRAWN_WHILE_TRAINING = "pictures"
 RECONSTRUCTIONS, USAGE = "reconstructions.png", "codebook_usage.png"
-PICTURES = {"prior": (SAMPLES,), "tokenizer": (RECONSTRUCTIONS, USAGE), "model": ()}
+PICTURES = {
+    "prior": (SAMPLES,),
+    "tokenizer": (RECONSTRUCTIONS, USAGE),
+    "encoder": (RECONSTRUCTIONS,),
+    "model": (),
+}
 COLUMNS = ("epoch", "learning_rate", "train", "validation", "seconds")
 
 

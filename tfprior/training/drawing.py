@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tfprior.image_model import ImageModel
-from tfprior.pictures.sheets import save_completions, save_grid, save_reconstructions
+from tfprior.masked_images import MaskedImages
+from tfprior.pictures.sheets import save_completions, save_grid, save_masked, save_reconstructions
 from tfprior.sampling.completion import completions_of
 from tfprior.tokenizers.base import Tokenizer
 
@@ -40,7 +41,11 @@ def draw_completions(
     save_completions(images, mask, drawn, model.num_levels, path)
 
 
-def draw_reconstructions(tokenizer: Tokenizer, images: np.ndarray, path: Path) -> None:
-    """Draws the first of the images (N, H, W, C), each above what its codes give."""
+def draw_reconstructions(model: Tokenizer | MaskedImages, images: np.ndarray, path: Path) -> None:
+    """Draws the first of the images (N, H, W, C), each above what its codes, or its visible parts, give."""
     images = images[:NUM_RECONSTRUCTIONS]
-    save_reconstructions(images, tokenizer.reconstruct(images), tokenizer.num_levels, path)
+    made: Any = model.reconstruct(images)
+    if isinstance(model, MaskedImages):
+        save_masked(made.images, made.masked, made.reconstruction, path)
+    else:
+        save_reconstructions(images, made, model.num_levels, path)

@@ -26,7 +26,7 @@ def illustrate(
     console: Console,
     condition_map: ConditionMap | None = None,
 ) -> None:
-    """Draws the curve, and what the best model makes: samples of a prior, reconstructions of a tokenizer.
+    """Draws the curve, and what the best model makes: samples of a prior, reconstructions of any other.
 
     `held_out` has the validation part as its training part; `condition_map` is of a prior of finer codes.
     """
@@ -37,8 +37,10 @@ def illustrate(
         result["baselines"],
         f"{held_out.name}: {in_words(run)}",
     )
-    if RECONSTRUCTIONS in run.pictures:
+    if run.is_tokenizer:
         draw_tokenizer(run, held_out)
+    elif RECONSTRUCTIONS in run.pictures:
+        draw_reconstructions(run.load(), some_of(held_out), run.file(RECONSTRUCTIONS))
     if SAMPLES in run.pictures:
         if condition_map is None:
             draw_prior(run, seed, console)
@@ -49,11 +51,15 @@ def illustrate(
 def draw_tokenizer(run: RunFolder, held_out: Images) -> None:
     """Draws held-out images, one of each class in turn, above what their codes give; and the codes' use."""
     tokenizer = load_tokenizer(run.path)
-    some = held_out.x_train[spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]]
-    draw_reconstructions(tokenizer, some, run.file(RECONSTRUCTIONS))
+    draw_reconstructions(tokenizer, some_of(held_out), run.file(RECONSTRUCTIONS))
     codes = tokenizer.grids_of(tokenizer.encode(held_out.x_train))
     title = f"{held_out.name}: share of each code in held-out images"
     save_codebook_usage(codes, tokenizer.codebook_sizes, run.file(USAGE), title)
+
+
+def some_of(held_out: Images) -> Any:
+    """Held-out images, one of each class in turn."""
+    return held_out.x_train[spread(held_out.y_train, len(held_out.x_train))[:NUM_RECONSTRUCTIONS]]
 
 
 def draw_prior(run: RunFolder, seed: int, console: Console) -> None:

@@ -25,7 +25,7 @@ class TrainingOptions:
             are evaluated and kept instead of the last ones; nothing is averaged when left out.
         flip: mirrors half of the training images left to right.
         smallest_crop: the least share of a training image's area that a crop of it has, for example 0.2; the
-            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. None are taken when left out.
+            crop, of an aspect from 3/4 to 4/3, is resized to the image's size. Images stay whole without it.
         seed: decides the first weights, the order of the images, the dropout and the part held out.
         validation_fraction: share of the training images that is held out.
         validation_limit: the most images held out.

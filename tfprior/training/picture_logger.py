@@ -14,6 +14,7 @@ from keras import ops
 
 from tfprior.image_model import ImageModel
 from tfprior.inputs import check_condition
+from tfprior.masked_images import MaskedImages
 from tfprior.sampling.masks import hidden_part
 from tfprior.tokenizers.base import Tokenizer
 from tfprior.training.drawing import draw_completions, draw_reconstructions, draw_samples
@@ -155,24 +156,23 @@ class PictureLogger(keras.callbacks.Callback):
 
     def _sheets_of(self, model: Any) -> dict[str, Draw]:
         """What is drawn of a model: name → how; or ValueError."""
-        if isinstance(model, Tokenizer):
+        if isinstance(model, Tokenizer | MaskedImages):
             return {"reconstructions": self._reconstructions(model)}
         if not isinstance(model, ImageModel):
             raise ValueError(
-                f"PictureLogger got a {type(model).__name__} to draw from; expected a prior, a tokenizer or "
-                "a generator."
+                f"PictureLogger got a {type(model).__name__} to draw from; expected a prior, a tokenizer, a "
+                "generator or MaskedImages."
             )
         samples = {"samples": self._samples(model)}
         return samples if self.images is None else {**samples, "completions": self._completions(model)}
 
-    def _reconstructions(self, tokenizer: Tokenizer) -> Draw:
+    def _reconstructions(self, model: Tokenizer | MaskedImages) -> Draw:
         if self.images is None:
             raise ValueError(
-                "PictureLogger got no images for a tokenizer to reconstruct; pass some that it is not "
-                "trained on."
+                "PictureLogger got no images to reconstruct; pass some that the model is not trained on."
             )
-        tokenizer.check_inputs(self.images, self.condition)
-        return lambda path: draw_reconstructions(tokenizer, self.images, path)
+        model.check_inputs(self.images, self.condition)
+        return lambda path: draw_reconstructions(model, self.images, path)
 
     def _samples(self, model: ImageModel) -> Draw:
         if model.num_classes is None or self.condition is not None:
