@@ -42,9 +42,8 @@ def samplers_of(prior: Prior) -> dict[str, Any]:
         return {"sequential": sequential, "maskgit": maskgit, "halton": halton}
     if isinstance(prior, AnyOrderTransformer):
         return {"cached": along_order, "windowed": windowed, "full": full_along_order}
-    if isinstance(prior, TransformerPrior):
-        return {"cached": cached, "windowed": windowed, "full": full}
-    return {"cached": cached, "parallel_rows": parallel_rows, "full": full}
+    of_transformers = {"windowed": windowed} if isinstance(prior, TransformerPrior) else {}
+    return {"cached": cached, **of_transformers, "parallel_rows": parallel_rows, "full": full}
 
 
 def sampler_of(
