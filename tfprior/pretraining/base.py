@@ -13,13 +13,16 @@ import numpy as np
 from keras import ops
 
 from tfprior.encoders.base import Encoder
-from tfprior.inputs import as_array, check_sizes, name_of, shape_of
+from tfprior.feeding import are_arrays
+from tfprior.inputs import as_array, check_sizes, concrete, name_of, shape_of
 from tfprior.layers.image_scaling import ImageScaling
 from tfprior.layers.patches import images_of, map_size, patches_of
 from tfprior.pretraining.masking import num_hidden
 from tfprior.pretraining.pixels import Reconstruction, normalized, reconstructed
 
 Tensor = Any
+LARGEST = 30
+"""More than images have that are scaled in any usual way, and less than levels."""
 
 
 class Predicted(NamedTuple):
@@ -78,9 +81,8 @@ class MaskedImageModel(keras.Model, abc.ABC):
         std: float | Sequence[float] = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            **{"dtype": encoder.dtype_policy, **kwargs}, autocast=False
-        )  # images and noise whole
+        # Images and noise come whole, whatever the layers compute in.
+        super().__init__(**{"dtype": encoder.dtype_policy, "autocast": False, **kwargs})
         kind, patch = type(self).__name__, encoder.patch_size
         check_sizes(kind, unit_size=unit_size)
         self.encoder = encoder
@@ -180,12 +182,15 @@ class MaskedImageModel(keras.Model, abc.ABC):
         """Keras `fit` on images (N, H, W, C), or on a dataset of batches of them, with labels or without.
 
         Raises:
-            ValueError: for images of the wrong shape or type.
+            ValueError: for images of the wrong shape or type, and for arrays of floats that are levels.
         """
         validation = kwargs.get("validation_data")
         for images in (x, validation[0] if isinstance(validation, tuple | list) else validation):
             if hasattr(images, "shape"):
                 self.check_images(images)
+                self.check_range(images)
+        # A dataset brings its own order; Keras warns otherwise.
+        kwargs.setdefault("shuffle", are_arrays(x) or isinstance(x, keras.utils.PyDataset))
         return super().fit(x, *args, **kwargs)
 
     def compute_loss(
@@ -258,6 +263,18 @@ class MaskedImageModel(keras.Model, abc.ABC):
                 "images.astype('uint8') where they are levels from 0 to 255."
             )
         self.encoder.check_shape(shape_of(images, "Images"))
+
+    def check_range(self, images: Any) -> None:
+        """Raises ValueError for floats that are not finite, or far beyond any scale but that of levels."""
+        known = concrete(images)
+        if known is None or not known.size or known.dtype.kind == "u":
+            return
+        largest = np.abs(known).max()
+        if not largest <= LARGEST:
+            raise ValueError(
+                f"{type(self).__name__} got floats of up to {largest:g}; expected images in [0, 1]: divide "
+                "levels by 255, or pass them as uint8."
+            )
 
     def check_noise(self, noise: Any, count: int | None) -> None:
         """Raises ValueError unless it is floats (B, U), or (1, U) where a batch shares its mask."""

@@ -145,7 +145,8 @@ class GreenMIM(MaskedImageModel):
     def fit(self, x: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
         drawing = DrawMasks()
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(drawing)
+            drawing.set_model(self)
+            callbacks.callbacks.append(drawing)
         else:
             callbacks = [*tree.flatten(callbacks or []), drawing]
         return super().fit(x, *args, callbacks=callbacks, **kwargs)
