@@ -4,7 +4,7 @@
     python tests/benchmarks/pretraining.py --batch 64 --xla      # on a GPU
 
 Images of 224 × 224. GreenMIM and SimMIM on one Swin-T with 75 % hidden; MAE, with 75 % hidden, and SimMIM on
-one ViT-S/16, where SimMIM is the ViT on all patches with no decoder to speak of. Each has a process of its
+one ViT-B/16, where SimMIM is the ViT on all patches with no decoder to speak of. Each has a process of its
 own: seconds are the best of several training steps by `fit`, after two that trace and settle, GreenMIM's with
 the plan of its mask; memory is the most that the process, or on a GPU TensorFlow, held, less what it held
 before the first step.
@@ -24,7 +24,7 @@ import numpy as np
 SHAPE = (224, 224, 3)
 CASES = {
     "Swin-T": ("SimMIM", "GreenMIM"),
-    "ViT-S/16": ("SimMIM", "MAE"),
+    "ViT-B/16": ("SimMIM", "MAE"),
 }
 SETTLING = 2
 
@@ -36,7 +36,7 @@ def model_of(encoder: str, kind: str) -> Any:
     from tfprior.pretraining import MAE, GreenMIM, SimMIM
 
     keras.utils.set_random_seed(0)
-    built = Swin.from_preset("tiny") if encoder == "Swin-T" else ViT.from_preset("small_16")
+    built = Swin.from_preset("tiny") if encoder == "Swin-T" else ViT.from_preset("base_16")
     return {"MAE": MAE, "GreenMIM": GreenMIM, "SimMIM": SimMIM}[kind](built, mask_ratio=0.75)
 
 
