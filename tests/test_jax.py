@@ -289,18 +289,18 @@ def pretraining() -> None:
         SimMIM(ViT((8, 12, 1), 2, num_layers=1, num_heads=1, hidden_dim=4), unit_size=4),
         GreenMIM(Swin((8, 12, 1), 2, **sizes), 0.5, unit_size=4, **decoder),
     ):
-        plans = []
+        traces: list[None] = []
         model.compile(keras.optimizers.Adam(0.01))
         step = model.train_step
 
-        def seen(state: Any, data: Any, model: Any = model, step: Any = step, plans: Any = plans) -> Any:
+        def seen(state: Any, data: Any, model: Any = model, step: Any = step, traces: Any = traces) -> Any:
             outcome = step(state, data)
-            plans.append(None)
+            traces.append(None)
             return outcome
 
         model.train_step = seen
         history = model.fit(images, batch_size=2, epochs=3, verbose=0, validation_data=images).history
-        assert len(plans) == 1, "the step was compiled more than once"
+        assert len(traces) == 1, "the step was compiled more than once"
         assert history["val_loss"][-1] < history["val_loss"][0]
         if model.shares_mask:
             hidden = {np.asarray(model(images, training=True).hidden[0]).tobytes()}

@@ -4,7 +4,7 @@ Shapes: B batch · H W C image · U units · V of them visible · T visible toke
 its map · D features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -94,7 +94,8 @@ class GreenMIM(MaskedImageModel):
         if self.built:
             return
         self.decoder.build((None, None, self.encoder.num_features))
-        first = self._fitting(iter(np.random.default_rng(0).random((1000, self.num_units))))
+        generator = np.random.default_rng(0)
+        first = self._fitting(lambda: generator.random(self.num_units))
         self.planned = [
             self.add_weight(part.shape, dtype="int32", trainable=False, name=f"plan_{index}")
             for index, part in enumerate(tree.flatten(first))
@@ -123,20 +124,19 @@ class GreenMIM(MaskedImageModel):
 
     def draw_mask(self) -> None:
         """Plans another mask for training, of as many groups as any."""
-        self._assign(self._fitting(self._noise()))
+        self._assign(self._fitting(self._noise))
 
-    def _noise(self) -> Any:
+    def _noise(self) -> np.ndarray:
+        uniforms = keras.random.uniform((self.num_units,), seed=self.noise)
+        return np.asarray(ops.convert_to_numpy(uniforms))
+
+    def _fitting(self, draw: Callable[[], np.ndarray]) -> Plan:
+        """A plan of noise that is drawn until one needs no more groups than there are."""
         while True:
-            yield ops.convert_to_numpy(keras.random.uniform((self.num_units,), seed=self.noise))
-
-    def _fitting(self, noise: Any) -> Plan:
-        """The first plan that needs no more groups than there are."""
-        for row in noise:
             try:
-                return self.visible.plan(row)
-            except TooManyGroups:  # one in dozens, drawn anew
+                return self.visible.plan(draw())
+            except TooManyGroups:  # one in dozens
                 continue
-        raise AssertionError("no mask fits, of all those that groups were made for")
 
     def _assign(self, plan: Plan) -> None:
         for variable, part in zip(self.planned, tree.flatten(plan), strict=True):
