@@ -11,24 +11,28 @@ from keras import ops
 
 from tfprior import __version__
 from tfprior.atomic import flush
-from tfprior.encoders import Classifier, Encoder
 from tfprior.export.description import (
     describe_function,
     describe_images,
     describe_priors,
     functions_of,
 )
-from tfprior.export.encoder_functions import describe_encoder, encoder_functions, float32_encoder
+from tfprior.export.encoder_functions import (
+    AroundEncoder,
+    describe_encoder,
+    encoder_functions,
+    float32_encoder,
+    is_around_encoder,
+)
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
-from tfprior.masked_images import MaskedImages
 
 FORMATS = ("saved_model", "onnx")
 
 
 def save(
-    model: ImageModel | Encoder | Classifier | MaskedImages,
+    model: ImageModel | AroundEncoder,
     path: str | Path,
     formats: Iterable[str] = FORMATS,
     overwrite: bool = False,
@@ -51,7 +55,7 @@ def save(
     if isinstance(model, ImageModel):
         model = model.for_sampling()
         _check_levels(model)
-    elif isinstance(model, Encoder | Classifier | MaskedImages):
+    elif is_around_encoder(model):
         model = float32_encoder(model)
     else:
         raise ValueError(
@@ -111,9 +115,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
-def _write(
-    model: ImageModel | Encoder | Classifier | MaskedImages, root: Path, formats: tuple[str, ...]
-) -> None:
+def _write(model: ImageModel | AroundEncoder, root: Path, formats: tuple[str, ...]) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
     from tfprior.export.warmup import write_warmup

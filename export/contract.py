@@ -7,7 +7,7 @@ only the model knows, which stands for the same number in all functions of a pri
 from collections.abc import Mapping
 
 from tfprior.export.checks import BundleError, require
-from tfprior.export.encoder_description import CLASSIFY, FEATURES, EncoderDescription
+from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
 from tfprior.export.manifest import CacheDescription, ImagesDescription, Manifest, PriorDescription
 from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
 
@@ -146,12 +146,16 @@ def image_functions(images: ImagesDescription, priors: tuple[PriorDescription, .
 
 
 def encoder_contract(encoder: EncoderDescription) -> Contract:
-    """Those of an encoder, and of the classifier around it."""
+    """Those of an encoder, and of the classifier or the masked image model around it."""
     images: Ports = {"images": ("float32", encoder.image_shape)}
     features: Ports = {"features": ("float32", (encoder.num_features, encoder.feature_dim))}
     contract: Contract = {FEATURES: (images, features)}
     if encoder.num_classes is not None:
         contract[CLASSIFY] = (images, {"logits": ("float32", (encoder.num_classes,))})
+    if encoder.num_units is not None:
+        made: Port = ("float32", encoder.image_shape)
+        noise: Ports = {"noise": ("float32", (encoder.num_units,))}
+        contract[RECONSTRUCT] = ({**images, **noise}, {"masked": made, "reconstruction": made})
     return contract
 
 

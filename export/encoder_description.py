@@ -1,6 +1,7 @@
 """What a manifest says of an encoder: which images it takes, what it gives, and golden values of both.
 
-Shapes: N golden images · H W C image · F features of D numbers each, those of class tokens first · K classes.
+Shapes: N golden images · H W C image · F features of D numbers each, those of class tokens first · K classes
+· U units of an image that are hidden or visible as a whole.
 """
 
 from dataclasses import dataclass
@@ -12,18 +13,23 @@ from tfprior.export.checks import Size, check_array, check_tensor
 from tfprior.export.strict_json import FloatArray, IntArray
 
 PIXELS, SCALED = "pixels in [0, 1]", "floats scaled as the encoder was trained"
-FEATURES, CLASSIFY = "features", "classify"
+FEATURES, CLASSIFY, RECONSTRUCT = "features", "classify", "reconstruct"
 """Names of functions."""
 HIGHEST_LEVEL = 255
 
 
 @dataclass(frozen=True, eq=False)
 class GoldenFeatures:
-    """Levels (N, H, W, C) → features (N, F, D), and of a classifier logits (N, K); levels / 255 go in."""
+    """Levels (N, H, W, C) → features (N, F, D), and of a classifier logits (N, K); levels / 255 go in.
+
+    Of what reconstructs images, with noise (N, U), too: reconstruction (N, H, W, C).
+    """
 
     levels: IntArray
     features: FloatArray
     logits: FloatArray | None
+    noise: FloatArray | None
+    reconstruction: FloatArray | None
 
     @property
     def images(self) -> np.ndarray:
@@ -34,7 +40,8 @@ class GoldenFeatures:
 class EncoderDescription:
     """Images (B, H, W, C) float32 → features (B, F, D), of a classifier logits (B, K) too.
 
-    Its input is pixels in [0, 1] where the model scales them by itself.
+    Its input is pixels in [0, 1] where the model scales them by itself. One that has `num_units` predicts the
+    pixels of those that noise (B, U) hides.
     """
 
     image_shape: tuple[Size, Size, Size]
@@ -42,6 +49,7 @@ class EncoderDescription:
     num_features: Size
     feature_dim: Size
     num_classes: Size | None
+    num_units: Size | None
     golden: GoldenFeatures
 
     def __post_init__(self) -> None:
@@ -54,6 +62,9 @@ class EncoderDescription:
         check_array(f"{name}.features", golden.features, features)
         if self.num_classes is not None or golden.logits is not None:
             check_array(f"{name}.logits", golden.logits, (samples, self.num_classes or 0))
+        if self.num_units is not None or golden.noise is not None or golden.reconstruction is not None:
+            check_array(f"{name}.noise", golden.noise, (samples, self.num_units or 0))
+            check_array(f"{name}.reconstruction", golden.reconstruction, (samples, *self.image_shape))
 
 
 def as_pixels(levels: np.ndarray) -> np.ndarray:

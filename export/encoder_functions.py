@@ -1,8 +1,10 @@
-"""The functions that a bundle holds of an encoder: features of images, and their classes.
+"""The functions that a bundle holds of an encoder: features of images, classes, and reconstructions.
 
-Shapes: B batch · H W C image · F features of D numbers each, those of class tokens first · K classes.
+Shapes: B batch · H W C image · F features of D numbers each, those of class tokens first · K classes · U
+units that are hidden or visible as a whole.
 """
 
+import importlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +17,7 @@ from tfprior.export.encoder_description import (
     FEATURES,
     HIGHEST_LEVEL,
     PIXELS,
+    RECONSTRUCT,
     SCALED,
     EncoderDescription,
     GoldenFeatures,
@@ -22,6 +25,7 @@ from tfprior.export.encoder_description import (
 )
 from tfprior.export.signatures import Function, Port, Tensors
 from tfprior.float32_copies import with_float32
+from tfprior.layers.patches import images_of, patches_of
 from tfprior.masked_images import MaskedImages
 
 SAMPLES = 2
@@ -47,7 +51,30 @@ def encoder_functions(model: AroundEncoder) -> list[Function]:
         made.append(
             Function(CLASSIFY, lambda t: {"logits": _logits(model, t["images"])}, (images,), (logits,))
         )
+    if (masked := masked_model(model)) is not None:
+        noise = Port("noise", "float32", (masked.num_units,), "the lowest are visible")
+        hidden = Port("masked", "float32", encoder.image_shape, "what is visible, the rest as the mean")
+        whole = Port("reconstruction", "float32", encoder.image_shape, "the rest as it is predicted")
+        made.append(
+            Function(
+                RECONSTRUCT,
+                lambda t: _reconstructed(masked, t["images"], t["noise"]),
+                (images, noise),
+                (hidden, whole),
+            )
+        )
     return made
+
+
+def masked_model(model: AroundEncoder) -> Any:
+    """The model that predicts hidden pixels, where it plans its masks inside the graph; else None."""
+    inner = model.model if isinstance(model, MaskedImages) else model
+    return inner if hasattr(inner, "predict_hidden") and not inner.shares_mask else None
+
+
+def is_around_encoder(model: Any) -> bool:
+    """Whether it is an encoder, or a model with one and the scaling of its images."""
+    return isinstance(getattr(model, "encoder", model), Encoder)
 
 
 def describe_encoder(model: AroundEncoder) -> EncoderDescription:
@@ -58,13 +85,21 @@ def describe_encoder(model: AroundEncoder) -> EncoderDescription:
     images = as_pixels(levels)
     features = in_batches(_features, model, [images], SAMPLES)
     logits = in_batches(_logits, model, [images], SAMPLES) if isinstance(model, Classifier) else None
+    noise = made = None
+    if (masked := masked_model(model)) is not None:
+        order = np.random.default_rng(0).permuted(np.tile(np.arange(masked.num_units), (SAMPLES, 1)), axis=1)
+        noise = _short(order / masked.num_units)
+        made = _short(in_batches(_reconstructed, masked, [images, noise], SAMPLES)["reconstruction"])
     return EncoderDescription(
         image_shape=encoder.image_shape,
         input=takes(model),
         num_features=features.shape[1],
         feature_dim=features.shape[2],
         num_classes=None if logits is None else logits.shape[1],
-        golden=GoldenFeatures(levels, _short(features), None if logits is None else _short(logits)),
+        num_units=None if noise is None else noise.shape[1],
+        golden=GoldenFeatures(
+            levels, _short(features), None if logits is None else _short(logits), noise, made
+        ),
     )
 
 
@@ -90,6 +125,22 @@ def _features(model: Any, images: Any) -> Any:
     if isinstance(model, Encoder):
         return model(images, training=False)
     return model.encoder(images if model.scaling is None else model.scaling(images), training=False)
+
+
+def _reconstructed(masked: Any, images: Any, noise: Any) -> Tensors:
+    """As `reconstruct` of the model, by operations of graphs alone."""
+    predicted, scaled = masked(images, noise=noise, training=False), masked.scaling(images)
+    patches = ops.cast(predicted.patches, "float32")
+    if masked.norm_pix:
+        moments = importlib.import_module("tfprior.pretraining.pixels").moments
+        mean, deviation = moments(patches_of(scaled, masked.stride))
+        patches = patches * deviation + mean
+    guess = masked.scaling.undone(images_of(patches, masked.stride, masked.encoder.feature_size))
+    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, *masked.unit_map, 1))
+    hidden = ops.repeat(ops.repeat(hidden, masked.unit_size, axis=1), masked.unit_size, axis=2)
+    visible = images * (1 - hidden)
+    background = hidden * np.asarray(masked.mean, "float32")
+    return {"masked": visible + background, "reconstruction": visible + hidden * guess}
 
 
 def _logits(model: Any, images: Any) -> Any:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tfprior.export.arrays import Arrays
 from tfprior.export.checks import BundleError
-from tfprior.export.encoder_description import CLASSIFY, FEATURES, PIXELS, as_pixels
+from tfprior.export.encoder_description import CLASSIFY, FEATURES, PIXELS, RECONSTRUCT, as_pixels
 from tfprior.export.onnx_functions import OnnxFunctions
 
 
 class OnnxEncoder:
-    """Features of images, and of a classifier's bundle their classes.
+    """Features of images, of a classifier's bundle their classes, of an MAE's their reconstructions.
 
     Images are float32, as `encoder.input` of the manifest says; uint8 ones become pixels in [0, 1] where the
     bundle takes such.
@@ -59,10 +60,35 @@ class OnnxEncoder:
             )
         return self._run(CLASSIFY, "logits", images, batch_size)
 
+    def reconstruct(self, images: Any, noise: Any, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, H, W, C) and noise (N, U) → what is visible of them, and that with the rest predicted.
+
+        Raises:
+            ValueError: for images or noise of another shape or type, and a bundle that reconstructs nothing.
+        """
+        units = self.encoder.num_units
+        if units is None:
+            raise ValueError(
+                f"The bundle {self.functions.path} reconstructs nothing; expected one of an MAE or SimMIM."
+            )
+        images, noise = self._checked(np.asarray(images)), np.asarray(noise)
+        if noise.dtype.kind != "f" or noise.shape != (len(images), units):
+            raise ValueError(
+                f"Got noise as {noise.dtype} {noise.shape}; expected floats {(len(images), units)}."
+            )
+        made = self._in_batches(RECONSTRUCT, {"images": images, "noise": noise.astype("float32")}, batch_size)
+        return made["masked"], made["reconstruction"]
+
     def _run(self, function: str, output: str, images: Any, batch_size: int) -> np.ndarray:
-        images = self._checked(np.asarray(images))
-        parts = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-        return np.concatenate([self.functions.run(function, {"images": part})[output] for part in parts])
+        return self._in_batches(function, {"images": self._checked(np.asarray(images))}, batch_size)[output]
+
+    def _in_batches(self, function: str, arrays: Arrays, batch_size: int) -> Arrays:
+        starts = range(0, len(arrays["images"]), batch_size)
+        rows = [
+            {name: array[start : start + batch_size] for name, array in arrays.items()} for start in starts
+        ]
+        made = [self.functions.run(function, part) for part in rows]
+        return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         takes, shape = self.encoder.input, self.encoder.image_shape

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Known, Run
 from tfprior.export.checks import BundleError
-from tfprior.export.encoder_description import CLASSIFY, FEATURES, EncoderDescription
+from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
 from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
 from tfprior.export.manifest_file import FILE_NAME, checked_file, checked_files, load_manifest
 from tfprior.export.onnx_functions import OnnxFunctions
@@ -170,6 +170,10 @@ def _replay_encoder(kind: str, encoder: EncoderDescription, run: Run) -> dict[st
     report = {
         f"{kind} {FEATURES}": _compare_floats(golden.features, f"{kind} {FEATURES}", run(FEATURES, images))
     }
+    if golden.reconstruction is not None and golden.noise is not None:
+        name, noise = f"{kind} {RECONSTRUCT}", golden.noise.astype("float32")
+        made = run(RECONSTRUCT, {**images, "noise": noise})["reconstruction"]
+        report[name] = _compare_floats(golden.reconstruction, name, {"pixels": made})
     if golden.logits is not None:
         name = f"{kind} {CLASSIFY}"
         report[name] = _compare_floats(golden.logits, name, run(CLASSIFY, images))
