@@ -136,8 +136,10 @@ def _reconstructed(masked: Any, images: Any, noise: Any) -> Tensors:
         mean, deviation = moments(patches_of(scaled, masked.stride))
         patches = patches * deviation + mean
     guess = masked.scaling.undone(images_of(patches, masked.stride, masked.encoder.feature_size))
-    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, *masked.unit_map, 1))
-    hidden = ops.repeat(ops.repeat(hidden, masked.unit_size, axis=1), masked.unit_size, axis=2)
+    down, across = masked.unit_map
+    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, down, 1, across, 1, 1))
+    hidden = hidden * np.ones((masked.unit_size, 1, masked.unit_size, 1), "float32")
+    hidden = ops.reshape(hidden, (-1, *masked.encoder.image_shape[:2], 1))
     visible = images * (1 - hidden)
     background = hidden * np.asarray(masked.mean, "float32")
     return {"masked": visible + background, "reconstruction": visible + hidden * guess}
