@@ -4,7 +4,6 @@ Shapes: B batch · H W C image · F features of D numbers each, those of class t
 units that are hidden or visible as a whole.
 """
 
-import importlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,8 +24,7 @@ from tfprior.export.encoder_description import (
 )
 from tfprior.export.signatures import Function, Port, Tensors
 from tfprior.float32_copies import with_float32
-from tfprior.layers.patches import images_of, patches_of
-from tfprior.masked_images import MaskedImages
+from tfprior.masked_images import MaskedImages, reconstructed_batch
 
 SAMPLES = 2
 AroundEncoder: TypeAlias = Encoder | Classifier | MaskedImages
@@ -128,21 +126,8 @@ def _features(model: Any, images: Any) -> Any:
 
 
 def _reconstructed(masked: Any, images: Any, noise: Any) -> Tensors:
-    """As `reconstruct` of the model, by operations of graphs alone."""
-    predicted, scaled = masked(images, noise=noise, training=False), masked.scaling(images)
-    patches = ops.cast(predicted.patches, "float32")
-    if masked.norm_pix:
-        moments = importlib.import_module("tfprior.pretraining.pixels").moments
-        mean, deviation = moments(patches_of(scaled, masked.stride))
-        patches = patches * deviation + mean
-    guess = masked.scaling.undone(images_of(patches, masked.stride, masked.encoder.feature_size))
-    down, across = masked.unit_map
-    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, down, 1, across, 1, 1))
-    hidden = hidden * np.ones((masked.unit_size, 1, masked.unit_size, 1), "float32")
-    hidden = ops.reshape(hidden, (-1, *masked.encoder.image_shape[:2], 1))
-    visible = images * (1 - hidden)
-    background = hidden * np.asarray(masked.mean, "float32")
-    return {"masked": visible + background, "reconstruction": visible + hidden * guess}
+    visible, whole = reconstructed_batch(masked, images, noise)
+    return {"masked": visible, "reconstruction": whole}
 
 
 def _logits(model: Any, images: Any) -> Any:

@@ -1,8 +1,9 @@
 """Masked image modelling on integer grids, as runs train it.
 
-Shapes: B batch · N images · H W C image · U units that are hidden or visible as a whole.
+Shapes: B batch · N images · H W C image · U units of it, hidden or visible as a whole.
 """
 
+import importlib
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras import ops
 from tfprior.distributions import Categorical
 from tfprior.grid_model import GridModel
 from tfprior.inputs import as_array, check_values
+from tfprior.layers.patches import images_of, patches_of
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
 from tfprior.score import Score
@@ -116,6 +118,26 @@ class MaskedImages(GridModel):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MaskedImages":
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects)
         return cls(**{**config, "model": model})
+
+
+def reconstructed_batch(model: Any, images: Any, noise: Any) -> tuple[Any, Any]:
+    """Pixels in [0, 1] (B, H, W, C) and noise (B, U) → what is visible, and that with the rest predicted.
+
+    As `reconstruct` of a model of `tfprior.pretraining`, for graphs.
+    """
+    predicted, scaled = model(images, noise=noise, training=False), model.scaling(images)
+    patches = ops.cast(predicted.patches, "float32")
+    if model.norm_pix:
+        moments = importlib.import_module("tfprior.pretraining.pixels").moments
+        mean, deviation = moments(patches_of(scaled, model.stride))
+        patches = patches * deviation + mean
+    guess = model.scaling.undone(images_of(patches, model.stride, model.encoder.feature_size))
+    down, across = model.unit_map
+    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, down, 1, across, 1, 1))
+    hidden = hidden * np.ones((model.unit_size, 1, model.unit_size, 1), "float32")
+    hidden = ops.reshape(hidden, (-1, *model.encoder.image_shape[:2], 1))
+    visible = images * (1 - hidden)
+    return visible + hidden * np.asarray(model.mean, "float32"), visible + hidden * guess
 
 
 class DrawMasks(keras.callbacks.Callback):
