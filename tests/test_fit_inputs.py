@@ -65,6 +65,18 @@ def test_labels_out_of_range_stop_a_later_batch(source: str) -> None:
     assert finite(prior)
 
 
+@out_of_data
+def test_a_list_of_callbacks_of_ones_own_stops_too() -> None:
+    prior = new()
+    own = keras.callbacks.CallbackList([keras.callbacks.History()], model=prior)
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match=RANGE):
+            getattr(prior, method)(generated(in_batches(changed(GOOD, 4, 3))), verbose=0, callbacks=own)
+    assert finite(prior)
+    prior.fit(GOOD, verbose=0, callbacks=own)
+    assert len(prior.history.history["loss"]) == 1
+
+
 def test_conditions_without_numbers_stop_a_later_batch() -> None:
     prior, condition = new(condition_shape=(2,)), np.zeros((12, 2), "float32")
     batches = in_batches(GOOD, changed(condition, np.nan, 1))

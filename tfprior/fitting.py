@@ -122,7 +122,7 @@ class FittedModel(SteppedModel):
             **kwargs,
         }
         with ExitStack() as stack:
-            for callback in callbacks if self.compiled else ():
+            for callback in getattr(callbacks, "callbacks", callbacks) if self.compiled else ():
                 if isinstance(callback, AroundFit):
                     arguments = stack.enter_context(callback.around_fit(self, arguments))
             data = arguments["x"]
@@ -278,5 +278,7 @@ class FittedModel(SteppedModel):
         if own is None:
             return [StopRefused(), *theirs]
         if not any(isinstance(callback, StopRefused) for callback in theirs):
-            own.append(StopRefused())
+            stop = StopRefused()
+            stop.set_model(self)
+            own.callbacks.append(stop)
         return own
