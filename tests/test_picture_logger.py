@@ -184,7 +184,7 @@ def test_a_model_that_diverged_is_not_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "arguments", "words"),
     [
-        (tokenizer, {}, "got no images for a tokenizer to reconstruct; pass some"),
+        (tokenizer, {}, "got no images to reconstruct; pass some"),
         (tokenizer, {"images": HELD_OUT + 4}, r"images lie in \[4, 7\]"),
         (lambda: prior(PixelCNN, SHAPE), {"images": HELD_OUT[:, :3]}, "expected"),
         (lambda: prior(PixelCNN, SHAPE), {"images": HELD_OUT, "mask": "middle"}, "expected one of left"),
