@@ -1,7 +1,6 @@
 """Runs that train an encoder without labels: with a model of the tests, and with those of the package."""
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +31,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "simmim": {**SWIN, "window_size": 2, "unit_size": 2},
     "greenmim": {**SWIN, **DECODER, "window_size": 2, "unit_size": 2},
 }
-runs = pytest.mark.skipif(
-    importlib.util.find_spec("tfprior.pretraining") is None, reason="tfprior.pretraining is not there"
-)
 
 
 def striped(count: int = 48) -> Images:
@@ -46,7 +42,6 @@ def striped(count: int = 48) -> Images:
     return Images("stripes", values[:count], labels[:count], values[count:], labels[count:], num_levels=17)
 
 
-@runs
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
     images = striped()
@@ -81,7 +76,6 @@ def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
             load(run.path)
 
 
-@runs
 def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose masks are planned outside of its graph, step by step."""
     images, settings = striped(), options(epochs=2, checkpoint_minutes=1e-9)
@@ -103,7 +97,6 @@ def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, monkeypatch: p
         np.testing.assert_array_equal(one, other)
 
 
-@runs
 def test_the_commands_of_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images = striped()
@@ -216,7 +209,6 @@ def test_sizes_of_a_swin() -> None:
     assert (swin.num_layers, swin.num_heads, swin.num_features) == ((1, 1), (2, 4), 16)
 
 
-@runs
 def test_codes_are_no_images() -> None:
     with pytest.raises(ValueError, match="stripes holds codes; expected images for an encoder"):
         build_model(dataclasses.replace(striped(), are_codes=True), {"name": "mae", **MODELS["mae"]})

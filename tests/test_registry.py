@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from catalogue import ABSTRACT
 
-from tfprior import priors, tokenizers
+from tfprior import pretraining, priors, tokenizers
 from tfprior.data import Images
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
 from tfprior.quantizers import VectorQuantizer
@@ -71,7 +71,7 @@ def test_choices_are_those_of_the_constructor() -> None:
 
 
 def test_every_public_model_is_registered_once() -> None:
-    for kind, package in (("prior", priors), ("tokenizer", tokenizers)):
+    for kind, package in (("prior", priors), ("tokenizer", tokenizers), ("encoder", pretraining)):
         known = [model.load() for model in MODELS.values() if model.kind == kind]
         public = {name for name in package.__all__ if inspect.isclass(getattr(package, name))}
         assert {one.__name__ for one in known} == public - ABSTRACT - OF_PAIRS
@@ -81,10 +81,11 @@ def test_every_public_model_is_registered_once() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_has_the_options_of_all_its_parts(name: str) -> None:
     model = MODELS[name]
-    declared = {*model.declaration.options, *model.quantizer_options}
+    declared = {*model.encoder_options, *model.declaration.options, *model.quantizer_options}
     named = declared - {"num_classes"} | ({"conditional"} if model.kind == "prior" else set())
-    assert set(model.options) == named | {"output", "num_components"}
+    assert set(model.options) == named | (set() if model.kind == "encoder" else {"output", "num_components"})
     assert bool(model.quantizer_options) == (model.kind == "tokenizer")
+    assert bool(model.encoder_options) == (model.kind == "encoder")
     assert set(model.defaults) <= declared
     assert {name: model.options[name].default for name in model.defaults} == model.defaults
 

@@ -3,7 +3,6 @@
 Shapes: B batch · N images · H W C image · U units of it, hidden or visible as a whole.
 """
 
-import importlib
 from typing import Any
 
 import keras
@@ -13,9 +12,10 @@ from keras import ops
 from tfprior.distributions import Categorical
 from tfprior.grid_model import GridModel
 from tfprior.inputs import as_array, check_values
-from tfprior.layers.patches import images_of, patches_of
 from tfprior.mean_of_sums import MeanOfSums
 from tfprior.once_a_step import once_a_step
+from tfprior.pretraining.greenmim import DrawMasks
+from tfprior.pretraining.pixels import completed
 from tfprior.score import Score
 
 UNITS = {"hidden_mse": "square error", "hidden_mae": "absolute error"}
@@ -125,23 +125,6 @@ def reconstructed_batch(model: Any, images: Any, noise: Any) -> tuple[Any, Any]:
 
     As `reconstruct` of a model of `tfprior.pretraining`, for graphs.
     """
-    predicted, scaled = model(images, noise=noise, training=False), model.scaling(images)
-    patches = ops.cast(predicted.patches, "float32")
-    if model.norm_pix:
-        moments = importlib.import_module("tfprior.pretraining.pixels").moments
-        mean, deviation = moments(patches_of(scaled, model.stride))
-        patches = patches * deviation + mean
-    guess = model.scaling.undone(images_of(patches, model.stride, model.encoder.feature_size))
-    down, across = model.unit_map
-    hidden = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, down, 1, across, 1, 1))
-    hidden = hidden * np.ones((model.unit_size, 1, model.unit_size, 1), "float32")
-    hidden = ops.reshape(hidden, (-1, *model.encoder.image_shape[:2], 1))
-    visible = images * (1 - hidden)
-    return visible + hidden * np.asarray(model.mean, "float32"), visible + hidden * guess
-
-
-class DrawMasks(keras.callbacks.Callback):
-    """Draws a mask before each step of training."""
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.model.model.draw_mask()
+    predicted = model(images, noise=noise, training=False)
+    visible, whole, _ = completed(model, images, model.scaling(images), predicted)
+    return visible, whole

@@ -15,7 +15,6 @@ from tfprior.cli.pretrain import pretrain
 from tfprior.cli.sample import complete, sample
 from tfprior.cli.score import score
 from tfprior.cli.train import train
-from tfprior.registry import MODELS
 
 __all__ = ["app", "import_keras", "main", "sentence"]
 
@@ -25,8 +24,7 @@ ENCODERS = (probe, finetune)
 BUNDLES = (export, verify, info)
 
 app.add_typer(train, name="train")
-if any(model.kind == "encoder" for model in MODELS.values()):
-    app.add_typer(pretrain, name="pretrain")
+app.add_typer(pretrain, name="pretrain")
 app.add_typer(bulk, name="bulk")
 for command in (*PRIORS, *TOKENIZERS, *ENCODERS, *BUNDLES):
     app.command(cls=Command)(command)

@@ -179,8 +179,10 @@ class GreenMIM(MaskedImageModel):
 
 
 class DrawMasks(keras.callbacks.Callback):
-    """Plans a mask before each step of training."""
+    """Plans a mask before each step of training, of a GreenMIM or of the `MaskedImages` around one."""
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        model = self.model  # on JAX its variables hold the state from here on, and the step reads them anew
-        model.draw_mask()
+        trained: Any = (
+            self.model
+        )  # on JAX its variables hold the state from here on, and the step reads them anew
+        getattr(trained, "model", trained).draw_mask()

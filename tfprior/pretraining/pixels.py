@@ -42,15 +42,28 @@ def moments(patches: Any) -> tuple[Any, Any]:
 
 def reconstructed(model: Any, scaled: Any, predicted: Any) -> Reconstruction:
     """What a `MaskedImageModel` has predicted of scaled images (B, H, W, C)."""
+    images = model.scaling.undone(scaled)
+    arrays = (images, *completed(model, images, scaled, predicted))
+    images, masked, whole, hidden = (ops.convert_to_numpy(each) for each in arrays)
+    return Reconstruction(images, masked, whole, hidden[..., 0])
+
+
+def completed(model: Any, images: Any, scaled: Any, predicted: Any) -> tuple[Any, Any, Any]:
+    """Visible pixels of images (B, H, W, C), these with hidden ones predicted, and where those are.
+
+    Tensors, in graphs too.
+    """
     patches = ops.cast(predicted.patches, "float32")
     if model.norm_pix:
         mean, deviation = moments(patches_of(scaled, model.stride))
         patches = patches * deviation + mean
     guess = model.scaling.undone(images_of(patches, model.stride, model.encoder.feature_size))
-    hidden = ops.reshape(predicted.hidden, (-1, *model.unit_map))
-    hidden = ops.repeat(ops.repeat(hidden, model.unit_size, axis=1), model.unit_size, axis=2)
-    arrays = (model.scaling.undone(scaled), guess, hidden)
-    images, guess, hidden = (ops.convert_to_numpy(each) for each in arrays)
-    where = hidden[..., None]
-    masked = np.where(where, np.asarray(model.mean, "float32"), images)
-    return Reconstruction(images, masked, np.where(where, guess, images), hidden)
+    (down, across), side = model.unit_map, model.unit_size
+    units = ops.reshape(ops.cast(predicted.hidden, "float32"), (-1, down, 1, across, 1, 1))
+    units = units * np.ones((side, 1, side, 1), "float32")  # few runtimes know how to repeat
+    hidden = ops.reshape(units, (-1, down * side, across * side, 1)) > 0
+    return (
+        ops.where(hidden, np.asarray(model.mean, "float32"), images),
+        ops.where(hidden, guess, images),
+        hidden,
+    )

@@ -1,7 +1,6 @@
 """The models by name; a line for each."""
 
 import importlib
-import importlib.util
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -143,9 +142,6 @@ register(
 )
 register(Model("vq_vae", "tfprior.tokenizers.vq_vae:VQVAE", "tokenizer", "logistic_mixture", CODEBOOK))
 register(Model("vq_vae_2", "tfprior.tokenizers.vq_vae_2:VQVAE2", "tokenizer", "logistic_mixture", CODEBOOK))
-if importlib.util.find_spec("tfprior.pretraining") is not None:
-    register(Model("mae", "tfprior.pretraining.mae:MAE", "encoder"))
-    register(Model("simmim", "tfprior.pretraining.simmim:SimMIM", "encoder", defaults={"encoder": "swin"}))
-    register(
-        Model("greenmim", "tfprior.pretraining.greenmim:GreenMIM", "encoder", defaults={"encoder": "swin"})
-    )
+register(Model("mae", "tfprior.pretraining.mae:MAE", "encoder"))
+register(Model("simmim", "tfprior.pretraining.simmim:SimMIM", "encoder", defaults={"encoder": "swin"}))
+register(Model("greenmim", "tfprior.pretraining.greenmim:GreenMIM", "encoder", defaults={"encoder": "swin"}))
