@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from tfprior.cli import app
 
 COMMANDS = (
-    *("train", "evaluate", "score", "sample", "complete", "compress", "decompress"),
+    *("train", "pretrain", "probe", "finetune"),
+    *("evaluate", "score", "sample", "complete", "compress", "decompress"),
     *("encode", "reconstruct", "bulk", "export", "verify", "info"),
 )
 TINY = ["pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8"]

@@ -7,7 +7,7 @@ import pytest
 from command_line import COMMANDS, run
 
 from tfprior.cli.declared_options import spellings, training_options
-from tfprior.registry import MODELS
+from tfprior.registry import MODELS, Model
 
 HEAVY = {"tensorflow", "keras", "numpy", "PIL", "onnx", "onnxruntime", "sklearn"}
 
@@ -24,25 +24,31 @@ def test_help_names_every_command() -> None:
     assert run("--version").startswith("tfprior ")
 
 
-def test_help_of_train_names_the_models_and_what_they_share() -> None:
-    printed = run("train", "--help")
-    assert "Usage: tfprior train [MODEL] [OPTIONS]" in printed or "train [MODEL] [OPTIONS]" in printed
+def command_of(model: Model) -> str:
+    return "pretrain" if model.kind == "encoder" else "train"
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_help_of_train_names_the_models_and_what_they_share(command: str) -> None:
+    printed = run(command, "--help")
+    assert f"{command} [MODEL] [OPTIONS]" in printed
     for model in MODELS.values():
-        assert f"│ {model.name} " in printed
-        assert model.title in printed
+        assert (f"│ {model.name} " in printed) == (command_of(model) == command)
+        assert (model.title in printed) == (command_of(model) == command)
     for option in training_options().values():
         assert f"{spellings(option)[0]} " in printed
     for words in ("--out ", "[required]", "--data ", "20, or as many as fit where --minutes is given"):
         assert words in printed
     assert "--filters" not in printed
     # Help changes nothing of what comes after it.
-    assert "Missing option '--out'" in run("train", code=2)
+    assert "Missing option '--out'" in run(command, code=2)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_help_of_a_model_teaches_its_own_options(name: str) -> None:
-    model, printed = MODELS[name], run("train", name, "--help")
-    assert f"tfprior train {name} --data " in printed
+    model, command = MODELS[name], command_of(MODELS[name])
+    printed = run(command, name, "--help")
+    assert f"tfprior {command} {name} --data " in printed
     assert model.title in printed
     assert model.declaration.summary in printed
     words = " ".join(printed.replace("│", " ").split())
