@@ -19,7 +19,7 @@ Run = Callable[[Model, dict[str, Any], dict[str, Any], dict[str, Any]], None]
 
 
 class ModelCommand(Command):
-    """Knows the options of the other models too, to say whose they are."""
+    """Knows the options of the other models of its command too, to say whose they are."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -28,10 +28,12 @@ class ModelCommand(Command):
             option = str(getattr(error, "option_name", ""))
             if option == "--model":
                 raise WrongUsage("--model: the model is a word after train: tfprior train NAME …") from error
+            trains_encoders = MODELS[str(self.name)].kind == "encoder"
             owners = [
                 name
                 for name, model in MODELS.items()
-                if option in (spelled for one in model.options.values() for spelled in spellings(one))
+                if (model.kind == "encoder") == trains_encoders
+                and option in (spelled for one in model.options.values() for spelled in spellings(one))
             ]
             if owners and self.name not in owners:
                 raise WrongUsage(
