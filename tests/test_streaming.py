@@ -8,15 +8,18 @@ import pytest
 from catalogue import LAYERS, Entry, features, randomise
 from streaming import verify_streaming
 
-from tfprior.layers import CausalConv2D, MaskedConv2D, ShiftedConv2D, ShiftedConv2DTranspose
+from tfprior.layers import CausalConv2D, MaskedConv2D, ShiftedConv2D, ShiftedConv2DTranspose, SwinBlock
 from tfprior.layers.streaming import StateSpec, Stream, empty_state
 
 STEPS = ("is_pointwise", "row_step", "pixel_step")
 STREAMING = [entry for entry in LAYERS if any(hasattr(entry.kind, name) for name in STEPS)]
-COMPOSED = [entry for entry in LAYERS if entry not in STREAMING and entry.kind is not ShiftedConv2DTranspose]
+WHOLE = {ShiftedConv2DTranspose, SwinBlock}
+"""Never streamed by themselves."""
+COMPOSED = [entry for entry in LAYERS if entry not in STREAMING and entry.kind not in WHOLE]
 POINTWISE_IN_KERAS = (
     keras.layers.Dense,
     keras.layers.Dropout,
+    keras.layers.Identity,
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
 )

@@ -24,6 +24,8 @@ class ImageScaling(keras.layers.Layer):
         ValueError: for numbers that are not finite, and for an std that is not positive.
     """
 
+    is_pointwise = True
+
     def __init__(
         self, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0, **kwargs: Any
     ) -> None:

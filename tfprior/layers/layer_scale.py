@@ -13,6 +13,8 @@ class LayerScale(keras.layers.Layer):
         initial: what the weights begin with; 1e-5 in DINOv2.
     """
 
+    is_pointwise = True
+
     def __init__(self, initial: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.initial = initial
