@@ -66,8 +66,12 @@ class MaskedImages(GridModel):
     def _with_ours(self, callbacks: Any) -> Any:
         """Where all images of a batch share a mask, each step gets another."""
         made = super()._with_ours(callbacks)
-        drawing = [DrawMasks()] if hasattr(self.model, "draw_mask") and isinstance(made, list) else []
-        return [*made, *drawing] if drawing else made
+        each = getattr(made, "callbacks", made)
+        if self.model.shares_mask and not any(isinstance(one, DrawMasks) for one in each):
+            drawing = DrawMasks()
+            drawing.set_model(self)
+            each.append(drawing)
+        return made
 
     def compute_loss(
         self,
