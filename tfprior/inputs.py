@@ -1,5 +1,6 @@
 """What a prior and its bundle accept: checks that speak before any work is done, with NumPy alone."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,12 @@ GridShape = tuple[int, int, int]
 def is_integer(value: Any) -> bool:
     """Whether it is a Python or NumPy integer; a bool is none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite real number; True and False are none."""
+    numeric = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return numeric and math.isfinite(value)
 
 
 def check_grid_shape(grid_shape: Any) -> GridShape:

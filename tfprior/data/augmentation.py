@@ -6,8 +6,9 @@ Shapes: B batch · H W C image · h w what is taken of it.
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
+
+from tfprior.inputs import is_number
 
 ASPECT = (3 / 4, 4 / 3)
 ATTEMPTS = 10
@@ -140,13 +141,9 @@ def largest_of_aspect(image_size: tuple[int, int]) -> tuple[int, int]:
 def check_scale(scale: Any) -> tuple[float, float]:
     """The shares of the area as two floats, or ValueError."""
     pair = tuple(scale) if isinstance(scale, tuple | list) else ()
-    if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1] <= 1:
+    if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] <= pair[1] <= 1:
         raise ValueError(
             f"resized_crop={scale!r} is no range of shares of an image's area; expected two numbers "
             "0 < least ≤ most ≤ 1: pass (0.2, 1.0), say."
         )
     return float(pair[0]), float(pair[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

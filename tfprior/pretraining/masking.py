@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from tfprior.inputs import is_number
+
 
 def num_hidden(count: int, mask_ratio: float) -> int:
     """How many of so many units are hidden: ⌈ratio · units⌉.
@@ -19,8 +21,7 @@ def num_hidden(count: int, mask_ratio: float) -> int:
     Raises:
         ValueError: for a ratio that leaves nothing visible, or nothing hidden.
     """
-    is_number = isinstance(mask_ratio, float | int) and not isinstance(mask_ratio, bool)
-    if not is_number or not 0 < mask_ratio < 1:
+    if not is_number(mask_ratio) or not 0 < mask_ratio < 1:
         raise ValueError(f"Got mask_ratio={mask_ratio!r}; expected a number between 0 and 1, such as 0.75.")
     hidden = math.ceil(count * mask_ratio - 1e-9)
     if hidden == count:

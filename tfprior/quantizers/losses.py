@@ -5,12 +5,11 @@ The entropy loss E[H(p(code | z))] − H(E[p(code | z)]), in nats, wants sure ch
 Shapes: N vectors · K codes · D bits.
 """
 
-import math
 from typing import Any
 
-import numpy as np
 from keras import ops
 
+from tfprior.inputs import is_number
 from tfprior.replicas.share import mean_over_batch
 
 
@@ -40,9 +39,3 @@ def check_loss_options(name: str, *, entropy_temperature: Any, **weights: Any) -
         raise ValueError(
             f"{name} got entropy_temperature={entropy_temperature!r}; expected a finite number above 0."
         )
-
-
-def is_number(value: Any) -> bool:
-    """Whether the value is a finite real number; True and False are none."""
-    numeric = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return numeric and math.isfinite(value)

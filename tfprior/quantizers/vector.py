@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfprior.inputs import check_sizes
+from tfprior.inputs import check_sizes, is_number
 from tfprior.layers.lookup import rows_of
 from tfprior.quantizers.base import Quantized, Quantizer, count_codes, leading_axes
 from tfprior.quantizers.gradients import GRADIENTS
-from tfprior.quantizers.losses import check_loss_options, entropy_of_codes, is_number
+from tfprior.quantizers.losses import check_loss_options, entropy_of_codes
 from tfprior.quantizers.nearest import nearest_codes, squared_distances
 from tfprior.replicas.share import spread_over_batch
 
