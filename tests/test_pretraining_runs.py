@@ -146,7 +146,7 @@ class Guess(NamedTuple):
 class MeanOfHidden(keras.Model):
     """Guesses one number for every hidden pixel of the right half."""
 
-    error_name = "hidden_mse"
+    error_name, shares_mask = "hidden_mse", False
 
     def __init__(self, encoder: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
