@@ -36,11 +36,13 @@ def save(
     path: str | Path,
     formats: Iterable[str] = FORMATS,
     overwrite: bool = False,
+    single_files: bool = False,
 ) -> Path:
     """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
     It holds SavedModel and ONNX functions, a manifest, and golden rollouts or features. It is written beside
     `path`, verified (every graph checked, loaded, and compared with Keras), and only then renamed into place.
+    The ONNX graphs share one file of weights; with `single_files` each holds its own.
 
     Raises:
         ValueError: for an unknown format, or a path that exists (unless `overwrite`).
@@ -66,7 +68,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        _write(model, partial, formats)
+        _write(model, partial, formats, single_files)
         from tfprior.export.verification import verify
 
         verify(partial)
@@ -115,18 +117,22 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no bundle, so it is not replaced; choose another path.")
 
 
-def _write(model: ImageModel | AroundEncoder, root: Path, formats: tuple[str, ...]) -> None:
+def _write(
+    model: ImageModel | AroundEncoder, root: Path, formats: tuple[str, ...], single_files: bool
+) -> None:
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
+    from tfprior.export.shared_weights import SharedWeights
     from tfprior.export.warmup import write_warmup
 
     made = functions_of(model) if isinstance(model, ImageModel) else encoder_functions(model)
     graphs = {function.name: concrete_function(function) for function in made}
     if "onnx" in formats:
         (root / "onnx").mkdir()
+        weights = None if single_files else SharedWeights(root / "onnx")
         for function in made:
             file = root / "onnx" / f"{function.name}.onnx"
-            write_onnx(function, graphs[function.name], file, {"tfprior": __version__})
+            write_onnx(function, graphs[function.name], file, {"tfprior": __version__}, weights)
     if "saved_model" in formats:
         write_saved_model(model, graphs, root / "saved_model" / "1")
         write_warmup(made, root / "saved_model" / "1")

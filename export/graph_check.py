@@ -10,6 +10,7 @@ strangers in a process with a limit.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,26 +59,29 @@ LARGEST_WINDOW = 64
 """Of kernels, strides and padding."""
 DEEPEST = 8
 """Branches and loops inside others."""
-EXTERNAL_FILES: frozenset[str] = frozenset()
-"""Files beside a graph that its weights may lie in; a manifest must list them."""
+FILE = "weights.bin"
+"""Beside the graphs, for the weights that they share; a manifest lists it."""
+PLACE = re.compile(rb"\d{1,15}")
 
 
-def check_graph(file: Path | bytes) -> None:
+def check_graph(file: Path | bytes, shared_bytes: int = 0) -> None:
     """Checks an ONNX file, or its bytes, without running it.
+
+    Its weights may lie in the bundle's file of shared weights, of which there are `shared_bytes`.
 
     Raises:
         BundleError: for what is no ONNX model, or holds anything that exports do not.
     """
     data, label = (file, "The graph") if isinstance(file, bytes) else (file.read_bytes(), str(file))
     try:
-        _check_model(memoryview(data))
+        _check_model(memoryview(data), shared_bytes)
     except MalformedError as error:
         raise BundleError(
             f"{label} is no graph of an export: it {error}; export the bundle again, or do not use it."
         ) from error
 
 
-def _check_model(data: memoryview) -> None:
+def _check_model(data: memoryview, shared_bytes: int) -> None:
     model = read(data, messages.MODEL, "a model")
     opsets = [read(opset, messages.OPSET, "an opset") for opset in model.get("opset_import", [])]
     versions = {bytes(opset.get("domain", b"")): opset.get("version", 0) for opset in opsets}
@@ -90,13 +94,14 @@ def _check_model(data: memoryview) -> None:
         )
     if "graph" not in model:
         raise MalformedError("holds nothing")
-    _GraphCheck().check(model["graph"], Scope(), depth=0, times=1)
+    _GraphCheck(shared_bytes).check(model["graph"], Scope(), depth=0, times=1)
 
 
 class _GraphCheck:
     """One pass over a graph and all that is nested in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared_bytes: int) -> None:
+        self.shared_bytes = shared_bytes
         self.iterations = 0
 
     def check(self, data: memoryview, scope: Scope, depth: int, times: int) -> None:
@@ -110,7 +115,7 @@ class _GraphCheck:
             scope.define(name, None)
         for tensor in graph.get("initializer", []):
             fields = read(tensor, messages.TENSOR, "a tensor")
-            scope.define(bytes(fields.get("name", b"")), _constant(fields))
+            scope.define(bytes(fields.get("name", b"")), _constant(fields, self.shared_bytes))
         nodes = [_node(data) for data in graph.get("node", [])]
         for node in nodes:
             for name in node.outputs:
@@ -170,16 +175,12 @@ def _check_attribute(operator: str, attribute: dict[str, Any]) -> None:
         _constant(read(attribute["t"], messages.TENSOR, "a tensor"))
 
 
-def _constant(tensor: dict[str, Any]) -> Constant:
+def _constant(tensor: dict[str, Any], shared_bytes: int = 0) -> Constant:
     """A tensor whose bytes are all there and as many as its shape says."""
     name = quoted(tensor.get("name", b""))
-    if "external_data" in tensor or tensor.get("data_location"):
-        entries = [read(entry, messages.ENTRY, "an entry") for entry in tensor.get("external_data", [])]
-        files = [bytes(entry.get("value", b"")) for entry in entries if entry.get("key") == b"location"]
-        if len(files) != 1 or files[0].decode("latin-1") not in EXTERNAL_FILES:
-            raise MalformedError(f"keeps {name} in another file")
-        return Constant(None)
-    data_type, data = tensor.get("data_type", 0), tensor.get("raw_data", b"")
+    is_shared = "external_data" in tensor or bool(tensor.get("data_location"))
+    num_bytes = _shared(tensor, shared_bytes) if is_shared else len(tensor.get("raw_data", b""))
+    data_type = tensor.get("data_type", 0)
     if data_type not in messages.ITEM_SIZES:
         raise MalformedError(f"has {name} of the data type {data_type}")
     shape = [signed(size) for size in tensor.get("dims", [])]
@@ -189,11 +190,27 @@ def _constant(tensor: dict[str, Any]) -> Constant:
     is_size = min(shape, default=0) >= 0 and math.prod(max(1, size) for size in shape) <= max(
         count, LARGEST_SIZE
     )
-    if not is_size or count * messages.ITEM_SIZES[data_type] != len(data):
-        raise MalformedError(f"says {name} is {shape} and gives {len(data)} bytes for it")
-    if data_type in messages.INTEGERS and count <= LONGEST_SHAPE:
-        return Constant(np.frombuffer(data, messages.INTEGERS[data_type]).tolist())
+    if not is_size or count * messages.ITEM_SIZES[data_type] != num_bytes:
+        raise MalformedError(f"says {name} is {shape} and gives {num_bytes} bytes for it")
+    if data_type in messages.INTEGERS and count <= LONGEST_SHAPE and not is_shared:
+        return Constant(np.frombuffer(tensor.get("raw_data", b""), messages.INTEGERS[data_type]).tolist())
     return Constant(None)
+
+
+def _shared(tensor: dict[str, Any], shared_bytes: int) -> int:
+    """How many bytes a tensor has in the file of shared weights."""
+    name = quoted(tensor.get("name", b""))
+    entries = [read(entry, messages.ENTRY, "an entry") for entry in tensor.get("external_data", [])]
+    place = {bytes(entry.get("key", b"")): bytes(entry.get("value", b"")) for entry in entries}
+    is_ours = place.pop(b"location", None) == FILE.encode() and len(entries) == 3 and shared_bytes
+    if not is_ours or "raw_data" in tensor:
+        raise MalformedError(f"keeps {name} in another file")
+    if set(place) != {b"offset", b"length"} or not all(PLACE.fullmatch(number) for number in place.values()):
+        raise MalformedError(f"does not say where {name} is among the shared weights")
+    offset, length = int(place[b"offset"]), int(place[b"length"])
+    if offset + length > shared_bytes:
+        raise MalformedError(f"looks for {name} behind the end of the shared weights")
+    return length
 
 
 def _value_of(node: Node) -> Constant:

@@ -13,7 +13,9 @@ from tfprior.export.manifest import FileDescription, Manifest
 from tfprior.export.strict_json import parse, plain, read
 
 FORMAT = "tfprior.bundle"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE = (3, SCHEMA_VERSION)
+"""Graphs of bundles of schema 3 hold their weights each."""
 FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""
@@ -87,12 +89,13 @@ def _check_envelope(file: Path, content: bytes, parsed: Any) -> None:
     if not isinstance(parsed, dict) or parsed.get("format") != FORMAT:
         raise BundleError(f"{file} is not the manifest of a {FORMAT}; expected a folder made by export.save.")
     version = parsed.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or version not in READABLE:
         is_newer = type(version) is int and version > SCHEMA_VERSION
         remedy = "upgrade tfprior" if is_newer else "export the bundle again"
         shown = version if type(version) is int and abs(version) < 10**6 else "unknown"
         raise BundleError(
-            f"{file} has schema version {shown} and this tfprior reads {SCHEMA_VERSION}: {remedy}."
+            f"{file} has schema version {shown} and this tfprior reads {READABLE[0]} to {READABLE[-1]}: "
+            f"{remedy}."
         )
     if parsed.get("manifest_sha256") != manifest_digest(content):
         raise BundleError(f"{file} does not have its own SHA-256: it was changed; copy the bundle again.")

@@ -13,15 +13,20 @@ from onnx import numpy_helper
 
 from tfprior.export.conversion import OPSET, ConversionError, convert
 from tfprior.export.graph_check import check_graph
+from tfprior.export.loop_invariants import hoist_loop_invariants
 from tfprior.export.manifest import BundleError
+from tfprior.export.onnx_graphs import with_subgraphs
+from tfprior.export.shared_weights import SharedWeights, lay_out
 from tfprior.export.signatures import Function
 from tfprior.export.trip_counts import add_trip_counts
 
 __all__ = ["OPSET", "ConversionError", "write_onnx"]
 
 
-def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, str]) -> None:
-    """Converts one function's graph, checks it and writes it.
+def write_onnx(
+    function: Function, graph: Any, path: Path, metadata: dict[str, str], weights: SharedWeights | None = None
+) -> None:
+    """Converts one function's graph, checks it and writes it, its weights among those shared if any are.
 
     Raises:
         ConversionError: if the converter left an operator out, or the graph does not pass ONNX's full check
@@ -29,17 +34,21 @@ def write_onnx(function: Function, graph: Any, path: Path, metadata: dict[str, s
             or does not load in ONNX Runtime.
     """
     model = convert(function, graph)
+    hoist_loop_invariants(model.graph)
     endless = add_trip_counts(model.graph)
     if endless:
         raise ConversionError(
             f"How often the loop {endless[0]!r} of {function.name!r} runs cannot be read from its graph: "
             "count with ops.fori_loop up to a constant, or give ops.while_loop its maximum_iterations."
         )
+    lay_out(model.graph)
     _tidy(model, function)
     del model.metadata_props[:]
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     _check(model, function)
+    if weights is not None:
+        weights.take(model.graph)
     onnx.save(model, str(path))
     try:
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -67,7 +76,7 @@ def _tidy(model: onnx.ModelProto, function: Function) -> None:
             for size, name in zip(value.type.tensor_type.shape.dim, ("batch", *port.shape), strict=False):
                 if isinstance(name, str):
                     size.dim_param = name
-    for part in _graphs(model.graph):
+    for part in with_subgraphs(model.graph):
         for tensor in _tensors(part):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     _shorten(model.graph)
@@ -97,7 +106,7 @@ def _shorten(graph: onnx.GraphProto) -> None:
     }
     named = len(sizes)
     numbers = itertools.count(1)
-    for part in _graphs(graph):
+    for part in with_subgraphs(graph):
         for value in (*part.input, *part.output, *part.value_info, *part.initializer):
             value.name = short.setdefault(value.name, f"v{len(short)}")
             for size in [] if isinstance(value, onnx.TensorProto) else value.type.tensor_type.shape.dim:
@@ -107,7 +116,7 @@ def _shorten(graph: onnx.GraphProto) -> None:
             node.name = f"{node.op_type}_{next(numbers)}"  # profiles and errors of runtimes go by it
             for names in (node.input, node.output):
                 names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
-    for index, part in enumerate(_graphs(graph)):
+    for index, part in enumerate(with_subgraphs(graph)):
         part.name, part.doc_string = f"graph_{index}", ""
 
 
@@ -131,12 +140,3 @@ def _check(model: onnx.ModelProto, function: Function) -> None:
         raise ConversionError(
             f"The graph of {function.name!r} would be refused when it is opened. {error}"
         ) from error
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph, then its branches and loop bodies, and theirs."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)

@@ -7,7 +7,7 @@ import onnxruntime
 
 from tfprior.export.arrays import Arrays
 from tfprior.export.checks import BundleError
-from tfprior.export.graph_check import check_graph
+from tfprior.export.graph_check import FILE, check_graph
 from tfprior.export.manifest_file import checked_file, load_manifest
 from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
 
@@ -43,6 +43,7 @@ class OnnxFunctions:
         self._options.intra_op_num_threads = threads
         self._options.log_severity_level = 4  # its errors are raised, and need no second telling
         self._opened: dict[str, Opened] = {}
+        self._checked_bytes: int | None = None
 
     def run(self, function: str, arrays: Arrays) -> Arrays:
         """Runs one function; arrays that it does not take are left out.
@@ -105,6 +106,14 @@ class OnnxFunctions:
         """
         return checked_file(self.path, self.manifest, f"onnx/{function}.onnx")
 
+    def _shared_bytes(self) -> int:
+        """Those of the weights that graphs share, their file checked."""
+        if self._checked_bytes is None:
+            name = f"onnx/{FILE}"
+            listed = any(entry.path == name for entry in self.manifest.files)
+            self._checked_bytes = checked_file(self.path, self.manifest, name).stat().st_size if listed else 0
+        return self._checked_bytes
+
     def open(self, function: str) -> Opened:
         """Loads a function's graph and compares its ports with the manifest's, once.
 
@@ -113,7 +122,7 @@ class OnnxFunctions:
         """
         if function not in self._opened:
             file = self.check_file(function)
-            check_graph(file)
+            check_graph(file, self._shared_bytes())
             try:
                 session = onnxruntime.InferenceSession(
                     str(file),

@@ -1,10 +1,10 @@
 """A state of many tensors as one: what a caller in any language hands from step to step."""
 
 import math
+from itertools import accumulate
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 
@@ -38,8 +38,9 @@ class Packing:
         """(B, S) float32 → tensors (B, …) in their own types."""
         if not self.specs:
             return self.structure
-        # Keras refuses a split without a split point.
-        parts = ops.split(packed, np.cumsum(self.sizes)[:-1], axis=1) if len(self.sizes) > 1 else [packed]
+        # `ops.split` computes the sizes in the graph, which LiteRT has no operator for.
+        ends = accumulate(self.sizes)
+        parts = [packed[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
         shaped = [
             ops.cast(part if len(spec.shape) == 1 else ops.reshape(part, (-1, *spec.shape)), spec.dtype)
             for spec, part in zip(self.specs, parts, strict=True)

@@ -6,11 +6,11 @@ not tell a loop that ends from one that does not. Here the counter among the con
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
+
+from tfprior.export.onnx_graphs import subgraphs
 
 Value = onnx.NodeProto | onnx.TensorProto | None
 """What makes a value: a node, a constant, or None for an input."""
@@ -68,13 +68,6 @@ def add_trip_counts(graph: onnx.GraphProto, outer: Scope | None = None) -> list[
         elif scope.integer(node.input[0]) is None:
             endless.append(node.name)
     return endless
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The branches or the body of a node."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
 
 
 def _trip_count(loop: onnx.NodeProto, outer: Scope) -> int | None:

@@ -4,6 +4,7 @@ import abc
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import ops
 
 from tfprior.distributions.options import SamplingOptions
 
@@ -54,7 +55,11 @@ class OutputDistribution(abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        """Nats per pixel: params (…, P), values (…, C) → (…)."""
+        """Nats per pixel: params (…, P), values (…, C) → (…); NaN where a value is no level."""
+
+    def are_levels(self, values: Tensor) -> Tensor:
+        """Which pixels (…, C) hold levels alone: (…) bool."""
+        return ops.all(ops.logical_and(values >= 0, values < self.num_levels), axis=-1)
 
     @abc.abstractmethod
     def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:

@@ -45,10 +45,11 @@ class Categorical(OutputDistribution):
         return ops.reshape(ops.cast(params, "float32"), shape)  # (…, C, num_levels)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        nats = ops.sparse_categorical_crossentropy(
-            ops.cast(values, "int32"), self._logits(params), from_logits=True
-        )
-        return -ops.sum(nats, axis=-1)
+        logits = self._logits(params)
+        logits = logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+        values = ops.cast(values, "int32")
+        nats = ops.sum(self._nats(logits, values), axis=-1)
+        return ops.where(self.are_levels(values), nats, np.float32(np.nan))
 
     def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
         """As the contract says; `values` are not read, as it is the network that orders the channels."""
@@ -83,16 +84,18 @@ class Categorical(OutputDistribution):
         temperature = per_level(ops.cast(options.temperature, "float32"))
         temperature = ops.maximum(temperature, TINY)  # a subnormal is flushed to zero, and 0 / 0 is no number
         weights = truncate(ops.exp(drawing / temperature), options)
-        cdf = ops.cumsum(weights, axis=-1)
+        cdf = ops.cumsum(weights, axis=len(weights.shape) - 1)
         # Staying below the total keeps a rounded-up draw from classes of weight zero at the end.
         total = cdf[..., -1:]
         threshold = ops.minimum(ops.expand_dims(uniforms, -1) * total, total * BELOW_ONE)
         values = ops.sum(ops.cast(cdf <= threshold, "int32"), axis=-1)
-        drawn = ops.cast(
-            ops.equal(ops.expand_dims(values, -1), np.arange(self.num_levels, dtype="int32")), "float32"
-        )
-        nats = ops.sum(logits * drawn, axis=-1) - ops.log(ops.sum(ops.exp(logits), axis=-1))
-        return values, ops.sum(nats, axis=-1)
+        return values, ops.sum(self._nats(logits, values), axis=-1)
+
+    def _nats(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Of values (…, C) by logits (…, C, L) of which the largest is 0."""
+        levels = np.arange(self.num_levels, dtype="int32")
+        chosen = ops.cast(ops.equal(ops.expand_dims(values, -1), levels), "float32")
+        return ops.sum(logits * chosen, axis=-1) - ops.log(ops.sum(ops.exp(logits), axis=-1))
 
     def mean(self, params: Tensor) -> Tensor:
         probabilities = ops.softmax(self._logits(params), axis=-1)
@@ -139,7 +142,7 @@ def truncate(weights: Tensor, options: SamplingOptions) -> Tensor:
         top_k = per_level(ops.cast(options.top_k, "int32"))
         descending = descending * ops.cast(rank < top_k, "float32")
     if options.top_p is not None:
-        mass = ops.cumsum(descending, axis=-1)
+        mass = ops.cumsum(descending, axis=len(descending.shape) - 1)
         before = mass - descending
         descending = descending * ops.cast(
             before < per_level(ops.cast(options.top_p, "float32")) * mass[..., -1:], "float32"

@@ -109,7 +109,7 @@ class DiscretizedLogisticMixture(OutputDistribution):
         nats = ops.log_softmax(parts.logits, axis=-1)
         for channel, its_bins in enumerate(zip(*bins, strict=True)):
             nats = nats + _log_bin(Bins(*its_bins), parts.mean(channel, bins.centre), parts.rates[channel])
-        return ops.logsumexp(nats, axis=-1)
+        return ops.where(self.are_levels(values), ops.logsumexp(nats, axis=-1), np.float32(np.nan))
 
     def probabilities(self, params: Tensor, values: Tensor, channel: int) -> Tensor:
         """As the contract says, the components weighted by their posterior given the channels before.
@@ -216,7 +216,7 @@ class DiscretizedLogisticMixture(OutputDistribution):
         rows = ops.reshape(ops.cast(params, "float32"), shape)
         logits = rows[..., 0, :]
         weights = ops.exp((logits - ops.max(logits, axis=-1, keepdims=True)) / temperature)
-        cdf = ops.cumsum(weights, axis=-1)
+        cdf = ops.cumsum(weights, axis=len(weights.shape) - 1)
         # Staying below the total keeps a rounded-up draw from components of weight zero at the end.
         total = cdf[..., -1:]
         threshold = ops.minimum(uniforms * total, total * BELOW_ONE)

@@ -5,8 +5,9 @@ Shapes: B batch · W width · R features in all.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
+
+from tfprior.layers.slices import in_parts
 
 
 class RowLink(NamedTuple):
@@ -36,5 +37,5 @@ class RowLinks:
 
     def of_pixel(self, features: Any) -> dict[str, Any]:
         """A pixel's features (B, R) → its parts by name."""
-        parts = ops.split(features, np.cumsum([link.size for link in self.links])[:-1], axis=1)
+        parts = in_parts(features, (link.size for link in self.links), axis=1)
         return {link.name: part for link, part in zip(self.links, parts, strict=True)}

@@ -195,8 +195,7 @@ class ShiftedConv2DTranspose(WeightNormalized):
         if self.direction == "down":
             # Column 2j + 1 takes the last tap of pixel j and the first one of pixel j + 1.
             left, even, right = ops.split(taps, 3, axis=3)
-            _, after_first = ops.split(left, [1], axis=1)
-            odd = right + ops.pad(after_first, ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
+            odd = right + ops.pad(left[:, 1:], ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0)))
             taps = ops.concatenate([even, odd], axis=3)
         return ops.reshape(ops.transpose(taps, (0, 2, 1, 3, 4)), (-1, rows, 2 * width, filters))
 

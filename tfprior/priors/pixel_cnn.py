@@ -6,7 +6,6 @@ Shapes: B batch · H W C grid · E encoded channels · F filters · P parameters
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfprior.distributions.base import OutputDistribution, Tensor
@@ -14,6 +13,7 @@ from tfprior.inputs import check_sizes
 from tfprior.layers.masked_conv import MaskedConv2D
 from tfprior.layers.masked_dense import MaskedDense
 from tfprior.layers.residual import ResidualBlock
+from tfprior.layers.slices import in_parts
 from tfprior.layers.streaming import Apply, State, Stream, over_image, present, where
 from tfprior.priors.raster import RasterPrior
 
@@ -154,10 +154,8 @@ class PixelCNN(RasterPrior):
         return sum(layer.filters for layer in self.masked_convs)
 
     def _split(self, features: Tensor) -> list[Tensor]:
-        if not self.blocks:
-            return [features]  # Keras refuses a split without a split point
-        ends = np.cumsum([layer.filters for layer in self.masked_convs])
-        return ops.split(features, ends[:-1], axis=-1)
+        filters = (layer.filters for layer in self.masked_convs)
+        return in_parts(features, filters, axis=len(features.shape) - 1)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from tfprior.layers.slices import in_parts
 from tfprior.quantizers.base import Quantized, Quantizer
 from tfprior.quantizers.composite import CompositeQuantizer
 
@@ -50,7 +50,5 @@ class ProductQuantizer(CompositeQuantizer):
 
     def _split_vectors(self, inputs: Any) -> list[Any]:
         """Vectors (…, ΣD) → the part of each quantizer (…, D)."""
-        if len(self.quantizers) == 1:
-            return [inputs]
-        ends = np.cumsum([each.code_dim for each in self.quantizers])[:-1]
-        return ops.split(inputs, [int(end) for end in ends], axis=len(inputs.shape) - 1)
+        dims = (each.code_dim for each in self.quantizers)
+        return in_parts(inputs, dims, axis=len(inputs.shape) - 1)
