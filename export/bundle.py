@@ -28,19 +28,21 @@ from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
 from tfprior.image_model import ImageModel
 
-FORMATS = ("saved_model", "onnx")
+FORMATS = ("saved_model", "onnx", "litert")
+USUAL_FORMATS = ("saved_model", "onnx")
 
 
 def save(
     model: ImageModel | AroundEncoder,
     path: str | Path,
-    formats: Iterable[str] = FORMATS,
+    formats: Iterable[str] = USUAL_FORMATS,
     overwrite: bool = False,
     single_files: bool = False,
 ) -> Path:
     """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
-    It holds SavedModel and ONNX functions, a manifest, and golden rollouts or features. It is written beside
+    It holds SavedModel and ONNX functions, and LiteRT's if `formats` name them ("saved_model", "onnx",
+    "litert"), a manifest, and golden rollouts or features. It is written beside
     `path`, verified (every graph checked, loaded, and compared with Keras), and only then renamed into place.
     The ONNX graphs share one file of weights; with `single_files` each holds its own.
 
@@ -120,6 +122,8 @@ def _check_target(path: Path, overwrite: bool) -> None:
 def _write(
     model: ImageModel | AroundEncoder, root: Path, formats: tuple[str, ...], single_files: bool
 ) -> None:
+    from tfprior.export.litert import FILE as LITERT
+    from tfprior.export.litert import write_litert
     from tfprior.export.onnx import OPSET, write_onnx
     from tfprior.export.saved_model import concrete_function, write_saved_model
     from tfprior.export.shared_weights import SharedWeights
@@ -133,9 +137,14 @@ def _write(
         for function in made:
             file = root / "onnx" / f"{function.name}.onnx"
             write_onnx(function, graphs[function.name], file, {"tfprior": __version__}, weights)
-    if "saved_model" in formats:
+    if "saved_model" in formats or "litert" in formats:
         write_saved_model(model, graphs, root / "saved_model" / "1")
+    if "litert" in formats:
+        write_litert(root / "saved_model" / "1", graphs, root / LITERT)
+    if "saved_model" in formats:
         write_warmup(made, root / "saved_model" / "1")
+    else:
+        shutil.rmtree(root / "saved_model", ignore_errors=True)
     priors, images, encoder = (), None, None
     if isinstance(model, ImageModel):
         priors = describe_priors(model)

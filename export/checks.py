@@ -1,6 +1,8 @@
 """Requirements of a manifest's fields, and the one error that speaks of bundles."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +20,16 @@ Layers = Annotated[int, IntRange(1, 4096)]
 
 class BundleError(ValueError):
     """A bundle that is missing, damaged, or not of a kind this version reads."""
+
+
+@contextmanager
+def as_bundle_error(what: str) -> Iterator[None]:
+    """Says `what` failed where a runtime raises anything at all; their errors have no class in common."""
+    try:
+        yield
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise BundleError(f"{what} ({type(error).__name__}: {first_line}).") from error
 
 
 def require(holds: Any, sentence: str) -> None:

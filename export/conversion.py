@@ -11,6 +11,7 @@ import onnx
 
 from tfprior.export import converter_corrections, converter_speed
 from tfprior.export.patching import in_force
+from tfprior.export.ports import argument
 from tfprior.export.signatures import Function
 
 OPSET = 18
@@ -33,7 +34,7 @@ def convert(function: Function, graph: Any) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
 
-    from tfprior.export.saved_model import argument, tensor_spec
+    from tfprior.export.saved_model import tensor_spec
 
     _check_version(tf2onnx.__version__)
     signature = [tensor_spec(port, port.name) for port in function.inputs]

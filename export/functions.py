@@ -9,6 +9,7 @@ from keras import ops
 from tfprior.export.guidance import guided
 from tfprior.export.masked_functions import log_prob_given, refine
 from tfprior.export.packing import Packing
+from tfprior.export.ranges import within_range
 from tfprior.export.raster_functions import pixel, row
 from tfprior.export.signatures import (
     Function,
@@ -29,7 +30,7 @@ from tfprior.sampling import Drawn, Request, along_order, cached, sequential, st
 def functions(prior: Prior) -> list[Function]:
     """Every function of the prior's bundle."""
     ports = Ports(prior)
-    return [guided(prior, ports, function) for function in _unguided(prior, ports)]
+    return [within_range(guided(prior, ports, function)) for function in _unguided(prior, ports)]
 
 
 def sample(prior: Prior) -> Function:

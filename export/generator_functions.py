@@ -7,6 +7,7 @@ from typing import Any
 
 from tfprior.export.functions import functions, sample
 from tfprior.export.guidance import is_guided
+from tfprior.export.ranges import within_range
 from tfprior.export.signatures import Function, Port, Ports, Tensors
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
@@ -33,14 +34,14 @@ def generator_functions(generator: Generator) -> list[Function]:
         for prefix, prior in zip(names, generator.priors, strict=True)
         for function in functions(prior)
     ]
-    made += [_condition(generator, index, ports) for index in range(1, len(names))]
-    return [
-        *made,
+    between = [
+        *(_condition(generator, index, ports) for index in range(1, len(names))),
         _encode(generator, ports),
         _decode(generator, ports),
         _generate(generator, ports),
         _log_prob_bound(generator, ports),
     ]
+    return [*made, *map(within_range, between)]
 
 
 class ImagePorts:
@@ -51,9 +52,12 @@ class ImagePorts:
         levels = tokenizer.distribution.num_levels
         self.tokenizer = tokenizer
         of_priors = [Ports(prior) for prior in generator.priors]
-        self.images = Port("images", "int32", tokenizer.image_shape, f"images in [0, {levels})")
+        shape = tokenizer.image_shape
+        self.images = Port("images", "int32", shape, f"images in [0, {levels})", levels=levels)
         self.expected = self.images._replace(
-            dtype="float32", meaning=f"expected images on [0, {levels - 1}]; round them to have levels"
+            dtype="float32",
+            levels=0,
+            meaning=f"expected images on [0, {levels - 1}]; round them to have levels",
         )
         self.codes = tuple(
             ports.values._replace(

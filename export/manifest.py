@@ -21,7 +21,9 @@
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
     │   └── files                    path, bytes and sha256 of every other file
+    ├── litert/model.tflite          one signature for each function, if it was asked for
     ├── onnx/NAME.onnx               one graph for each function
+    ├── onnx/weights.bin             the weights that these share
     └── saved_model/1/               one signature for each function, in TensorFlow Serving's layout
 
 Each class below is an object of that JSON, its fields the object's keys. A manifest that contradicts itself

@@ -14,7 +14,9 @@ class Hidden:
 
     def __init__(self, prior: MaskedPrior) -> None:
         shape = (*prior.grid_shape[:2], prior.channel_groups)
-        self.hidden = Port("hidden", "int32", shape, "1 where a value is hidden, 0 where it is visible")
+        self.hidden = Port(
+            "hidden", "int32", shape, "1 where a value is hidden, 0 where it is visible", levels=2
+        )
         self.nats = Port("log_prob", "float32", shape, "nats of each value given those visible")
 
 

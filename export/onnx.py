@@ -1,6 +1,7 @@
 """Functions as ONNX graphs, checked before anyone sees them."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from tfprior.export.onnx_graphs import with_subgraphs
 from tfprior.export.shared_weights import SharedWeights, lay_out
 from tfprior.export.signatures import Function
 from tfprior.export.trip_counts import add_trip_counts
+
+LAYER = re.compile(r"(?!while|cond)[a-z]\w*")
+"""A layer among the parts of a node's name, beside those of calls, loops and branches."""
 
 __all__ = ["OPSET", "ConversionError", "write_onnx"]
 
@@ -113,11 +117,17 @@ def _shorten(graph: onnx.GraphProto) -> None:
                 if size.dim_param:
                     size.dim_param = sizes.setdefault(size.dim_param, f"size_{len(sizes) - named}")
         for node in part.node:
-            node.name = f"{node.op_type}_{next(numbers)}"  # profiles and errors of runtimes go by it
+            node.name = f"{_layer_of(node.name)}{node.op_type}_{next(numbers)}"
             for names in (node.input, node.output):
                 names[:] = [short.setdefault(name, f"v{len(short)}") for name in names]
     for index, part in enumerate(with_subgraphs(graph)):
         part.name, part.doc_string = f"graph_{index}", ""
+
+
+def _layer_of(name: str) -> str:
+    """The layer that a node comes from, by which profiles and errors of runtimes name it, or nothing."""
+    layers = (part for part in name.split("/")[:-1] if LAYER.fullmatch(part))
+    return next((f"{layer}/" for layer in layers), "")
 
 
 def _check(model: onnx.ModelProto, function: Function) -> None:

@@ -40,8 +40,8 @@ class OnnxSampler:
         num_classes: of the labels that are the condition; None without such.
         condition_kind: what the condition is, whichever it is; None without one.
         methods: those the prior can be sampled by, the usual one first: "pair" runs `row` once a row and
-            `pixel` once a pixel (the fastest from outside), "step" the general single step, "loop" the whole
-            loop in one call. A masked prior's "maskgit" and "halton" draw about the same in `iterations`.
+            `pixel` once a pixel, "step" the general single step, "loop" the whole loop in one call, which
+            completes nothing. A masked prior's "maskgit" and "halton" draw about the same in `iterations`.
 
     Raises:
         BundleError: for a bundle that is missing, damaged, newer, or without that prior or ONNX functions;
@@ -189,8 +189,8 @@ class OnnxSampler:
         Raises:
             ValueError: for unknown methods, and iterations of what has none.
         """
-        method = method or self.methods[0]
         able = [name for name in self.methods if name != "loop" or not completes]
+        method = method or able[0]
         if method not in able:
             raise ValueError(f"Cannot sample by method {method!r} here; expected one of {', '.join(able)}.")
         if method in self._rollout.decodings:

@@ -8,6 +8,11 @@ from tfprior.export.checks import Size, check_tensor, require
 WORDS = ("known", "past", "present")
 
 
+def argument(name: str) -> str:
+    """A port's name as TensorFlow's signatures have it, which have no dots."""
+    return name.replace(".", "_")
+
+
 @dataclass(frozen=True)
 class PortDescription:
     """An input or output of a function; its shape begins with the batch.

@@ -35,9 +35,8 @@ def row(prior: RasterPrior, ports: Ports) -> Function:
     state = Port(
         "row_state", "float32", (packing.size,), "zeros at the first row, then the row before's", carried=True
     )
-    finished = Port(
-        "finished_row", "int32", (width, channels), "values of the row above; ignored at the first row"
-    )
+    before = "values of the row above; ignored at the first row"
+    finished = Port("finished_row", "int32", (width, channels), before, levels=ports.previous.levels)
     position = ports.position._replace(meaning=f"y · {width}, of the first pixel of the row to begin")
     return Function(
         "row",

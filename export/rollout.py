@@ -11,8 +11,8 @@ from tfprior.export.decoding import DECODINGS, Decoding
 from tfprior.export.manifest import Manifest, PriorDescription
 from tfprior.export.passes import Passes
 
-METHODS = {"pair": ("row", "pixel"), "step": ("initial_state", "step"), "loop": ("sample",)}
-"""The functions that each way of drawing runs, the fastest from outside first."""
+METHODS = {"loop": ("sample",), "pair": ("row", "pixel"), "step": ("initial_state", "step")}
+"""The functions that each way of drawing runs, of a raster prior the fastest from outside first."""
 CACHED_STEP = ("prefill", "step")
 """Those of "step" where a Transformer hands on keys and values."""
 MASKED_STEP = ("refine",)
@@ -31,7 +31,8 @@ class Rollout:
 
     Attributes:
         methods: those the prior can be sampled by, which draw the same: "pair" runs `row` once a row and
-            `pixel` once a pixel, "step" the general single step, "loop" the whole loop in one call.
+            `pixel` once a pixel, "step" the general single step, "loop" the whole loop in one call; the
+            fastest from outside first.
         decodings: those that draw about the same from a masked prior, in fewer passes.
         passes: of a masked prior; None of others.
     """
@@ -43,6 +44,8 @@ class Rollout:
             for method in METHODS
             if all(name in manifest.functions for name in self.functions_of(method))
         ]
+        if "pair" not in self.methods:
+            self.methods.reverse()  # a loop in the graph copies all keys and values at every step
         masked = prior.hidden_apart is not None
         self.passes = Passes(run, prior) if masked else None
         self.decodings = DECODINGS if masked else {}

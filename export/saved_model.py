@@ -1,7 +1,5 @@
 """Functions as a SavedModel, in TensorFlow Serving's layout."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from tfprior.export.arrays import Arrays, Run
-from tfprior.export.checks import BundleError
-from tfprior.export.ports import FunctionDescription
+from tfprior.export.checks import as_bundle_error
+from tfprior.export.ports import FunctionDescription, argument
 from tfprior.export.signatures import Function, Port
 
 DEFAULTS = ("step", "refine", "generate", "classify", "features")
@@ -37,11 +35,6 @@ def tensor_spec(port: Port, name: str) -> Any:
     return tf.TensorSpec((None, *sizes), port.dtype, name=name)
 
 
-def argument(name: str) -> str:
-    """A port's name as signatures have it: TensorFlow's arguments have no dots."""
-    return name.replace(".", "_")
-
-
 def write_saved_model(model: keras.Model, graphs: dict[str, Any], path: Path) -> None:
     """Writes every graph as a signature; the one that comes first among `DEFAULTS` is also the default."""
     module = tf.Module()
@@ -61,11 +54,11 @@ def open_saved_model(path: Path, functions: dict[str, FunctionDescription]) -> R
     Raises:
         BundleError: for what TensorFlow does not load, and from the functions for what it does not run.
     """
-    with _as_bundle_error(f"TensorFlow does not load {path}"):
+    with as_bundle_error(f"TensorFlow does not load {path}"):
         signatures = tf.saved_model.load(str(path)).signatures
 
     def run(function: str, arrays: Arrays) -> Arrays:
-        with _as_bundle_error(f"The signature {function!r} of {path} fails"):
+        with as_bundle_error(f"The signature {function!r} of {path} fails"):
             takes, gives = (
                 {port.name: argument(port.name) for port in ports}
                 for ports in (functions[function].inputs, functions[function].outputs)
@@ -74,12 +67,3 @@ def open_saved_model(path: Path, functions: dict[str, FunctionDescription]) -> R
             return {name: out[short].numpy() for name, short in gives.items()}
 
     return run
-
-
-@contextmanager
-def _as_bundle_error(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # TensorFlow's errors have no class in common
-        first_line = str(error).partition("\n")[0]
-        raise BundleError(f"{what} ({type(error).__name__}: {first_line}).") from error

@@ -18,7 +18,8 @@ Tensors = dict[str, Any]
 class Port(NamedTuple):
     """An input or output; its shape leaves out the batch, and a word in it is a size that calls choose.
 
-    It is `carried` where what one function gives is for another one, and says nothing to callers.
+    It is `carried` where what one function gives is for another one, and says nothing to callers; integers
+    have `levels`, and lie in [0, levels).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Port(NamedTuple):
     shape: tuple[int | str, ...]
     meaning: str
     carried: bool = False
+    levels: int = 0
 
 
 class Function(NamedTuple):
@@ -42,20 +44,20 @@ class Ports:
         height, width, channels = prior.grid_shape
         levels = prior.distribution.num_levels
         uniforms = prior.distribution.num_uniforms(channels)
-        self.previous = Port("previous", "int32", (channels,), "value at position − 1; ignored at position 0")
-        self.position = Port("position", "int32", (), f"y · {width} + x, in [0, {prior.num_steps})")
+        steps, before = prior.num_steps, "value at position − 1; ignored at position 0"
+        self.previous = Port("previous", "int32", (channels,), before, levels=levels)
+        self.position = Port("position", "int32", (), f"y · {width} + x, in [0, {steps})", levels=steps)
         self.uniforms = Port("uniforms", "float32", (uniforms,), "noise in [0, 1), fresh for every position")
         self.noise = Port("uniforms", "float32", (height, width, uniforms), "noise in [0, 1)")
         self.temperature = Port("temperature", "float32", (), "1 draws from the model itself")
         self.guidance = Port("guidance", "float32", (), "0 draws from the condition alone")
         self.value = Port("value", "int32", (channels,), f"the pixel drawn, in [0, {levels})")
-        self.values = Port("values", "int32", prior.grid_shape, f"grids in [0, {levels})")
+        self.values = Port("values", "int32", prior.grid_shape, f"grids in [0, {levels})", levels=levels)
         self.log_prob = Port("log_prob", "float32", (), "nats, of the model at temperature 1")
         self.order: tuple[Port, ...] = ()
         if draws_in_any_order(prior):
-            self.order = (
-                Port("order", "int32", (prior.num_steps,), "positions in the order of drawing, each once"),
-            )
+            meaning = "positions in the order of drawing, each once"
+            self.order = (Port("order", "int32", (steps,), meaning, levels=steps),)
         self.condition: tuple[Port, ...] = ()
         kind = prior.condition_kind
         if kind is not None:
@@ -64,7 +66,7 @@ class Ports:
                 meaning = f"class label in [0, {kind.num_levels})"
             elif kind.is_source:
                 meaning = f"tokens in [0, {kind.num_levels}), filled up with {kind.padding}"
-            self.condition = (Port("condition", dtype, kind.shape, meaning),)
+            self.condition = (Port("condition", dtype, kind.shape, meaning, levels=kind.num_levels or 0),)
         self.memory: tuple[Port, ...] = ()
         if (specs := prior.memory_spec()) is not None:
             meaning = "from `encode_source`, the same for all steps"

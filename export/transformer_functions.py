@@ -87,7 +87,7 @@ def transformer_step(prior: TransformerPrior, ports: Ports) -> Function:
     if any_order:
         previous = previous._replace(meaning="the value placed last; ignored at the first step")
         here = (
-            Port("previous_position", "int32", (), f"where that stands, y · {width} + x"),
+            position._replace(name="previous_position", meaning=f"where that stands, y · {width} + x"),
             position._replace(meaning=f"where to draw, y · {width} + x, in [0, {steps})"),
         )
     return Function(
@@ -126,10 +126,12 @@ def prefill(prior: TransformerPrior, ports: Ports) -> Function:
         state = prior.past_of(tensors["values"], condition_of(prior, tensors), tensors.get("positions"))
         return past.written(state["past"])
 
-    known = Port("values", "int32", ("known", channels), "known values, in the order of their positions")
+    meaning = "known values, in the order of their positions"
+    known = ports.values._replace(shape=("known", channels), meaning=meaning)
     along: tuple[Port, ...] = ()
     if draws_in_any_order(prior):
-        along = (Port("positions", "int32", ("known",), "where they stand, each once"),)
+        where = "where they stand, each once"
+        along = (ports.position._replace(name="positions", shape=("known",), meaning=where),)
     return Function(
         "prefill",
         call,

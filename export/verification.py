@@ -1,7 +1,8 @@
 """Is the bundle whole, and does every function in it still compute what the model computed?"""
 
-import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -9,9 +10,9 @@ from tfprior.export.arrays import Arrays, Known, Run
 from tfprior.export.checks import BundleError
 from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
 from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
-from tfprior.export.manifest_file import FILE_NAME, checked_file, checked_files, load_manifest
-from tfprior.export.onnx_functions import OnnxFunctions
+from tfprior.export.manifest_file import FILE_NAME, checked_file, load_manifest
 from tfprior.export.rollout import Rollout, condition_from
+from tfprior.export.runtimes import RUNTIMES, USUAL
 
 TOLERANCE = 1e-5
 """Relative difference allowed between log-likelihoods in nats."""
@@ -21,37 +22,76 @@ FEATURE_TOLERANCE = 1e-4
 """Relative difference allowed between features, and between logits."""
 
 
-def verify(path: str | Path, onnx_only: bool = False) -> dict[str, str]:
+class Outcome(NamedTuple):
+    """What a comparison found equal: integers, and log-likelihoods up to a relative error."""
+
+    words: str
+    integers: int = 0
+    nats_error: float = 0.0
+
+
+def together(*outcomes: Outcome) -> Outcome:
+    return Outcome(
+        ", ".join(outcome.words for outcome in outcomes),
+        sum(outcome.integers for outcome in outcomes),
+        max((outcome.nats_error for outcome in outcomes), default=0.0),
+    )
+
+
+def verify(
+    path: str | Path, onnx_only: bool = False, runtimes: Iterable[str] | Literal["usual", "all"] = "usual"
+) -> dict[str, str]:
     """Checks manifest, files, sizes and hashes, then replays the golden rollouts in every format it finds.
 
     Returns what was checked: name → result in words. A SavedModel is a program, and replaying it runs it;
     with `onnx_only` its files are checked and it is left alone.
 
+    Args:
+        path: the bundle.
+        onnx_only: whether ONNX graphs alone are run.
+        runtimes: names of `runtimes.RUNTIMES`; as usual each format is run by what it was made for, with
+            "all" by all that run it. One that is not installed is named in what is returned.
+
     Raises:
         BundleError: for the first thing that is missing, damaged, or computes something else.
+        ValueError: for a runtime that is not known.
     """
+    asked = chosen_runtimes(runtimes)
     path = Path(path)
     manifest = load_manifest(path)
     _check_files(path, manifest)
     report = {"files": f"{len(manifest.files)} files with the sizes and hashes of the manifest"}
     formats = manifest.formats()
-    if not formats & ({"onnx"} if onnx_only else {"onnx", "saved_model"}):
-        missing = "no ONNX functions" if onnx_only else "neither ONNX nor SavedModel functions"
+    if not formats & ({"onnx"} if onnx_only else {"onnx", "saved_model", "litert"}):
+        missing = "no ONNX functions" if onnx_only else "neither ONNX nor SavedModel nor LiteRT functions"
         raise BundleError(f"The bundle {path} holds {missing}; export it again.")
-    if "onnx" in formats:
-        report |= replay("onnx", manifest, OnnxFunctions(path).run)
-    if "saved_model" in formats:
-        if onnx_only:
-            report["saved_model"] = "not replayed: ONNX only"
-        elif importlib.util.find_spec("tensorflow") is None:
-            report["saved_model"] = "not replayed: TensorFlow is not installed"
+    for name in asked:
+        runtime = RUNTIMES[name]
+        if runtime.format not in formats:
+            continue
+        if onnx_only and runtime.format != "onnx":
+            report[name] = "not replayed: ONNX only"
+        elif not runtime.is_installed:
+            report[name] = f"not replayed: {runtime.missing}"
         else:
-            from tfprior.export.saved_model import open_saved_model
-
-            folder = checked_files(path, manifest, "saved_model") / "1"
-            run = open_saved_model(folder, manifest.functions)
-            report |= replay("saved_model", manifest, run)
+            replayed = replay(name, manifest, runtime.open(path, manifest))
+            report |= {what: outcome.words for what, outcome in replayed.items()}
     return report
+
+
+def chosen_runtimes(runtimes: Iterable[str] | Literal["usual", "all"]) -> list[str]:
+    """Names of runtimes in their order.
+
+    Raises:
+        ValueError: for one that is not known.
+    """
+    if isinstance(runtimes, str) and runtimes in ("usual", "all"):
+        return list(USUAL if runtimes == "usual" else RUNTIMES)
+    names = [runtimes] if isinstance(runtimes, str) else list(runtimes)
+    unknown = [name for name in names if name not in RUNTIMES]
+    if unknown or not names:
+        raise ValueError(f"Unknown runtimes {unknown}; expected some of {', '.join(RUNTIMES)}, or 'all'.")
+    return [name for name in RUNTIMES if name in names]
 
 
 def _check_files(path: Path, manifest: Manifest) -> None:
@@ -70,13 +110,13 @@ def _check_files(path: Path, manifest: Manifest) -> None:
         checked_file(path, manifest, name)
 
 
-def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
+def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, Outcome]:
     """The golden rollout of every prior by every method, then that of the images.
 
     Raises:
         BundleError: for the first that differs.
     """
-    report: dict[str, str] = {}
+    report: dict[str, Outcome] = {}
     above = None
     for prior in manifest.priors:
         golden, prefix = prior.golden, prior.prefix
@@ -130,7 +170,7 @@ def golden_options(golden: GoldenRollout) -> Arrays:
     return options if golden.guidance is None else {**options, "guidance": golden.guidance.astype("float32")}
 
 
-def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
+def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, Outcome]:
     """Encoding, decoding, and the whole way from noise to images."""
     priors, images = manifest.priors, manifest.images
     assert images is not None
@@ -153,18 +193,16 @@ def _replay_images(kind: str, manifest: Manifest, run: Run) -> dict[str, str]:
     return {
         f"{kind} encode": _compare_codes(found, f"{kind} encode", encoded),
         f"{kind} decode": _compare_images(golden.expected, f"{kind} decode", decoded["images"], top),
-        name: "; ".join(
-            (
-                _compare_codes(drawn, name, made),
-                _compare_images(golden.expected, name, made["images"], top),
-                _compare_nats(nats, name, made["log_prob"]),
-            )
+        name: together(
+            _compare_codes(drawn, name, made),
+            _compare_images(golden.expected, name, made["images"], top),
+            _compare_nats(nats, name, made["log_prob"]),
         ),
         f"{kind} log_prob_bound": _compare_nats(golden.log_prob_bound, f"{kind} log_prob_bound", bound),
     }
 
 
-def _replay_encoder(kind: str, encoder: EncoderDescription, run: Run) -> dict[str, str]:
+def _replay_encoder(kind: str, encoder: EncoderDescription, run: Run) -> dict[str, Outcome]:
     golden = encoder.golden
     images = {"images": golden.images}
     report = {
@@ -180,7 +218,7 @@ def _replay_encoder(kind: str, encoder: EncoderDescription, run: Run) -> dict[st
     return report
 
 
-def _compare_floats(expected: np.ndarray, name: str, found: Arrays) -> str:
+def _compare_floats(expected: np.ndarray, name: str, found: Arrays) -> Outcome:
     ((what, array),) = found.items()
     worst = float(np.max(np.abs(array - expected) / np.maximum(1.0, np.abs(expected))))
     if not worst <= FEATURE_TOLERANCE:
@@ -188,44 +226,45 @@ def _compare_floats(expected: np.ndarray, name: str, found: Arrays) -> str:
             f"{name} gives golden {what} that differ by {worst:.1e} (relative): the bundle does not "
             "reproduce its model here; do not use it."
         )
-    return f"{array.size} {what} to {worst:.0e}"
+    return Outcome(f"{array.size} {what} to {worst:.0e}")
 
 
-def _compare_draws(golden: GoldenRollout, name: str, values: np.ndarray, log_prob: np.ndarray) -> str:
-    integers = _compare_integers(golden.values, name, values)
-    return f"{integers}, {_compare_nats(golden.log_prob, name, log_prob)}"
+def _compare_draws(golden: GoldenRollout, name: str, values: np.ndarray, log_prob: np.ndarray) -> Outcome:
+    return together(
+        _compare_integers(golden.values, name, values), _compare_nats(golden.log_prob, name, log_prob)
+    )
 
 
-def _compare_codes(expected: Arrays, name: str, codes: Arrays) -> str:
+def _compare_codes(expected: Arrays, name: str, codes: Arrays) -> Outcome:
     grids = [np.concatenate([one[grid].reshape(-1) for grid in expected]) for one in (expected, codes)]
     return _compare_integers(grids[0], name, grids[1])
 
 
-def _compare_integers(expected: np.ndarray, name: str, values: np.ndarray) -> str:
+def _compare_integers(expected: np.ndarray, name: str, values: np.ndarray) -> Outcome:
     differing = int((values != expected).sum())
     if differing:
         raise BundleError(
             f"{name} gives {differing} of {values.size} golden integers differently: the bundle does not "
             "reproduce its model here; do not use it."
         )
-    return f"{values.size} of {values.size} integers"
+    return Outcome(f"{values.size} of {values.size} integers", integers=values.size)
 
 
-def _compare_nats(expected: np.ndarray, name: str, log_prob: np.ndarray) -> str:
+def _compare_nats(expected: np.ndarray, name: str, log_prob: np.ndarray) -> Outcome:
     worst = float(np.max(np.abs(log_prob - expected) / np.maximum(1.0, np.abs(expected))))
     if not worst <= TOLERANCE:
         raise BundleError(
             f"{name} gives log-likelihoods of the golden rollout that differ by {worst:.1e} (relative): the "
             "bundle does not reproduce its model here; do not use it."
         )
-    return f"log-likelihoods to {worst:.0e}"
+    return Outcome(f"log-likelihoods to {worst:.0e}", nats_error=worst)
 
 
-def _compare_images(expected: np.ndarray, name: str, images: np.ndarray, top: int) -> str:
+def _compare_images(expected: np.ndarray, name: str, images: np.ndarray, top: int) -> Outcome:
     worst = float(np.max(np.abs(images - expected))) / top
     if not worst <= PIXEL_TOLERANCE + 5e-4 / top:  # written to three decimals
         raise BundleError(
             f"{name} gives golden images that differ by {worst:.1e} of their range: the bundle does not "
             "reproduce its model here; do not use it."
         )
-    return f"pixels to {worst:.0e}"
+    return Outcome(f"pixels to {worst:.0e}")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfprior.export.saved_model import argument
+from tfprior.export.ports import argument
 from tfprior.export.signatures import Function, Port
 
 

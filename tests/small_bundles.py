@@ -14,11 +14,11 @@ from tfprior.priors import GatedPixelCNN
 GRID, LEVELS = (3, 4, 1), 4
 
 
-def save_prior(path: Path) -> Path:
-    """Exports a tiny prior of two classes as ONNX graphs."""
+def save_prior(path: Path, num_classes: int | None = 2) -> Path:
+    """Exports a tiny prior of classes as ONNX graphs."""
     keras.utils.set_random_seed(0)
     prior = GatedPixelCNN(
-        GRID, Categorical(LEVELS), filters=4, num_layers=1, first_kernel_size=3, num_classes=2
+        GRID, Categorical(LEVELS), filters=4, num_layers=1, first_kernel_size=3, num_classes=num_classes
     )
     return tfprior.export.save(prior, path, formats=("onnx",))
 

@@ -223,7 +223,7 @@ def test_the_golden_rollout_keeps_its_distance_from_the_steps(prior: GatedPixelC
         ({"condition": np.asarray([0.0, 1.0])}, "dtype float64; expected integer labels"),
         ({"condition": np.asarray([0])}, "1 rows for 2 examples"),
         ({"temperature": 0.0}, "expected a positive number"),
-        ({"method": "magic"}, "expected one of pair, step, loop"),
+        ({"method": "magic"}, "expected one of loop, pair, step"),
         ({"uniforms": np.zeros((2, 3, 4, 2), "float32")}, r"expected \(2, 3, 4, 1\)"),
         ({"uniforms": np.ones((2, 3, 4, 1), "float32")}, r"leave \[0, 1\)"),
         ({"num_samples": 2.5}, "expected a positive integer"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bundle_files import edit_manifest
 from catalogue import randomise
+from runtimes import save_everywhere
 
 import tfprior.export
 from tfprior.cli.tables import bundle_table
@@ -31,7 +32,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def bundle(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tfprior.export.save(classifier, tmp_path_factory.mktemp("bundles") / "classifier")
+    return save_everywhere(classifier, tmp_path_factory.mktemp("bundles") / "classifier")
 
 
 def test_a_classifier_gives_the_same_everywhere(classifier: Classifier, bundle: Path) -> None:
@@ -78,7 +79,11 @@ def test_a_swin_alone_in_half_precision(tmp_path: Path) -> None:
 def test_a_bundle_of_an_encoder_is_checked(bundle: Path, tmp_path: Path) -> None:
     assert set(tfprior.export.verify(bundle)) == {
         "files",
-        *(f"{kind} {name}" for kind in ("onnx", "saved_model") for name in ("features", "classify")),
+        *(
+            f"{kind} {name}"
+            for kind in ("onnx", "saved_model", "litert")
+            for name in ("features", "classify")
+        ),
     }
     assert bundle_table(bundle).row_count
     before = (bundle / "manifest.json").read_text()

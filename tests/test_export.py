@@ -12,12 +12,16 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from prediction_log import PredictionLog
+from runtimes import runtimes_of, save_everywhere
 
 import tfprior.export
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture
+from tfprior.export.arrays import Run
 from tfprior.export.client import OnnxSampler
 from tfprior.export.functions import functions
 from tfprior.export.packing import Packing
+from tfprior.export.runtime_table import runtime_table
+from tfprior.export.runtimes import RUNTIMES
 from tfprior.priors import (
     GatedPixelCNN,
     PixelCNN,
@@ -80,7 +84,7 @@ def build(name: str) -> Prior:
 @pytest.fixture(scope="module", params=list(MODELS))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     prior = build(request.param)
-    path = tfprior.export.save(prior, tmp_path_factory.mktemp("bundle") / "prior")
+    path = save_everywhere(prior, tmp_path_factory.mktemp("bundle") / "prior")
     signatures = dict(tf.saved_model.load(str(path / "saved_model" / "1")).signatures)
     return Exported(prior, path, OnnxSampler(path, threads=1), signatures)
 
@@ -275,10 +279,15 @@ def test_serving_warms_up_with_every_function(exported: Exported) -> None:
 
 @pytest.mark.parametrize("exported", ["gated grey label"], indirect=True)  # what `save` did for each
 def test_verify_replays_every_format(exported: Exported) -> None:
-    assert set(tfprior.export.verify(exported.path)) == {
-        *("files", "onnx pair", "onnx step", "onnx loop", "onnx log_prob"),
-        *("saved_model pair", "saved_model step", "saved_model loop", "saved_model log_prob"),
-    }
+    found = set(tfprior.export.verify(exported.path, runtimes="all"))
+    methods = ("pair", "step", "loop", "log_prob")
+    assert found == {"files", *(f"{runtime} {method}" for runtime in RUNTIMES for method in methods)}
+    rows = runtime_table(exported.path)
+    assert [row.runtime for row in rows] == ["ONNX Runtime", "TensorFlow", "LiteRT", "OpenVINO"]
+    for row in rows:
+        assert (row.fault, row.integers, row.method) == ("", 3 * 2 * HEIGHT * WIDTH, "loop")
+        assert row.nats_error < 1e-5
+        assert min(row.microseconds) > 0
 
 
 BLOCKED = "tensorflow keras tf_keras tensorflow_probability jax onnx tf2onnx rich typer PIL lazy_loader"
@@ -315,3 +324,23 @@ def test_a_process_without_tensorflow_and_keras_draws_the_same(exported: Exporte
     subprocess.run(command, check=True, timeout=60)
     expected = sample(exported.prior, 3, condition, noise)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_integers_out_of_range_are_the_nearest_everywhere(exported: Exported) -> None:
+    for runtime in runtimes_of(exported.prior):
+        check_integers_out_of_range(exported, RUNTIMES[runtime].open(exported.path, exported.client.manifest))
+
+
+def check_integers_out_of_range(exported: Exported, run: Run) -> None:
+    given, noise = exported.given(3), exported.noise(3)
+    nearest = dict(given)
+    if exported.prior.num_classes is not None:
+        given["condition"], nearest["condition"] = np.asarray([[-7, 99, 1], [0, 2, 1]], "int32")
+    drawn, expected = (run("sample", {**each, "uniforms": noise})["values"] for each in (given, nearest))
+    np.testing.assert_array_equal(drawn, expected)
+    outside = drawn.copy()
+    outside[0, 1, 2, 0], outside[2, 0, 0, -1] = LEVELS, -1
+    right, wrong = (run("log_prob", {**given, "values": values})["log_prob"] for values in (drawn, outside))
+    assert np.isfinite(right).all()
+    assert np.isnan(wrong).tolist() == [True, False, True]
+    assert wrong[1] == right[1]

@@ -13,6 +13,7 @@ import tensorflow as tf
 from bundle_files import edit_manifest, replace_file
 from catalogue import condition_of, prior, values_of
 from drawing import noise
+from runtimes import save_everywhere
 
 import tfprior.export
 from tfprior.export.checks import BundleError
@@ -26,7 +27,7 @@ MODEL = prior(EncoderDecoderTransformer, SEQUENCE, num_layers=1, end_value=END, 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tfprior.export.save(MODEL, tmp_path_factory.mktemp("bundle") / "prior")
+    return save_everywhere(MODEL, tmp_path_factory.mktemp("bundle") / "prior")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from catalogue import randomise
+from runtimes import save_everywhere
 from test_generator import LABELS, SHAPE, SMALL, generator, images, tokenizer
 
 import tfprior.export
@@ -55,7 +56,7 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="module", params=KINDS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model = generator(request.param)
-    path = tfprior.export.save(model, tmp_path_factory.mktemp("bundle") / "generator")
+    path = save_everywhere(model, tmp_path_factory.mktemp("bundle") / "generator")
     return Exported(model, path, OnnxGenerator(path, threads=1))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from runtimes import save_everywhere
 from test_generator import tokenizer
 from test_transformer_export import refuse_positions_twice
 from typer.testing import CliRunner
@@ -40,7 +41,7 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="module", params=list(MODELS))
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     prior = catalogue.prior(MaskedTransformer, CODES, "labels", num_layers=1, **MODELS[request.param])
-    path = tfprior.export.save(prior, tmp_path_factory.mktemp("bundle") / "prior")
+    path = save_everywhere(prior, tmp_path_factory.mktemp("bundle") / "prior")
     assert {"onnx log_prob_given", "saved_model step", "saved_model loop"} <= set(tfprior.export.verify(path))
     return Exported(prior, OnnxSampler(path, threads=1))
 

@@ -7,12 +7,19 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from small_bundles import GRID, save_prior
 
+from tfprior.export.client import OnnxSampler
 from tfprior.grid_model import GridModel
 from tfprior.priors import GatedPixelCNN
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "export/README.md",
+    *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+]
 
 
 def snippets_of(page: str) -> list[str]:
@@ -46,6 +53,18 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     exec(compressed, first)
     np.testing.assert_array_equal(first["images"], first["digits"].x_test[:16])
     np.testing.assert_array_equal(first["labels"], first["digits"].y_test[:16])
+
+
+def test_the_loop_of_the_contract_draws_what_samplers_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = save_prior(tmp_path / "my_prior", num_classes=None)
+    monkeypatch.chdir(tmp_path)
+    (loop,) = snippets_of("export/README.md")
+    names: dict = {}
+    exec(loop, names)
+    noise = names["noise"].reshape(1, *GRID[:2], -1)
+    np.testing.assert_array_equal(OnnxSampler(bundle).sample(1, uniforms=noise)[0], names["image"])
 
 
 def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from runtimes import save_everywhere
 from test_generator import tokenizer
 
 import tfprior.export
@@ -43,7 +44,7 @@ MODELS: dict[str, tuple[Any, ...]] = {
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     kind, grid, condition, options = MODELS[request.param]
     prior = catalogue.prior(kind, grid, condition, **options)
-    path = tfprior.export.save(prior, tmp_path_factory.mktemp("bundle") / "prior")
+    path = save_everywhere(prior, tmp_path_factory.mktemp("bundle") / "prior")
     return Exported(prior, path, OnnxSampler(path, threads=1))
 
 

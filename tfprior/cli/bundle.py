@@ -11,19 +11,20 @@ from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
 from tfprior.cli.opening import MANIFEST, open_model
 from tfprior.cli.options import FinerOption, TokenizerOption
-from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table
+from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table, runtimes_table
 
 
 class Format(StrEnum):
     saved_model = "saved_model"
     onnx = "onnx"
+    litert = "litert"
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a .keras file.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
     formats: Annotated[
-        list[Format] | None, typer.Option("--format", help="Also several; both by default.")
+        list[Format] | None, typer.Option("--format", help="Also several; saved_model and onnx by default.")
     ] = None,
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
@@ -70,11 +71,19 @@ def verify(
     onnx_only: Annotated[
         bool, typer.Option("--onnx-only", help="Replay the ONNX graphs alone, and run no SavedModel.")
     ] = False,
+    runtimes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|NAME,…",
+            help="Replay in these runtimes: onnx, saved_model, litert, openvino; with all also time steps.",
+        ),
+    ] = None,
 ) -> None:
     """Check a bundle: sizes and hashes of its files, and its golden samples drawn again.
 
     ```
     tfprior verify bundles/digits
+    tfprior verify bundles/digits --runtimes all
     tfprior verify downloaded --onnx-only
     ```
 
@@ -84,8 +93,24 @@ def verify(
         import_keras()  # only so that the SavedModel's replay is quiet; ONNX needs neither
     from tfprior.export import verify as check
 
-    report = check(bundle, onnx_only)
+    if runtimes == "all":
+        if onnx_only:
+            raise WrongUsage("--runtimes all runs SavedModels too, and --onnx-only does not: leave one out.")
+        _verify_everywhere(bundle)
+        return
+    report = check(bundle, onnx_only, "usual" if runtimes is None else runtimes.split(","))
     plain_console().print(facts_table(f"{bundle}: verified", report))
+
+
+def _verify_everywhere(bundle: Path) -> None:
+    from tfprior.export import verify as check
+    from tfprior.export.runtime_table import runtime_table
+
+    report = check(bundle, runtimes="onnx")
+    rows = runtime_table(bundle)
+    plain_console().print(runtimes_table(f"{bundle}: {report['files']}", rows))
+    if any(row.fault and not row.is_missing for row in rows):
+        raise typer.Exit(1)
 
 
 def info(

@@ -8,6 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tfprior.export.ports import PortDescription
+    from tfprior.export.runtime_table import RuntimeRow
     from tfprior.runs import RunFolder
     from tfprior.score import Score
 
@@ -41,6 +42,20 @@ def facts_table(title: str, facts: dict[str, Any]) -> Table:
     for name, value in facts.items():
         if value is not None:
             table.add_row(name, str(value))
+    return table
+
+
+def runtimes_table(title: str, rows: "list[RuntimeRow]") -> Table:
+    from tfprior.export.runtime_table import BATCH_SIZES
+
+    table = Table(title=title, title_justify="left")
+    times = (f"µs a step × {size}" for size in BATCH_SIZES)
+    for heading in ("runtime", "equal integers", "nats", "drawn by", *times):
+        table.add_column(heading)
+    for row in rows:
+        found = [f"{row.integers:,}", f"to {row.nats_error:.0e}", row.method]
+        found += [f"{microseconds:.0f}" for microseconds in row.microseconds]
+        table.add_row(row.runtime, *([row.fault] if row.fault else found))
     return table
 
 

@@ -113,7 +113,7 @@ class GridTransformer(Prior):
         groups = self.channel_groups
         if groups == 1:
             return positions
-        places = positions[..., None] * groups + np.arange(groups, dtype="int32")
+        places = ops.expand_dims(positions, -1) * groups + np.arange(groups, dtype="int32")
         return ops.reshape(places, (-1, ops.shape(positions)[-1] * groups))
 
     def tokens(self, values: Tensor) -> Tensor:
