@@ -30,6 +30,7 @@ FLOORS = [
         "loss_scaling",
         "mean_of_sums",
         "once_a_step",
+        "own_loss",
         "progress",
         "range_checks",
         "registration",
