@@ -245,6 +245,20 @@ def test_visible_units_are_encoded_as_in_a_swin_that_hides_the_others() -> None:
     assert sorted(plan.ranks) == list(range(24))
 
 
+def test_greenmim_without_a_plan_predicts_the_same() -> None:
+    """Though each image has a mask of its own, and the Swin runs over all of it."""
+    model = randomise(
+        GreenMIM(Swin((24, 16, 2), 1, (2, 2), (2, 2), 4, window_size=3), unit_size=4, **DECODER)
+    )
+    images, noise = features(3, 24, 16, 2), np.random.default_rng(1).random((3, 24)).astype("float32")
+    predict = tf.function(lambda images, noise: tuple(model.predict_by_noise(images, noise)))
+    patches, hidden = predict(images, noise)
+    for row in range(3):
+        expected = model(images[row : row + 1], noise=noise[row : row + 1])
+        np.testing.assert_array_equal(hidden[row], expected.hidden[0])
+        np.testing.assert_allclose(patches[row], expected.patches[0], atol=1e-5)
+
+
 def test_greenmim_draws_masks_of_one_size() -> None:
     keras.utils.set_random_seed(0)
     model, images = green(), images_of_levels(2)

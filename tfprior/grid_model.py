@@ -15,7 +15,6 @@ from keras import ops
 from tfprior.condition_kind import ConditionKind
 from tfprior.feeding import Batch, batch_of
 from tfprior.fitting import FittedModel
-from tfprior.float32_copies import with_float32
 from tfprior.inputs import GridShape, as_array, check_sample_weight
 from tfprior.range_checks import REFUSED, RefusedExamples, has_refused
 from tfprior.score import BITS_PER_DIM, Score
@@ -72,10 +71,6 @@ class GridModel(FittedModel, abc.ABC):
         for weight in self.get_weights():
             sha.update(np.ascontiguousarray(weight).tobytes())
         return sha.hexdigest()
-
-    def float32_copy(self) -> Any:
-        """A model of the same configuration that computes in float32."""
-        return type(self).from_config(with_float32(self.get_config()))
 
     @abc.abstractmethod
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:

@@ -151,6 +151,6 @@ def reconstructed_batch(model: Any, images: Any, noise: Any) -> tuple[Any, Any]:
 
     As `reconstruct` of a model of `tfprior.pretraining`, for graphs.
     """
-    predicted = model(images, noise=noise, training=False)
+    predicted = model.predict_by_noise(images, noise)
     visible, whole, _ = completed(model, images, model.scaling(images), predicted)
     return visible, whole

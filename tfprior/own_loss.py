@@ -1,4 +1,4 @@
-"""What `compile` and `fit` do for a model that builds itself and has its own loss, on one device or several."""
+"""What `compile` and `fit` do for a model with a loss of its own, on one device or several."""
 
 from contextlib import nullcontext
 from typing import Any

@@ -150,6 +150,10 @@ class MaskedImageModel(FittedOnImages, abc.ABC):
     def error(differences: Tensor) -> Tensor:
         """Of each pixel."""
 
+    def predict_by_noise(self, images: Tensor, noise: Tensor) -> Predicted:
+        """What `call` makes of images by noise (B, U), in graphs too."""
+        return self.predict_hidden(self.scaling(images), noise)
+
     # Pictures
 
     def reconstruct(self, images: Any, noise: Any = None, batch_size: int = 64) -> Reconstruction:
