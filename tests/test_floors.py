@@ -44,7 +44,7 @@ FLOORS = [
     {"layers", "quantizers", "distributions", "data"},
     {"priors", "tokenizers", "encoders"},
     {"sampling", "pretraining"},
-    {"generator", "masked_images", "registry"},
+    {"generator", "labelled_images", "masked_images", "registry"},
     {"compression", "measuring", "runs"},
     {"training", "probing", "serving", "export", "bulk"},
     {"cli"},

@@ -215,7 +215,7 @@ class FittedModel(OwnLossModel):
             raise ValueError(explain(counts, self.expected_values, self.condition_kind)) from None
 
     def _none_refused(self, params: np.ndarray) -> np.ndarray:
-        count = int(np.isposinf(params).all((1, 2, 3)).sum())
+        count = int(np.isposinf(params).all(tuple(range(1, params.ndim))).sum())
         if count:
             raise ValueError(
                 f"{count} examples hold values outside [0, {self.distribution.num_levels - 1}], or a "

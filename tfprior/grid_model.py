@@ -31,7 +31,8 @@ class GridModel(FittedModel, abc.ABC):
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
         condition_kind: what its condition is, whichever it is; None without one.
-        kind: "prior", "tokenizer", "encoder", or "model" of what is none of them; errors call it so too.
+        kind: "prior", "tokenizer", "encoder", "classifier", or "model" of what is none of them; errors call
+            it so too.
         scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
             mode="auto" know from them which way is better.
         loss_unit: what the loss is in.

@@ -10,9 +10,11 @@ import keras
 from keras import ops
 
 from tfprior.encoders.vit import ViT
+from tfprior.encoders.weights_parts import Part
 from tfprior.pretraining.base import Predicted
 from tfprior.pretraining.decoded import DecodedImageModel
 from tfprior.pretraining.masking import ranks_of, rows_at
+from tfprior.pretraining.published_weights import decoder_parts
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -66,3 +68,7 @@ class MAE(DecodedImageModel):
         tokens = rows_at(self.encoder.embed(images), visible)  # (B, V, D)
         features = self.encoder.encode(tokens)  # (B, P + V, D)
         return Predicted(self.decoder(features, ranks), ranks >= self.num_visible)
+
+    def parts_around(self) -> list[Part]:
+        """What others store beside the encoder's weights, for `load_safetensors`."""
+        return decoder_parts(self.decoder)
