@@ -37,7 +37,7 @@ def export(
     ```
 
     A prior of codes is exported together with their tokenizer, as a bundle that makes images. Of a run of
-    `tfprior pretrain`, of `tfprior finetune`, and of a .keras file of `tfprior probe`, the functions are `features` of
+    `tfprior pretrain` or `finetune`, and of a .keras file of `tfprior probe`, the functions are `features` of
     images, and `classify` where there are classes.
     """
     import_keras()
