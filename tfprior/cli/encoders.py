@@ -127,7 +127,11 @@ finetune.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         shared("image_size", ImageSizeOption, None),
         shared("levels", LevelsOption, None),
         shared("pooling", PoolingOption, Pooling.mean),
-        shared("overwrite", Annotated[bool, typer.Option(help="Start anew where a run exists.")], False),
+        shared(
+            "overwrite",
+            Annotated[bool, typer.Option("--overwrite", help="Start anew where a run exists.")],
+            False,
+        ),
         *(parameter(option, "Training") for option in declaration_of(FINE_TUNING_OPTIONS).options.values()),
     ]
 )
