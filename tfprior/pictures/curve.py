@@ -57,7 +57,7 @@ def curve(
     validation: Sequence[float],
     baselines: Mapping[str, float],
     title: str,
-    better: Literal["min", "max"],
+    better: Literal["min", "max"] = "min",
 ) -> "Figure":
     finite = [(value, epoch) for epoch, value in enumerate(validation, 1) if math.isfinite(value)]
     choose = min if better == "min" else max
