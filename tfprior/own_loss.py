@@ -1,4 +1,4 @@
-"""What `compile` and `fit` do for a model with a loss of its own, on one device or several."""
+"""What `compile` and `fit` do for a model that has a loss of its own, on one device or on several."""
 
 from contextlib import nullcontext
 from typing import Any
