@@ -21,11 +21,11 @@ from tfprior.export.encoder_functions import (
     AroundEncoder,
     describe_encoder,
     encoder_functions,
-    float32_encoder,
     is_around_encoder,
 )
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
+from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
 
 FORMATS = ("saved_model", "onnx", "litert")
@@ -60,7 +60,7 @@ def save(
         model = model.for_sampling()
         _check_levels(model)
     elif is_around_encoder(model):
-        model = float32_encoder(model)
+        model = in_float32(model)
     else:
         raise ValueError(
             f"{type(model).__name__} cannot be exported; expected a prior, a Generator of a tokenizer and "

@@ -23,8 +23,8 @@ from tfprior.export.encoder_description import (
     as_pixels,
 )
 from tfprior.export.signatures import Function, Port, Tensors
-from tfprior.float32_copies import with_float32
 from tfprior.masked_images import MaskedImages, reconstructed_batch
+from tfprior.pretraining import MaskedImageModel
 
 SAMPLES = 2
 AroundEncoder: TypeAlias = Encoder | Classifier | MaskedImages
@@ -65,9 +65,9 @@ def encoder_functions(model: AroundEncoder) -> list[Function]:
 
 
 def masked_model(model: AroundEncoder) -> Any:
-    """The model that predicts hidden pixels, where it plans its masks inside the graph; else None."""
+    """The model that predicts hidden pixels, if there is one."""
     inner = model.model if isinstance(model, MaskedImages) else model
-    return inner if hasattr(inner, "predict_hidden") and not inner.shares_mask else None
+    return inner if isinstance(inner, MaskedImageModel) else None
 
 
 def is_around_encoder(model: Any) -> bool:
@@ -103,15 +103,6 @@ def describe_encoder(model: AroundEncoder) -> EncoderDescription:
 
 def encoder_of(model: AroundEncoder) -> Encoder:
     return model if isinstance(model, Encoder) else model.encoder
-
-
-def float32_encoder(model: AroundEncoder) -> AroundEncoder:
-    """The model, or where it computes in half precision one in float32 with its weights."""
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
-        return model
-    copy: AroundEncoder = type(model).from_config(with_float32(model.get_config()))
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def takes(model: AroundEncoder) -> Any:

@@ -15,7 +15,8 @@ from tfprior.export.onnx_functions import OnnxFunctions
 
 
 class OnnxEncoder:
-    """Features of images, of a classifier's bundle their classes, of an MAE's their reconstructions.
+    """Features of images, of a classifier's bundle their classes, of a masked image model's their
+    reconstructions.
 
     Images are float32, as `encoder.input` of the manifest says; uint8 ones become pixels in [0, 1] where the
     bundle takes such.
@@ -69,7 +70,8 @@ class OnnxEncoder:
         units = self.encoder.num_units
         if units is None:
             raise ValueError(
-                f"The bundle {self.functions.path} reconstructs nothing; expected one of an MAE or SimMIM."
+                f"The bundle {self.functions.path} reconstructs nothing; expected one of a masked "
+                "image model, such as an MAE."
             )
         images, noise = self._checked(np.asarray(images)), np.asarray(noise)
         if noise.dtype.kind != "f" or noise.shape != (len(images), units):

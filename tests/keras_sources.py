@@ -11,7 +11,7 @@ import numpy as np
 
 GRID = (2, 4, 1)
 RANGE = r"values of 3 examples lie outside; expected integers in \[0, 3\]: rescale them, or build the distri"
-LABELS_OUT = r"Labels of 2 examples lie outside; expected \[0, 2\]: the prior was built with num_classes=3"
+LABELS_OUT = r"Labels of 2 examples lie outside; expected \[0, 2\]: the model was built with num_classes=3"
 GOOD = np.random.default_rng(0).integers(4, size=(12, *GRID)).astype("int32")
 LABELS = (np.arange(12) % 3).astype("int32")
 

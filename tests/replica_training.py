@@ -25,6 +25,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfprior.distributions import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
+from tfprior.encoders import Swin, ViT
+from tfprior.masked_images import MaskedImages
+from tfprior.pretraining import MAE, GreenMIM
 from tfprior.priors import CausalTransformer, GatedPixelCNN, PixelCNNPP
 from tfprior.quantizers import LookupFreeQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from tfprior.tokenizers import VQVAE, VQVAE2
@@ -33,9 +36,11 @@ from tfprior.training import ExactResume, ImagesPerSecond, PictureLogger
 EXAMPLES, BATCH = 5, 5  # three on the first replica and two on the second
 OTHER_SIZES = {
     "GatedPixelCNN": (11, 5),  # of the last batch the second replica has nothing
+    "images of MAE": (11, 5),
     "PixelCNNPP": (15, 15),  # fewer do not tell the scale of its features
 }
 SMALL: dict[str, Any] = {"filters": 4, "num_residual_blocks": 1, "residual_filters": 4}
+DECODER: dict[str, Any] = {"decoder_dim": 4, "decoder_layers": 1, "decoder_heads": 1}
 
 
 def vectors(**options: Any) -> VectorQuantizer:
@@ -61,6 +66,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "VQVAE2, lookup-free": lambda: VQVAE2(
         (8, 8, 1), vectors(), LookupFreeQuantizer(3), DiscretizedLogistic(4), 2, **SMALL
     ),
+    "images of MAE": lambda: MaskedImages(MAE(ViT((4, 4, 1), 2, 1, 1, 4), 0.5, **DECODER), 4),
+    "GreenMIM": lambda: GreenMIM(Swin((8, 8, 1), 2, (2,), (1,), 4, window_size=2), unit_size=2, **DECODER),
 }
 NOISY: dict[str, Callable[[], Any]] = {
     "dropout": lambda: GatedPixelCNN((4, 3, 1), Categorical(4), filters=8, num_layers=1, dropout=0.5),
@@ -72,15 +79,20 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "PixelCNNPP": lambda: keras.optimizers.Adam(0.001, global_clipnorm=1.0),
     "residual, by average and gradient": lambda: keras.optimizers.SGD(0.1, global_clipnorm=1.0),
     "VQVAE2, lookup-free": lambda: keras.optimizers.SGD(0.1, global_clipnorm=1.0),
+    "images of MAE": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "GreenMIM": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
 }
 HOW: dict[str, dict[str, Any]] = {
     "GatedPixelCNN": {"steps_per_execution": 2},
     "CausalTransformer": {"jit_compile": True},
 }
+PREDICTED = ("GatedPixelCNN", "images of MAE", "GreenMIM")
 
 
 def data_of(model: Any, count: int) -> Any:
     generator = np.random.default_rng(0)
+    if isinstance(model, GreenMIM):
+        return generator.random((count, *model.encoder.image_shape), "float32")
     values = generator.integers(0, 4, (count, *model.grid_shape)).astype("uint8")
     if model.num_classes is None:
         return values
@@ -162,7 +174,7 @@ def train(name: str, strategy: Any = None) -> dict[str, Any]:
         "pictures": sorted(path.name for path in pictures.iterdir()),
     }
     shutil.rmtree(pictures)
-    if name == "GatedPixelCNN":
+    if name in PREDICTED:
         result["predicted"] = model.predict(batches, verbose=0).tolist()
     return result
 

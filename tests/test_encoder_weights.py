@@ -13,6 +13,7 @@ from catalogue_examples import assert_equal
 from keras import ops
 
 from tfprior.encoders import Classifier, Swin, ViT, load_safetensors, save_safetensors
+from tfprior.pretraining import MAE, SimMIM
 
 safetensors = pytest.importorskip("safetensors.numpy", reason="the extra `weights` is not installed")
 
@@ -145,6 +146,81 @@ def test_what_pretraining_has_besides_is_left_out(tmp_path: Path) -> None:
     assert set(load_safetensors(swin(1), path)) == besides
 
 
+def mae(seed: int = 0) -> MAE:
+    return randomise(
+        MAE(ViT(**{**VIT, "positions": "sin_cos"}), decoder_dim=4, decoder_layers=2, decoder_heads=1), seed
+    )
+
+
+def test_a_decoder_of_mae_by_its_authors(tmp_path: Path) -> None:
+    model, other = mae(), mae(1)
+    path, arrays = saved(model, tmp_path, "timm")
+    assert {"mask_token", "decoder_blocks.1.attn.qkv.bias", "decoder_pred.weight", "norm.bias"} <= set(arrays)
+    assert arrays["decoder_pos_embed"].shape == (1, 7, 4)
+    safetensors.save_file({f"model.{name}": array for name, array in arrays.items()}, path)
+    assert load_safetensors(other, path) == []
+    assert_equal(other.get_weights(), model.get_weights())
+    encoder_alone = saved(model.encoder, tmp_path, "hugging_face")[0]
+    with pytest.raises(ValueError, match=r"it lacks decoder.* It holds the encoder alone: load it into"):
+        load_safetensors(other, encoder_alone)
+
+
+def test_the_head_of_simmim_by_its_authors(tmp_path: Path) -> None:
+    """Who have the encoder under a name, and the head beside it."""
+    model, other = (randomise(SimMIM(swin(), unit_size=4), seed) for seed in (0, 1))
+    path, arrays = saved(model, tmp_path, "microsoft")
+    assert arrays["decoder.0.weight"].shape == (32, 8, 1, 1)
+    theirs = {name if "decoder" in name else f"encoder.{name}": array for name, array in arrays.items()}
+    safetensors.save_file(theirs, path)
+    assert load_safetensors(other, path) == []
+    assert_equal(other.get_weights(), model.get_weights())
+
+
+def test_a_norm_behind_the_mean(tmp_path: Path) -> None:
+    """`fc_norm` of what timm and MAE's authors have fine-tuned."""
+    model, other = (Classifier(vit(seed), 3, "mean_then_norm") for seed in (0, 1))
+    path, arrays = saved(model, tmp_path, "timm")
+    assert {"fc_norm.weight", "head.bias"} <= set(arrays)
+    assert "norm.weight" not in arrays
+    assert load_safetensors(other, path) == []
+    images = features(2, 4, 6, 2)
+    assert_equal(other(images), model(images))
+    tokens = ops.convert_to_numpy(model.encoder(images, normalized=False))
+    mean = tokens[:, 1:].mean(1)
+    normal = (mean - mean.mean(-1, keepdims=True)) / np.sqrt(mean.var(-1, keepdims=True) + 1e-6)
+    normal = normal * arrays["fc_norm.weight"] + arrays["fc_norm.bias"]
+    expected = normal @ arrays["head.weight"].T + arrays["head.bias"]
+    np.testing.assert_allclose(model(images), expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"has besides fc_norm.* Load it into a Classifier with pooling="):
+        load_safetensors(Classifier(vit(), 3), path)
+
+
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    encoder, other = vit(), vit(1)
+    _, arrays = saved(encoder, tmp_path, "timm")
+    names, index = sorted(arrays), tmp_path / "model.safetensors.index.json"
+    places = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in set(places.values()):
+        safetensors.save_file({n: arrays[n] for n in names if places[n] == file}, tmp_path / file)
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    assert load_safetensors(other, index) == []
+    assert_equal(other.get_weights(), encoder.get_weights())
+    part = tmp_path / "model-00002-of-00002.safetensors"
+    safetensors.save_file({"other": np.zeros(1)}, part)
+    with pytest.raises(ValueError, match=r"00002.safetensors lacks .*, which model.safetensors.index.json p"):
+        load_safetensors(other, index)
+    part.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model-00002-of-00002.safetensors is no whole file of safetensors"):
+        load_safetensors(other, index)
+    part.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no file .*model-00002-of-00002.safetensors, in which mode"):
+        load_safetensors(other, index)
+    for text in ('{"weight_map": {"x": "../other.safetensors"}}', "[1]", '{"weight_map": [', "{}"):
+        index.write_text(text)
+        with pytest.raises(ValueError, match="is no index of safetensors"):
+            load_safetensors(other, index)
+
+
 def test_bfloat16_is_read(tmp_path: Path) -> None:
     encoder, other = vit(), vit(1)
     path, arrays = saved(encoder, tmp_path, "timm")
@@ -164,6 +240,10 @@ def test_bfloat16_is_read(tmp_path: Path) -> None:
     [
         (lambda arrays: arrays.pop("norm.bias"), "is of another ViT: it lacks norm.bias. Build the encoder"),
         (lambda arrays: arrays.update(dist_token=np.zeros(2)), "it has besides dist_token. Build"),
+        (
+            lambda arrays: arrays.update(reg_token=np.zeros((1, 4, 8))),
+            "it has besides reg_token. A ViT has no register tokens; choose weights without them",
+        ),
         (
             lambda arrays: arrays.update({"norm.bias": np.zeros(9)}),
             r"it has of another shape norm.bias \(9,\), here \(8,\)",
@@ -206,7 +286,7 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
         ValueError, match=r"is of another ViT: it lacks cls_token, pos_embed, .* has besides "
     ):
         load_safetensors(vit(), path)
-    with pytest.raises(ValueError, match="Got a Dense; expected a ViT or Swin, or a Classifier of one"):
+    with pytest.raises(ValueError, match="Got a Dense; expected a ViT or Swin, or a Classifier, MAE or"):
         load_safetensors(keras.layers.Dense(2), path)
 
 

@@ -118,7 +118,7 @@ def test_a_share_of_training_examples_loses_its_condition(shape: Any) -> None:
 
 def test_what_stands_for_none_is_learned_and_kept(tmp_path: Any) -> None:
     keras.utils.set_random_seed(0)
-    prior = made(GatedPixelCNN, GREY, "maps").float32_copy()
+    prior = GatedPixelCNN.from_config(made(GatedPixelCNN, GREY, "maps").get_config())
     prior.compile(optimizer="adam")
     before = np.array(prior.read_condition.none)
     prior.fit(batch_of(prior, 16), batch_size=4, epochs=2, verbose=0)

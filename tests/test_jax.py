@@ -279,6 +279,7 @@ def pretraining() -> None:
     import numpy as np
 
     from tfprior.encoders import Swin, ViT
+    from tfprior.masked_images import MaskedImages
     from tfprior.pretraining import MAE, GreenMIM, SimMIM
 
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 12, 1)).astype("uint8")
@@ -312,6 +313,12 @@ def pretraining() -> None:
             model.save(Path(folder, "model.keras"))
             loaded = keras.saving.load_model(Path(folder, "model.keras"))
         np.testing.assert_array_equal(loaded(images).patches, model(images).patches)
+    levels = MaskedImages(model)  # a GreenMIM
+    levels.compile(keras.optimizers.Adam(0.01))
+    history = levels.fit(images, batch_size=2, epochs=3, verbose=0, validation_data=images).history
+    assert history["val_hidden_mse"][-1] < history["val_hidden_mse"][0]
+    expected = levels.reconstruct(images).reconstruction
+    np.testing.assert_allclose(levels.predict(images, verbose=0), expected, atol=1e-5)
 
 
 CHECKS: dict[str, Callable[[], None]] = {

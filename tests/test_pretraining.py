@@ -17,6 +17,7 @@ from keras import ops
 from tfprior.encoders import Classifier, Swin, ViT
 from tfprior.layers import ImageScaling
 from tfprior.layers.windows import OverWindows, Windows
+from tfprior.masked_images import MaskedImages
 from tfprior.pretraining import MAE, GreenMIM, MaskedImageModel, SimMIM
 from tfprior.pretraining.base import Predicted
 from tfprior.pretraining.grouping import OverGroups, TooManyGroups, fullest, grouped, knapsacks
@@ -155,6 +156,27 @@ def test_reconstructions_undo_scaling_and_normalization(kind: Any) -> None:
     np.testing.assert_allclose(as_floats.reconstruction, found.reconstruction, atol=1e-4)
 
 
+@each_kind
+def test_predict_gives_images_and_evaluate_their_error(kind: Any) -> None:
+    model, images = example(kind), images_of_levels(5)
+    model.compile(run_eagerly=True)
+    expected = model.reconstruct(images, batch_size=2).reconstruction
+    found = model.predict(images, batch_size=2, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(5))).batch(2)
+    np.testing.assert_allclose(model.predict(labelled, verbose=0), expected, atol=1e-5)
+    errors = [model.errors(part, model(part)) for part in np.split(images, [2, 4])]
+    scores = model.evaluate(images, batch_size=2, verbose=0, return_dict=True)
+    assert scores[model.error_name] == pytest.approx(float(np.concatenate(errors).mean()), rel=1e-5)
+    assert model.evaluate(labelled, verbose=0, return_dict=True) == scores
+    wrapped = MaskedImages(model)
+    wrapped.compile(run_eagerly=True)
+    np.testing.assert_allclose(wrapped.predict(images, batch_size=2, verbose=0), expected, atol=1e-5)
+    for use in (model.predict, model.evaluate):
+        with pytest.raises(ValueError, match=r"got floats of up to 255; expected images in \[0, 1\]"):
+            use(images.astype("float32") * 0 + 255)
+
+
 # Groups of windows
 
 
@@ -221,6 +243,20 @@ def test_visible_units_are_encoded_as_in_a_swin_that_hides_the_others() -> None:
     # The decoder puts them where they come from, and mask tokens elsewhere.
     assert plan.ranks[visible].tolist() == list(range(len(visible)))
     assert sorted(plan.ranks) == list(range(24))
+
+
+def test_greenmim_without_a_plan_predicts_the_same() -> None:
+    """Though each image has a mask of its own, and the Swin runs over all of it."""
+    model = randomise(
+        GreenMIM(Swin((24, 16, 2), 1, (2, 2), (2, 2), 4, window_size=3), unit_size=4, **DECODER)
+    )
+    images, noise = features(3, 24, 16, 2), np.random.default_rng(1).random((3, 24)).astype("float32")
+    predict = tf.function(lambda images, noise: tuple(model.predict_by_noise(images, noise)))
+    patches, hidden = predict(images, noise)
+    for row in range(3):
+        expected = model(images[row : row + 1], noise=noise[row : row + 1])
+        np.testing.assert_array_equal(hidden[row], expected.hidden[0])
+        np.testing.assert_allclose(patches[row], expected.patches[0], atol=1e-5)
 
 
 def test_greenmim_draws_masks_of_one_size() -> None:

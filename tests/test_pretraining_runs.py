@@ -67,8 +67,7 @@ def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(weight, other)
     if name != "mae":  # which the commands export
         path = tfprior.export.save(model, tmp_path / "bundle", formats=["onnx"])
-        functions = {"onnx features"} if name == "greenmim" else {"onnx features", "onnx reconstruct"}
-        assert set(tfprior.export.verify(path)) == {"files", *functions}
+        assert set(tfprior.export.verify(path)) == {"files", "onnx features", "onnx reconstruct"}
     card = run.file("model_card.md").read_text()
     assert "load_encoder" in card
     for load, words in ((load_prior, "expected a prior"), (load_tokenizer, "expected a tokenizer")):
@@ -112,13 +111,19 @@ def test_the_commands_of_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     how = ["--data", "stripes.npz", "--epochs", "1", "--batch-size", "16", "--out", "run"]
     assert "square error" in said("pretrain", "--model", "mae", *network, *how)
     assert "accuracy, test images" in said("probe", "run", "--out", "probe.keras")
-    assert "epoch 1/1 · loss" in said("finetune", "run", "--epochs", "1", "--out", "tuned.keras")
+    tuned = ["finetune", "run", "--epochs", "1", "--validation-fraction", "0.25", "--out", "tuned"]
+    found = said(*tuned)
+    assert "epoch 1/1 · train" in found
+    assert "accuracy, test images" in found
     said("reconstruct", "run", "--num", "4")
     assert (tmp_path / "reconstructions.png").exists()
     assert "square error" in said("evaluate", "run")
     said("info", "run")
-    assert "ViT" in said("info", "tuned.keras")
-    said("export", "tuned.keras", "bundle", "--format", "onnx")
+    assert "ViT" in said("info", "probe.keras")
+    assert "accuracy" in said("evaluate", "tuned")
+    said("info", "tuned")
+    assert "accuracy, test images" in said("probe", "tuned")
+    said("export", "tuned", "bundle", "--format", "onnx")
     assert OnnxEncoder("bundle").classify(images.x_test / np.float32(16)).shape == (16, 2)
     said("export", "run", "features", "--format", "onnx")
     opened = OnnxEncoder("features")
@@ -131,6 +136,10 @@ def test_the_commands_of_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(reconstruction, again.reconstruction, rtol=0, atol=1e-4)
     expected = model.encoder(model.scaling(images.x_test / np.float32(16)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    result = CliRunner().invoke(app, ["finetune", "run", "--out", "tuned.keras"])
+    assert (result.exit_code, "expected a folder, which gets the best model" in result.output) == (2, True)
+    result = CliRunner().invoke(app, tuned)
+    assert (result.exit_code, "tuned holds a finished run" in result.output) == (1, True)
     result = CliRunner().invoke(app, ["pretrain", "pixel_cnn", "--out", "x"])
     assert (result.exit_code, "no such model; expected one of mae" in result.output) == (2, True)
 

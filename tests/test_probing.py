@@ -1,19 +1,33 @@
 """Linear probes and fine-tuning: what they learn, of which images, and what they refuse."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_runs import QUIET
 
-from tfprior.data import Images
+from tfprior.data import Images, hold_out_validation
 from tfprior.encoders import Classifier, ViT
+from tfprior.labelled_images import LabelledImages
 from tfprior.layers import ImageScaling
-from tfprior.probing import FineTuningOptions, accuracy_of, features_of, fine_tune, linear_probe
+from tfprior.probing import (
+    FineTuningOptions,
+    accuracy_of,
+    features_of,
+    fine_tune,
+    fine_tune_run,
+    linear_probe,
+)
+from tfprior.runs import load_encoder, load_prior
+from tfprior.runs.model_file import save_model
+from tfprior.training.schedule import Schedule
 
 SCALING = ImageScaling(0.4, 0.2)
 
@@ -87,6 +101,66 @@ def test_fine_tuning_changes_all_but_what_is_frozen() -> None:
     assert accuracy > 0.9
     scaled = images.x_test / np.float32(16)
     assert accuracy == np.mean(np.argmax(classifier(scaled), axis=-1) == images.y_test)
+
+
+def test_a_fine_tuning_run_that_was_killed_ends_as_the_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each epoch is scored on what is held out, and the best one is kept."""
+    images, pretrained = bars(num_levels=17), tmp_path / "vit.keras"
+    save_model(vit(), pretrained)
+    options = FineTuningOptions(
+        epochs=3, batch_size=16, learning_rate=0.02, validation_fraction=0.25, checkpoint_minutes=1e-9
+    )
+    whole = fine_tune_run(pretrained, images, tmp_path / "whole", options, console=QUIET)
+    begin = Schedule.on_train_batch_begin
+
+    def killed(self: Schedule, batch: int, logs: Any = None) -> None:
+        if self.step == 6:
+            raise KeyboardInterrupt
+        begin(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Schedule, "on_train_batch_begin", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune_run(pretrained, images, tmp_path / "run", options, console=QUIET)
+    again = fine_tune_run(pretrained, images, tmp_path / "run", options, console=QUIET)
+    for which in ("best.keras", "last.keras"):
+        for one, other in zip(again.load(which).get_weights(), whole.load(which).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    rows = again.history()
+    assert [row["validation"] for row in rows] == [row["validation"] for row in whole.history()]
+    assert again.best_score == max(row["validation"] for row in rows)
+    model: Any = again.load()
+    _, held_out = hold_out_validation(images, 0.25, 2000, 16, 0)
+    logits = model.predict(held_out.x_train, verbose=0)
+    assert again.best_score == pytest.approx(np.mean(logits.argmax(-1) == held_out.y_train))
+    np.testing.assert_allclose(logits, model.classifier(held_out.x_train / np.float32(16)), atol=1e-5)
+    assert "| this classifier |" in again.file("model_card.md").read_text()
+    assert isinstance(load_encoder(again.path).encoder, ViT)
+    with pytest.raises(ValueError, match="is a classifier, which `tfprior probe`"):
+        load_prior(again.path)
+    with pytest.raises(ValueError, match="holds a finished run"):
+        fine_tune_run(pretrained, images, tmp_path / "run", options, console=QUIET)
+    unlabelled = dataclasses.replace(images, y_train=None)
+    with pytest.raises(ValueError, match="bars has no labels for its train split"):
+        fine_tune_run(pretrained, unlabelled, tmp_path / "other", options, console=QUIET)
+    assert not (tmp_path / "other").exists()
+
+
+def test_labelled_images_learn_smoothed_labels() -> None:
+    images = bars()
+    model = LabelledImages(Classifier(vit(), 3, scaling=SCALING), label_smoothing=0.2)
+    model.compile(run_eagerly=True)
+    scores = model.evaluate(images.x_test, images.y_test, batch_size=40, verbose=0, return_dict=True)
+    logits = model.predict(images.x_test, verbose=0)
+    oracle = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    assert scores["loss"] == pytest.approx(float(oracle(np.eye(3)[images.y_test], logits)), rel=1e-5)
+    assert scores["accuracy"] == pytest.approx(np.mean(logits.argmax(-1) == images.y_test))
+    with pytest.raises(ValueError, match=r"images without labels; expected the class of each"):
+        model.fit(images.x_train, verbose=0)
+    with pytest.raises(ValueError, match=r"Labels lie in \[0, 3\]; expected \[0, 2\]"):
+        model.fit(tf.data.Dataset.from_tensors((images.x_train[:2], np.array([0, 3]))), verbose=0)
 
 
 def test_the_same_seed_fine_tunes_alike() -> None:

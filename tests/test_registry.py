@@ -150,7 +150,8 @@ def test_a_declaration_is_read_without_importing(tmp_path: Path, monkeypatch: py
         "raise RuntimeError\n"
         "class Some(Base):\n"
         '    """It does\n    something.\n\n    Args:\n        size: how\n            large.\n'
-        '        way: up or down.\n\n    Raises:\n        ValueError: never.\n    """\n'
+        "        way: up or down.\n        share, on: as told.\n\n"
+        '    Raises:\n        ValueError: never.\n    """\n'
         "    def __init__(self, shape: tuple[int, int], size: int,\n"
         "                 way: Literal['up', 'down'] | None = None, *,\n"
         "                 share: float | str = 1.0, on: bool = True, place: Quantizer = None, **kwargs):\n"
@@ -163,6 +164,6 @@ def test_a_declaration_is_read_without_importing(tmp_path: Path, monkeypatch: py
     assert list(found.options.values()) == [
         Option("size", int, None, "how large."),
         Option("way", str, None, "up or down.", optional=True, choices=("up", "down")),
-        Option("on", bool, True, ""),
+        Option("on", bool, True, "as told."),
     ]
     assert found.quantizers == ("place",)

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).with_name("replica_training.py")
 MODELS = [
     *("CausalTransformer", "GatedPixelCNN", "PixelCNNPP"),
     *("EMA with restarts", "residual, by average and gradient", "VQVAE2, lookup-free"),
+    *("images of MAE", "GreenMIM"),
 ]
 ALONE = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "bash"]
 """In a network of its own: TensorFlow's servers listen on all interfaces."""

@@ -89,7 +89,10 @@ CONFIG = {
         ({"schema_version": None}, r"lacks schema_version: restore it, or train again\."),
         ({"schema_version": True}, "has schema_version True; expected 1"),
         ({"kind": None, "options": None}, "lacks kind, options"),
-        ({"kind": "sampler"}, "has kind 'sampler'; expected one of prior, tokenizer, encoder, model"),
+        (
+            {"kind": "sampler"},
+            "has kind 'sampler'; expected one of prior, tokenizer, encoder, classifier, model",
+        ),
         ({"options": 3}, "has int as options; expected names and values"),
         ({"options": {"seed": 0}}, "lacks validation_fraction, validation_limit, batch_size of options"),
         ({"dota": {}}, "holds 'dota', which is no section of a run"),

@@ -64,7 +64,7 @@ class ConditionKind:
         if self.num_levels is None:
             return "expected finite numbers"
         option = "num_classes" if self.is_label else "source_levels"
-        return f"expected [0, {self.num_levels - 1}]: the prior was built with {option}={self.num_levels}"
+        return f"expected [0, {self.num_levels - 1}]: the model was built with {option}={self.num_levels}"
 
     def fits(self, shape: tuple[int | None, ...]) -> bool:
         """Whether a batch of conditions may have the shape, of which sizes may be unknown."""

@@ -5,7 +5,7 @@ sources by first batch            └───────── StopRefused see
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import GeneratorType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,10 +15,10 @@ from keras import ops
 
 from tfprior.feeding import Batch, HeldBatches, are_arrays, checked, spread
 from tfprior.inputs import expected_levels
+from tfprior.own_loss import OwnLossModel
 from tfprior.range_checks import Refused, RefusedExamples, StopRefused, explain
 from tfprior.resumable_dataset import ResumableDataset
 from tfprior.score import Score
-from tfprior.stepping import SteppedModel
 
 DEFAULTS = {
     "initial_epoch": 0,
@@ -37,36 +37,17 @@ class AroundFit(Protocol):
     def around_fit(self, model: Any, arguments: dict[str, Any]) -> AbstractContextManager[dict[str, Any]]: ...
 
 
-class FittedModel(SteppedModel):
+class FittedModel(OwnLossModel):
     """The half of a `GridModel` that Keras's loops run."""
 
     distribution: Any
     kind: ClassVar[str]
     scores: tuple[Score, ...]
-    built: bool
     _refused: RefusedExamples
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
-        """Keras `compile`, without a loss or metrics: the model has its own.
-
-        Raises:
-            ValueError: for a loss or metrics.
-        """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            value = loss if name == "loss" else kwargs.get(name)
-            if value:
-                reported = ", ".join(score.name for score in self.scores)
-                raise ValueError(
-                    f"compile got {name}={value!r}; a {self.kind} has its own loss and reports {reported}: "
-                    "leave it out, compile(optimizer=…)."
-                )
-        super().compile(optimizer, **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as the model was when saved; Keras wants this where `compile` is a model's own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
+    @property
+    def reported(self) -> str:
+        return ", ".join(score.name for score in self.scores)
 
     def fit(
         self,
@@ -128,13 +109,12 @@ class FittedModel(SteppedModel):
             data = arguments["x"]
             if isinstance(data, ResumableDataset):
                 arguments |= {"x": data.starting_at(0), "steps_per_epoch": data.steps_per_epoch}
-            if self.compiled and self._replicas() > 1:
+            if self.compiled and self._replicas() > 1 and isinstance(data, ResumableDataset):
                 from tfprior.replicas import strategy
 
-                if isinstance(data, ResumableDataset):
-                    arguments["x"] = strategy.shared(self.distribute_strategy, arguments["x"])
-                strategy.same_on_all_workers(self)
-                strategy.set_noise_apart(self)
+                arguments["x"] = strategy.shared(self.distribute_strategy, arguments["x"])
+            if self.compiled:
+                self._set_replicas()
             stack.enter_context(self._explained())
             return super().fit(**arguments)
 
@@ -209,12 +189,6 @@ class FittedModel(SteppedModel):
 
         return strategy.first_of_all(self.distribute_strategy, source)
 
-    def _check_strategy(self) -> None:
-        if keras.backend.backend() == "tensorflow":
-            from tfprior.replicas import strategy
-
-            strategy.check_strategy(self)
-
     def _initialize_from(self, x: Any, first: Batch | None, batch_size: int) -> None:
         if first is None:
             raise ValueError(
@@ -222,22 +196,6 @@ class FittedModel(SteppedModel):
                 "depend on data; call initialize(batch) before fit."
             )
         self.initialize((spread(first, batch_size) if are_arrays(x) else first).inputs)
-
-    def _build_optimizer(self) -> None:
-        """Makes the optimizer's variables: made in the first step, they would have it traced twice."""
-        if self.optimizer is None:
-            raise ValueError('Compiled with optimizer=None; fit needs one: compile(optimizer="adam").')
-        if self.optimizer.built:
-            return
-        strategy = getattr(self, "distribute_strategy", None)
-        with strategy.scope() if strategy else nullcontext():
-            self.optimizer.build(self.trainable_variables)
-
-    def _symbolic_build(self, *batches: Any, iterator: Any = None, **named: Any) -> None:
-        """Builds the optimizer alone: on JAX Keras would call the built model, without its labels."""
-        self._remember(iterator)
-        if self.optimizer is not None and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
 
     # What is said when a step refused a batch
 
@@ -257,7 +215,7 @@ class FittedModel(SteppedModel):
             raise ValueError(explain(counts, self.expected_values, self.condition_kind)) from None
 
     def _none_refused(self, params: np.ndarray) -> np.ndarray:
-        count = int(np.isposinf(params).all((1, 2, 3)).sum())
+        count = int(np.isposinf(params).all(tuple(range(1, params.ndim))).sum())
         if count:
             raise ValueError(
                 f"{count} examples hold values outside [0, {self.distribution.num_levels - 1}], or a "

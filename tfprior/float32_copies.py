@@ -28,7 +28,7 @@ def in_float32(model: Model) -> Model:
         return model
     if model not in _COPIES:
         with _policy(FLOAT32):  # of layers that are not told one
-            _COPIES[model] = model.float32_copy()
+            _COPIES[model] = type(model).from_config(with_float32(model.get_config()))
     copy: Model = _COPIES[model]
     copy.set_weights(model.get_weights())
     return copy

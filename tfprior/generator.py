@@ -155,10 +155,6 @@ class Generator(ImageModel):
         """The condition of the prior that comes after these codes: `condition` itself for the first one."""
         return self.tokenizer.condition_map(coarser[-1]) if coarser else condition
 
-    def float32_copy(self) -> "Generator":
-        """A generator of the same parts that computes in float32."""
-        return Generator(in_float32(self.tokenizer), list(map(in_float32, self.priors)), dtype="float32")
-
     def for_sampling(self) -> "Generator":
         """A generator of the same weights, in float32, that samples faster."""
         priors = [prior.for_sampling() for prior in self.priors]

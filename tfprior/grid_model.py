@@ -15,7 +15,6 @@ from keras import ops
 from tfprior.condition_kind import ConditionKind
 from tfprior.feeding import Batch, batch_of
 from tfprior.fitting import FittedModel
-from tfprior.float32_copies import with_float32
 from tfprior.inputs import GridShape, as_array, check_sample_weight
 from tfprior.range_checks import REFUSED, RefusedExamples, has_refused
 from tfprior.score import BITS_PER_DIM, Score
@@ -32,7 +31,8 @@ class GridModel(FittedModel, abc.ABC):
         num_classes: of the labels that are its condition; None without such.
         condition_shape: of another condition, without its batch axis; None without such.
         condition_kind: what its condition is, whichever it is; None without one.
-        kind: "prior", "tokenizer", "encoder", or "model" of what is none of them; errors call it so too.
+        kind: "prior", "tokenizer", "encoder", "classifier", or "model" of what is none of them; errors call
+            it so too.
         scores: that it reports; the first one tells how good it is. Runs and Keras's callbacks with
             mode="auto" know from them which way is better.
         loss_unit: what the loss is in.
@@ -72,10 +72,6 @@ class GridModel(FittedModel, abc.ABC):
         for weight in self.get_weights():
             sha.update(np.ascontiguousarray(weight).tobytes())
         return sha.hexdigest()
-
-    def float32_copy(self) -> Any:
-        """A model of the same configuration that computes in float32."""
-        return type(self).from_config(with_float32(self.get_config()))
 
     @abc.abstractmethod
     def check_inputs(self, values: Tensor, condition: Tensor | None = None) -> None:

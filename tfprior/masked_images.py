@@ -92,6 +92,28 @@ class MaskedImages(GridModel):
         super().track(statistics)
         self._error.update_state(statistics["error"])
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Images (N, H, W, C) float32 in [0, 1] with their hidden parts predicted, as `reconstruct` has them.
+
+        Hidden is what evaluation hides.
+
+        Raises:
+            ValueError: for images of the wrong shape, type or range.
+        """
+        return super().predict(x, *args, **kwargs)
+
+    def predictions(self, outputs: Any, inputs: Any) -> Any:
+        refused = ops.reshape(self.refusals(inputs)[0], (-1, 1, 1, 1))
+        values = self.unpack(inputs)[0]
+        return ops.where(refused, np.inf, self.model.predictions(outputs, self.pixels(values)))
+
+    @property
+    def adds_up_inside(self) -> bool:
+        return bool(self.model.adds_up_inside)
+
+    def noise_of_batch(self) -> list[Any]:
+        return list(self.model.noise_of_batch())
+
     @once_a_step
     def _errors(self, inputs: Any, predicted: Any) -> Any:
         return self.model.errors(self.pixels(self.unpack(inputs)[0]), predicted)
@@ -129,6 +151,6 @@ def reconstructed_batch(model: Any, images: Any, noise: Any) -> tuple[Any, Any]:
 
     As `reconstruct` of a model of `tfprior.pretraining`, for graphs.
     """
-    predicted = model(images, noise=noise, training=False)
+    predicted = model.predict_by_noise(images, noise)
     visible, whole, _ = completed(model, images, model.scaling(images), predicted)
     return visible, whole

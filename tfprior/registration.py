@@ -25,6 +25,7 @@ CONSTANTS = {"OUTSIDE"}
 SINGLE = {
     "Generator": "generator",
     "InverseSquareRoot": "training",
+    "LabelledImages": "labelled_images",
     "LayerDecayAdamW": "training",
     "MaskedImages": "masked_images",
 }

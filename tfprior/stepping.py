@@ -86,7 +86,7 @@ class SteppedModel(keras.Model):
 
     @property
     def adds_up_inside(self) -> bool:
-        """Whether its loss has a mean over the whole batch, which replicas add up while they compute."""
+        """Whether replicas ask of the whole batch while they compute, as for a mean over it in the loss."""
         return False
 
     @property
@@ -119,11 +119,11 @@ class SteppedModel(keras.Model):
             return steps.predict(self, data)
         inputs, as_they_came, _ = self._step_data(data)
         outputs, *more = super().predict_step(*state, inputs) if state else (super().predict_step(inputs),)
-        params = self.without_refused(outputs, as_they_came)
+        params = self.predictions(outputs, as_they_came)
         return (params, *more) if state else params
 
-    def without_refused(self, outputs: Any, inputs: Any) -> Any:
-        """The parameters that `call` gave, infinite where an example holds what is out of range."""
+    def predictions(self, outputs: Any, inputs: Any) -> Any:
+        """What `predict` gives: parameters, infinite where an example holds what is out of range."""
         refused = ops.reshape(ops.logical_or(*self.refusals(inputs)), (-1, 1, 1, 1))
         return ops.where(refused, np.inf, self.params_of(outputs))
 

@@ -38,7 +38,7 @@ def export(
     ```
 
     A prior of codes is exported together with their tokenizer, as a bundle that makes images. Of a run of
-    `tfprior pretrain`, and of a .keras file of `tfprior finetune` or `probe`, the functions are `features` of
+    `tfprior pretrain` or `finetune`, and of a .keras file of `tfprior probe`, the functions are `features` of
     images, and `classify` where there are classes.
     """
     import_keras()
@@ -61,8 +61,10 @@ def encoder_at(run: Path) -> Any:
 
     if run.is_dir():
         folder = load_run(run)
-        return folder.load() if folder.config["kind"] == "encoder" else None
+        model = folder.load() if folder.config["kind"] in ("encoder", "classifier") else None
+        return getattr(model, "classifier", model)
     model = read_model(run)
+    model = getattr(model, "classifier", model)
     return model if isinstance(getattr(model, "encoder", model), Encoder) else None
 
 

@@ -79,7 +79,7 @@ EXAMPLES = {
     "encoder": """
 tfprior pretrain {name} --data my_images/ --image-size 224 --smallest-crop 0.2 --flip --out runs/encoder
 tfprior probe runs/encoder --data my_labelled_images/ --image-size 224
-tfprior finetune runs/encoder --data my_labelled_images/ --image-size 224 --out classifier.keras
+tfprior finetune runs/encoder --data my_labelled_images/ --image-size 224 --out runs/classifier
 """,
     "prior": """
 tfprior train {name} --data digits --conditional --ema 0.995 --out runs/digits

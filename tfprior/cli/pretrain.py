@@ -43,7 +43,7 @@ def models() -> None:
     tfprior pretrain mae --data digits --patch-size 2 --out runs/encoder
     tfprior pretrain --model simmim --data my_images/ --image-size 192 --smallest-crop 0.67 --out runs/swin
     tfprior probe runs/encoder
-    tfprior finetune runs/encoder --out digits.keras
+    tfprior finetune runs/encoder --out runs/classifier
     ```
 
     Every model has options of its own: `tfprior pretrain MODEL --help`. Without a name it is mae.

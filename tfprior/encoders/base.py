@@ -73,9 +73,11 @@ class Encoder(keras.Model, abc.ABC):
             )
         return cls(**{**cls.PRESETS[name], **options})
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, images: Any, training: bool | None = None, normalized: bool = True) -> Any:
+        """Images → features; those before the last norm where they are not to be `normalized`."""
         self.check_images(images)
-        return self.encode(self.embed(images))
+        x = self.transform(self.embed(images))
+        return self.norm(x) if normalized else x
 
     def embed(self, images: Any) -> Any:
         """Images (B, H, W, C) → tokens of their patches (B, N, D), as the first block takes them."""
@@ -89,9 +91,13 @@ class Encoder(keras.Model, abc.ABC):
     def placed(self, tokens: Any) -> Any:
         """Tokens of all patches (B, N, D), that tell where they stand."""
 
-    @abc.abstractmethod
     def encode(self, tokens: Any) -> Any:
-        """Tokens of patches → features."""
+        """Tokens of patches that tell where they stand → features (B, P + T, D); a ViT takes any of them."""
+        return self.norm(self.transform(tokens))
+
+    @abc.abstractmethod
+    def transform(self, tokens: Any) -> Any:
+        """Tokens of patches → features before the last norm."""
 
     @property
     @abc.abstractmethod

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tfprior.encoders.base import Encoder
+from tfprior.encoders.weights_parts import Part, around, dense, norm
 from tfprior.inputs import check_sizes
 from tfprior.layers.image_scaling import ImageScaling
 
@@ -25,7 +26,8 @@ class Classifier(keras.Model):
     Args:
         encoder: of the images.
         num_classes: K.
-        pooling: "class_token", or "mean" over the map.
+        pooling: "class_token", "mean" over the map, or "mean_then_norm": the last norm of the encoder comes
+            behind the mean, as `fc_norm` of ViTs that timm and MAE's authors have fine-tuned.
         scaling: of the images, as the encoder was trained; without it they come scaled.
 
     Raises:
@@ -38,14 +40,14 @@ class Classifier(keras.Model):
         self,
         encoder: Encoder,
         num_classes: int,
-        pooling: Literal["class_token", "mean"] = "mean",
+        pooling: Literal["class_token", "mean", "mean_then_norm"] = "mean",
         scaling: ImageScaling | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": encoder.dtype_policy, **kwargs})
         check_sizes("Classifier", num_classes=num_classes)
-        if pooling not in ("class_token", "mean"):
-            raise ValueError(f"Unknown pooling {pooling!r}; expected class_token or mean.")
+        if pooling not in ("class_token", "mean", "mean_then_norm"):
+            raise ValueError(f"Unknown pooling {pooling!r}; expected class_token, mean or mean_then_norm.")
         if pooling == "class_token" and not encoder.num_class_tokens:
             raise ValueError(
                 f"pooling='class_token' for a {type(encoder).__name__} without one; expected 'mean', or an "
@@ -70,14 +72,22 @@ class Classifier(keras.Model):
     def call(self, images: Any, training: bool = False) -> Any:
         if self.scaling is not None:
             images = self.scaling(images)
-        features = self.encoder(images, training=training and self.encoder.trainable)
-        return self.head(self.pooled(features))
+        training = training and self.encoder.trainable
+        if self.pooling != "mean_then_norm":
+            return self.head(self.pooled(self.encoder(images, training=training)))
+        pooled = self.pooled(self.encoder(images, training=training, normalized=False))
+        return self.head(self.encoder.norm(pooled))
 
     def pooled(self, features: Any) -> Any:
         """(B, P + N, D) → (B, D)."""
         if self.pooling == "class_token":
             return features[:, 0]
         return ops.mean(features[:, self.encoder.num_class_tokens :], axis=1)
+
+    def parts_around(self) -> list[Part]:
+        """What others store beside the encoder's weights, for `load_safetensors`."""
+        renamed = norm(self.encoder.norm, "fc_norm") if self.pooling == "mean_then_norm" else ()
+        return around([*renamed, *dense([self.head], ["head"])])
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return self.encoder.compute_output_shape(input_shape)[0], self.num_classes

@@ -137,12 +137,12 @@ class Swin(Encoder):
         """The tokens as they are: attention knows where they stand to each other."""
         return tokens
 
-    def encode(self, tokens: Any) -> Any:
-        """Tokens of all patches → features (B, N, D)."""
+    def transform(self, tokens: Any) -> Any:
+        """Tokens of all patches → (B, N, D)."""
         x = self.dropped(tokens)
         for stage in self.stages:
             x = stage(x)
-        return self.norm(x)
+        return x
 
     @property
     def layers_by_depth(self) -> list[list[keras.layers.Layer]]:

@@ -146,12 +146,12 @@ class ViT(Encoder):
     def placed(self, tokens: Any) -> Any:
         return tokens + ops.cast(self.table[self.num_class_tokens :], tokens.dtype)
 
-    def encode(self, tokens: Any) -> Any:
-        """Any tokens of patches (B, T, D) that tell where they stand → features (B, P + T, D)."""
+    def transform(self, tokens: Any) -> Any:
+        """Any tokens of patches (B, T, D) that tell where they stand → (B, P + T, D)."""
         x = self.dropped(self.with_class_token(tokens))
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        return x
 
     def with_class_token(self, tokens: Any) -> Any:
         """(B, T, D) → (B, P + T, D)."""

@@ -22,8 +22,13 @@ class Spelling:
     prefix: str = ""
 
 
-def _spelling(around: dict[str, str], block: str, parts: dict[str, str], prefix: str = "") -> Spelling:
-    return Spelling({**around, **{role: f"{block}.{name}" for role, name in parts.items()}}, prefix)
+def _spelling(
+    around: dict[str, str], block: str, parts: dict[str, str], prefix: str = "", decoder: str = ""
+) -> Spelling:
+    blocks = {role: f"{block}.{name}" for role, name in parts.items()}
+    if decoder:
+        blocks |= {f"decoder_{role}": f"{decoder}.{name}" for role, name in parts.items()}
+    return Spelling({**around, **blocks}, prefix)
 
 
 # Hugging Face: what is around the blocks, and the parts of a block.
@@ -34,7 +39,15 @@ HUGGING_FACE_VIT = {
     "patches": "embeddings.patch_embeddings.projection",
     "norm": "layernorm",
     "head": "classifier",
+    "mask_token": "embeddings.mask_token",
+    "pixels": "decoder.0",
+    "decoder_mask_token": "decoder.mask_token",
+    "decoder_positions": "decoder.decoder_pos_embed",
+    "decoder_embed": "decoder.decoder_embed",
+    "decoder_norm": "decoder.decoder_norm",
+    "decoder_predict": "decoder.decoder_pred",
 }
+MAE_BLOCK = "decoder.decoder_layers.{block}"
 HUGGING_FACE_SWIN = {
     "patches": "embeddings.patch_embeddings.projection",
     "embedding_norm": "embeddings.norm",
@@ -42,6 +55,8 @@ HUGGING_FACE_SWIN = {
     "reduce": "encoder.layers.{stage}.downsample.reduction",
     "norm": "layernorm",
     "head": "classifier",
+    "mask_token": "embeddings.mask_token",
+    "pixels": "decoder.0",
 }
 IN_FILES = {
     "attention_norm": "layernorm_before",
@@ -87,7 +102,13 @@ FACEBOOK_VIT = {
     "positions": "pos_embed",
     "patches": "patch_embed.proj",
     "norm": "norm",
+    "fc_norm": "fc_norm",
     "head": "head",
+    "decoder_mask_token": "mask_token",
+    "decoder_positions": "decoder_pos_embed",
+    "decoder_embed": "decoder_embed",
+    "decoder_norm": "decoder_norm",
+    "decoder_predict": "decoder_pred",
 }
 MICROSOFT_SWIN = {
     "patches": "patch_embed.proj",
@@ -96,6 +117,8 @@ MICROSOFT_SWIN = {
     "reduce": "layers.{stage}.downsample.reduction",
     "norm": "norm",
     "head": "head",
+    "mask_token": "mask_token",
+    "pixels": "decoder.0",
 }
 TIMM_SWIN = {
     **MICROSOFT_SWIN,
@@ -119,11 +142,11 @@ FUSED = {
 
 SPELLINGS: dict[type[Encoder], dict[str, Spelling]] = {
     ViT: {
-        "hugging_face": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", IN_FILES, "vit."),
-        "hugging_face_5": _spelling(HUGGING_FACE_VIT, "layers.{block}", IN_MEMORY, "vit."),
+        "hugging_face": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", IN_FILES, "vit.", MAE_BLOCK),
+        "hugging_face_5": _spelling(HUGGING_FACE_VIT, "layers.{block}", IN_MEMORY, "vit.", MAE_BLOCK),
         "dinov2": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**IN_FILES, **DINOV2}, "dinov2."),
         "dinov2_5": _spelling(HUGGING_FACE_VIT, "encoder.layer.{block}", {**IN_MEMORY, **DINOV2}, "dinov2."),
-        "timm": _spelling(FACEBOOK_VIT, "blocks.{block}", FUSED),
+        "timm": _spelling(FACEBOOK_VIT, "blocks.{block}", FUSED, decoder="decoder_blocks.{block}"),
     },
     Swin: {
         "hugging_face": _spelling(

@@ -3,9 +3,9 @@
 Shapes: p side of a patch · C channels · D features · O, I features out of and into a dense layer.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from keras import ops
@@ -51,6 +51,7 @@ class Part:
         roles: of theirs, one for each array; see `weights_names`.
         suffix: of their names.
         place: of the block or stage that they belong to.
+        is_around: whether they are those of what is around the encoder.
     """
 
     weights: tuple[Any, ...]
@@ -58,14 +59,15 @@ class Part:
     suffix: str = ""
     layout: Layout = AS_IT_IS
     place: dict[str, int] = field(default_factory=dict)
+    is_around: bool = False
 
-    def names(self, spelling: Spelling, prefix: str) -> list[str]:
-        """Theirs.
+    def names(self, spelling: Spelling, prefix: str, outer: str) -> list[str]:
+        """Theirs: those of the encoder behind the prefix, those of what is around it behind the outer one.
 
         Raises:
             KeyError: for a role that the spelling has no name for.
         """
-        front = prefix.removesuffix(spelling.prefix) if self.roles == ("head",) else prefix
+        front = outer if self.is_around else prefix
         written = (spelling.names[role].format(**self.place) for role in self.roles)
         return list(dict.fromkeys(front + name + self.suffix for name in written))
 
@@ -85,14 +87,24 @@ class Part:
         return isinstance(self.weights[0], np.ndarray)
 
 
-def parts_of(encoder: Encoder, head: Any = None) -> list[Part]:
-    """Those of an encoder, and of a classifier's head."""
+@runtime_checkable
+class AroundEncoder(Protocol):
+    """A model around an encoder, with weights that others store too."""
+
+    encoder: Encoder
+
+    def parts_around(self) -> Iterable[Part]:
+        """Those of all but the encoder."""
+        ...
+
+
+def parts_of(encoder: Encoder) -> list[Part]:
+    """Those of an encoder."""
     layout = convolution(encoder.patch_size)
     return [
-        *_dense([encoder.patches.project], ["patches"], layout=layout),
+        *dense([encoder.patches.project], ["patches"], layout=layout),
         *OF_KIND[type(encoder)](encoder),
-        *_norm(encoder.norm, "norm"),
-        *([] if head is None else _dense([head], ["head"])),
+        *norm(encoder.norm, "norm"),
     ]
 
 
@@ -101,38 +113,43 @@ def _of_vit(vit: ViT) -> Iterator[Part]:
         yield Part((vit.class_token,), ("class_token",), layout=TOKENS)
     yield Part((vit.table,), ("positions",), layout=TOKENS)
     for index, block in enumerate(vit.blocks):
-        yield from _block(block, {"block": index})
+        yield from block_parts(block, {"block": index})
 
 
 def _of_swin(swin: Swin) -> Iterator[Part]:
-    yield from _norm(swin.embedding_norm, "embedding_norm")
+    yield from norm(swin.embedding_norm, "embedding_norm")
     for stage, layer in enumerate(swin.stages):
         place = {"stage": stage, "next": stage + 1}
         for index, block in enumerate(layer.blocks):
             yield Part((block.position_bias.table,), ("table",), place={**place, "block": index})
-            yield from _block(block.transformer, {**place, "block": index})
+            yield from block_parts(block.transformer, {**place, "block": index})
         if layer.merging is not None:
-            yield from _norm(layer.merging.norm, "merging_norm", place)
-            yield from _dense([layer.merging.reduce], ["reduce"], place)
+            yield from norm(layer.merging.norm, "merging_norm", place)
+            yield from dense([layer.merging.reduce], ["reduce"], place)
 
 
 OF_KIND: dict[type[Encoder], Callable[[Any], Iterator[Part]]] = {ViT: _of_vit, Swin: _of_swin}
 
 
-def _block(block: TransformerBlock, place: dict[str, int]) -> Iterator[Part]:
+def around(parts: Iterable[Part], front: str = "") -> list[Part]:
+    """The same, of what is around an encoder; their roles begin with `front`."""
+    return [replace(part, roles=tuple(front + role for role in part.roles), is_around=True) for part in parts]
+
+
+def block_parts(block: TransformerBlock, place: dict[str, int]) -> Iterator[Part]:
     attention, feed_forward = block.attention, block.feed_forward
-    yield from _norm(block.attention_norm, "attention_norm", place)
-    yield from _dense([attention.query, attention.key_value], ["query", "key", "value"], place)
-    yield from _dense([attention.result], ["result"], place)
-    yield from _norm(block.feed_forward_norm, "feed_forward_norm", place)
-    yield from _dense([feed_forward.expand], ["expand"], place)
-    yield from _dense([feed_forward.contract], ["contract"], place)
+    yield from norm(block.attention_norm, "attention_norm", place)
+    yield from dense([attention.query, attention.key_value], ["query", "key", "value"], place)
+    yield from dense([attention.result], ["result"], place)
+    yield from norm(block.feed_forward_norm, "feed_forward_norm", place)
+    yield from dense([feed_forward.expand], ["expand"], place)
+    yield from dense([feed_forward.contract], ["contract"], place)
     if block.layer_scale is not None:
         yield Part((block.attention_scale.gamma,), ("attention_scale",), place=place)
         yield Part((block.feed_forward_scale.gamma,), ("feed_forward_scale",), place=place)
 
 
-def _dense(
+def dense(
     layers: list[Any], roles: list[str], place: dict[str, int] | None = None, layout: Layout = TRANSPOSED
 ) -> Iterator[Part]:
     yield Part(tuple(layer.kernel for layer in layers), tuple(roles), ".weight", layout, place or {})
@@ -140,6 +157,6 @@ def _dense(
         yield Part(tuple(layer.bias for layer in layers), tuple(roles), ".bias", place=place or {})
 
 
-def _norm(layer: Any, role: str, place: dict[str, int] | None = None) -> Iterator[Part]:
+def norm(layer: Any, role: str, place: dict[str, int] | None = None) -> Iterator[Part]:
     yield Part((layer.gamma,), (role,), ".weight", place=place or {})
     yield Part((layer.beta,), (role,), ".bias", place=place or {})

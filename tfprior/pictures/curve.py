@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -34,8 +34,9 @@ def save_curve(
     path: str | os.PathLike[str],
     baselines: Mapping[str, float] | None = None,
     title: str = "bits per dimension",
+    better: Literal["min", "max"] = "min",
 ) -> None:
-    """Draws bits per dimension of every epoch (1, 2, …), with the baselines as dashed lines.
+    """Draws bits per dimension, or another score, of every epoch (1, 2, …), the baselines as dashed lines.
 
     The best epoch has a ring. Epochs that are not finite leave a gap, such baselines are left out.
 
@@ -47,23 +48,28 @@ def save_curve(
             f"Got {len(train)} training and {len(validation)} validation values; expected as many of both, "
             "and at least one."
         )
-    save_png(picture_of(curve(train, validation, baselines or {}, title)), path)
+    save_png(picture_of(curve(train, validation, baselines or {}, title, better)), path)
 
 
 @styled()
 def curve(
-    train: Sequence[float], validation: Sequence[float], baselines: Mapping[str, float], title: str
+    train: Sequence[float],
+    validation: Sequence[float],
+    baselines: Mapping[str, float],
+    title: str,
+    better: Literal["min", "max"] = "min",
 ) -> "Figure":
     finite = [(value, epoch) for epoch, value in enumerate(validation, 1) if math.isfinite(value)]
-    least, best = min(finite, default=(math.nan, 0))
-    note = f"best validation {least:.3f} in epoch {best}" if finite else "no finite validation"
+    choose = min if better == "min" else max
+    score, best = choose(finite, key=lambda each: each[0], default=(math.nan, 0))
+    note = f"best validation {score:.3f} in epoch {best}" if finite else "no finite validation"
     figure, axes = new_chart(title, note, "epoch")
     labels = [
         *draw_series(axes, "training", train, PALE, 1.8),
         *draw_series(axes, "validation", validation, STRONG, 2.2),
     ]
     axes.scatter(
-        [best], [least], s=64, color="white", edgecolors=STRONG, linewidths=2, clip_on=False, zorder=4
+        [best], [score], s=64, color="white", edgecolors=STRONG, linewidths=2, clip_on=False, zorder=4
     )
     for name, bits in baselines.items():
         if not math.isfinite(bits):

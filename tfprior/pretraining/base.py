@@ -6,19 +6,19 @@ the patches that are predicted, as far as places of the encoder's map stand apar
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfprior.encoders.base import Encoder
-from tfprior.feeding import are_arrays
 from tfprior.inputs import as_array, check_sizes, concrete, name_of, shape_of
 from tfprior.layers.image_scaling import ImageScaling
-from tfprior.layers.patches import images_of, map_size, patches_of
+from tfprior.layers.patches import map_size
+from tfprior.pretraining.fitting import FittedOnImages
 from tfprior.pretraining.masking import num_hidden
-from tfprior.pretraining.pixels import Reconstruction, normalized, reconstructed
+from tfprior.pretraining.pixels import Reconstruction, reconstructed
 
 Tensor = Any
 LARGEST = 30
@@ -37,7 +37,7 @@ class Predicted(NamedTuple):
     hidden: Tensor
 
 
-class MaskedImageModel(keras.Model, abc.ABC):
+class MaskedImageModel(FittedOnImages, abc.ABC):
     """Learns an encoder by predicting the pixels of hidden parts from visible ones.
 
         images ── scaling ── hide by noise ── encoder ── decoder ── pixels; the loss is of hidden ones
@@ -65,11 +65,6 @@ class MaskedImageModel(keras.Model, abc.ABC):
         ValueError: for a ratio that hides nothing or all, units that do not fill the image or that patches do
             not fill, and images that the encoder's map does not divide.
     """
-
-    error_name: ClassVar[str]
-    built: bool
-    shares_mask: ClassVar[bool] = False
-    """Whether all images of a batch have the same mask."""
 
     def __init__(
         self,
@@ -106,8 +101,6 @@ class MaskedImageModel(keras.Model, abc.ABC):
         self.num_visible = self.num_units - num_hidden(self.num_units, mask_ratio)
         self.scaling = ImageScaling(mean, std, name="scaling", dtype="float32")
         self.scaling.build((None, *encoder.image_shape))
-        self.noise = keras.random.SeedGenerator()
-        self.error_tracker = keras.metrics.Mean(name=self.error_name)
 
     def _stride(self) -> int:
         (height, width, _), (down, across) = self.encoder.image_shape, self.encoder.feature_size
@@ -152,82 +145,14 @@ class MaskedImageModel(keras.Model, abc.ABC):
     def predict_hidden(self, images: Tensor, mask: Any) -> Predicted:
         """Scaled images and what is to be hidden of them → Predicted."""
 
-    def noise_for(self, count: Any, training: bool) -> Tensor:
-        """Noise (B, U) of so many images: drawn in training, else the same each time."""
-        return keras.random.uniform((count, self.num_units), seed=self.noise if training else 0)
-
-    # Training
-
-    def compile(self, optimizer: Any = "adamw", loss: Any = None, **kwargs: Any) -> None:
-        """Keras `compile`, without a loss or metrics: the model has its own.
-
-        Raises:
-            ValueError: for a loss or metrics.
-        """
-        for name, value in {"loss": loss, **kwargs}.items():
-            if value and name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-                raise ValueError(
-                    f"compile got {name}={value!r}; {type(self).__name__} has its own loss and reports "
-                    f"{self.error_name}: leave it out, compile(optimizer=…)."
-                )
-        super().compile(optimizer, **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as the model was when saved; Keras wants this where `compile` is a model's own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Keras `fit` on images (N, H, W, C), or on a dataset of batches of them, with labels or without.
-
-        Raises:
-            ValueError: for images of the wrong shape or type, and for arrays of floats that are levels.
-        """
-        validation = kwargs.get("validation_data")
-        for images in (x, validation[0] if isinstance(validation, tuple | list) else validation):
-            if hasattr(images, "shape"):
-                self.check_images(images)
-                self.check_range(images)
-        # A dataset brings its own order; Keras warns otherwise.
-        kwargs.setdefault("shuffle", are_arrays(x) or isinstance(x, keras.utils.PyDataset))
-        return super().fit(x, *args, **kwargs)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Tensor:
-        errors = self.errors(x, y_pred)
-        if sample_weight is not None:
-            errors = errors * ops.cast(sample_weight, errors.dtype)
-        return ops.mean(errors) + sum(self.losses)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        self.error_tracker.update_state(self.errors(x, y_pred), sample_weight)
-        return self.get_metrics_result()
-
-    def errors(self, images: Tensor, predicted: Predicted) -> Tensor:
-        """The mean error of the hidden pixels of each image: (B,)."""
-        targets = self.targets(self.scaling(images))
-        by_pixel = self.error(ops.cast(predicted.patches, "float32") - targets)
-        if self.unit_size != self.stride:
-            by_pixel = patches_of(images_of(by_pixel, self.stride, self.encoder.feature_size), self.unit_size)
-        hidden = ops.cast(predicted.hidden, "float32")
-        return ops.sum(ops.mean(by_pixel, axis=-1) * hidden, axis=-1) / ops.sum(hidden, axis=-1)
-
     @staticmethod
     @abc.abstractmethod
     def error(differences: Tensor) -> Tensor:
         """Of each pixel."""
 
-    def targets(self, images: Tensor) -> Tensor:
-        """Scaled images → what is to be predicted (B, M, s · s · C)."""
-        patches = patches_of(images, self.stride)
-        return normalized(patches) if self.norm_pix else patches
+    def predict_by_noise(self, images: Tensor, noise: Tensor) -> Predicted:
+        """What `call` makes of images by noise (B, U), in graphs too."""
+        return self.predict_hidden(self.scaling(images), noise)
 
     # Pictures
 

@@ -13,14 +13,16 @@ from keras import ops, tree
 
 from tfprior.encoders.swin import Swin
 from tfprior.inputs import concrete
-from tfprior.pretraining.base import MaskedImageModel, Predicted
-from tfprior.pretraining.decoder import PatchDecoder
+from tfprior.pretraining.base import Predicted
+from tfprior.pretraining.decoded import DecodedImageModel
 from tfprior.pretraining.grouping import TooManyGroups
+from tfprior.pretraining.masked_swin import encode_masked, of_tokens
+from tfprior.pretraining.masking import ranks_of, rows_at
 from tfprior.pretraining.visible_swin import Plan, VisibleSwin
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class GreenMIM(MaskedImageModel):
+class GreenMIM(DecodedImageModel):
     """A Swin over the visible quarter of units, and a decoder of one block over all places of its last map.
 
         image ── visible units' patches ── Swin, windows in groups ── + mask tokens ── decoder ── pixels
@@ -45,7 +47,6 @@ class GreenMIM(MaskedImageModel):
             out of range.
     """
 
-    error_name = "hidden_mse"
     shares_mask = True
 
     def __init__(
@@ -65,27 +66,14 @@ class GreenMIM(MaskedImageModel):
             raise ValueError(
                 f"GreenMIM got a {type(encoder).__name__}; expected a Swin: MAE does this with a ViT."
             )
-        super().__init__(encoder, unit_size, mask_ratio, norm_pix, mean, std, **kwargs)
+        sizes = (decoder_dim, decoder_layers, decoder_heads)
+        super().__init__(encoder, unit_size, mask_ratio, *sizes, norm_pix, mean, std, **kwargs)
         if unit_size % self.stride:
             raise ValueError(
                 f"GreenMIM got unit_size={unit_size}; expected a multiple of {self.stride} pixels, which a "
                 "place of the encoder's last map stands for."
             )
-        self.decoder_dim = decoder_dim
-        self.decoder_layers = decoder_layers
-        self.decoder_heads = decoder_heads
         self.visible = VisibleSwin(encoder, unit_size, self.num_visible)
-        self.decoder = PatchDecoder(
-            encoder.feature_size,
-            0,
-            decoder_dim,
-            decoder_layers,
-            decoder_heads,
-            self.num_pixels,
-            encoder.epsilon,
-            name="decoder",
-            dtype=self.dtype_policy,
-        )
         noise = np.random.default_rng(0).random((1, self.num_units))
         self.evaluated = self.visible.plan(noise[0], padded=False)
         self.build()
@@ -93,7 +81,7 @@ class GreenMIM(MaskedImageModel):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        self.decoder.build((None, None, self.encoder.num_features))
+        super().build(input_shape)
         generator = np.random.default_rng(0)
         first = self._fitting(lambda: generator.random(self.num_units))
         self.planned = [
@@ -101,7 +89,6 @@ class GreenMIM(MaskedImageModel):
             for index, part in enumerate(tree.flatten(first))
         ]
         self._assign(first)
-        self.built = True
 
     # Masks
 
@@ -110,7 +97,8 @@ class GreenMIM(MaskedImageModel):
             known = concrete(noise)
             if known is None:
                 raise ValueError(
-                    "GreenMIM got noise inside a graph; it plans masks in NumPy: call it outside."
+                    "GreenMIM got noise inside a graph; it plans masks in NumPy: call it outside, or "
+                    "predict_by_noise."
                 )
             return self.visible.plan(known[0], padded=False)
         return self.drawn if training else self.evaluated
@@ -163,19 +151,18 @@ class GreenMIM(MaskedImageModel):
         ranks, hidden = (ops.broadcast_to(x, (count, *x.shape)) for x in (mask.ranks, mask.hidden == 1))
         return Predicted(self.decoder(features, ranks), hidden)
 
-    @staticmethod
-    def error(differences: Any) -> Any:
-        return ops.square(differences)
+    def predict_by_noise(self, images: Any, noise: Any) -> Predicted:
+        """As `call`, each image by a mask of its own, at the cost of a Swin over all of it."""
+        hidden = ranks_of(noise) >= self.num_visible  # (B, U)
+        features = encode_masked(self.encoder, self.scaling(images), hidden, self.unit_map)  # (B, N, D)
+        places = of_tokens(hidden, self.unit_map, self.encoder.feature_size[0])[..., 0]  # (B, N)
+        order = ops.arange(places.shape[1], dtype="float32") + places * places.shape[1]  # visible ones first
+        num_visible = places.shape[1] // self.num_units * self.num_visible
+        visible = rows_at(features, ops.argsort(order, axis=-1)[:, :num_visible])  # (B, T, D)
+        return Predicted(self.decoder(visible, ranks_of(order)), hidden)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "unit_size": self.unit_size,
-            "decoder_dim": self.decoder_dim,
-            "decoder_layers": self.decoder_layers,
-            "decoder_heads": self.decoder_heads,
-            "norm_pix": self.norm_pix,
-        }
+        return {**super().get_config(), "unit_size": self.unit_size}
 
 
 class DrawMasks(keras.callbacks.Callback):

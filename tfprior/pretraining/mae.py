@@ -10,13 +10,15 @@ import keras
 from keras import ops
 
 from tfprior.encoders.vit import ViT
-from tfprior.pretraining.base import MaskedImageModel, Predicted
-from tfprior.pretraining.decoder import PatchDecoder
+from tfprior.encoders.weights_parts import Part
+from tfprior.pretraining.base import Predicted
+from tfprior.pretraining.decoded import DecodedImageModel
 from tfprior.pretraining.masking import ranks_of, rows_at
+from tfprior.pretraining.published_weights import decoder_parts
 
 
 @keras.saving.register_keras_serializable("tfprior")
-class MAE(MaskedImageModel):
+class MAE(DecodedImageModel):
     """A ViT over the visible quarter of patches, and a shallow decoder over all of them.
 
         image ── patches + positions ── visible ones ── ViT ── + mask tokens ── decoder ── pixels
@@ -36,8 +38,6 @@ class MAE(MaskedImageModel):
         ValueError: for another encoder, a ratio that hides nothing or all, and sizes out of range.
     """
 
-    error_name = "hidden_mse"
-
     def __init__(
         self,
         encoder: ViT,
@@ -55,28 +55,9 @@ class MAE(MaskedImageModel):
                 f"MAE got a {type(encoder).__name__}; expected a ViT, which takes any patches: GreenMIM does "
                 "this with a Swin."
             )
-        super().__init__(encoder, encoder.patch_size, mask_ratio, norm_pix, mean, std, **kwargs)
-        self.decoder_dim = decoder_dim
-        self.decoder_layers = decoder_layers
-        self.decoder_heads = decoder_heads
-        self.decoder = PatchDecoder(
-            encoder.patch_map,
-            encoder.num_class_tokens,
-            decoder_dim,
-            decoder_layers,
-            decoder_heads,
-            self.num_pixels,
-            encoder.epsilon,
-            name="decoder",
-            dtype=self.dtype_policy,
-        )
+        sizes = (decoder_dim, decoder_layers, decoder_heads)
+        super().__init__(encoder, encoder.patch_size, mask_ratio, *sizes, norm_pix, mean, std, **kwargs)
         self.build()
-
-    def build(self, input_shape: Any = None) -> None:
-        if self.built:
-            return
-        self.decoder.build((None, None, self.encoder.num_features))
-        self.built = True
 
     def mask(self, noise: Any, count: Any, training: bool) -> Any:
         return self.noise_for(count, training) if noise is None else noise
@@ -88,15 +69,6 @@ class MAE(MaskedImageModel):
         features = self.encoder.encode(tokens)  # (B, P + V, D)
         return Predicted(self.decoder(features, ranks), ranks >= self.num_visible)
 
-    @staticmethod
-    def error(differences: Any) -> Any:
-        return ops.square(differences)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "decoder_dim": self.decoder_dim,
-            "decoder_layers": self.decoder_layers,
-            "decoder_heads": self.decoder_heads,
-            "norm_pix": self.norm_pix,
-        }
+    def parts_around(self) -> list[Part]:
+        """What others store beside the encoder's weights, for `load_safetensors`."""
+        return decoder_parts(self.decoder)

@@ -10,9 +10,11 @@ import keras
 from keras import ops
 
 from tfprior.encoders.base import Encoder
+from tfprior.encoders.weights_parts import Part
 from tfprior.layers.pointwise_dense import PointwiseDense
 from tfprior.pretraining.base import MaskedImageModel, Predicted
 from tfprior.pretraining.masking import ranks_of
+from tfprior.pretraining.published_weights import simmim_parts
 
 
 @keras.saving.register_keras_serializable("tfprior")
@@ -74,6 +76,10 @@ class SimMIM(MaskedImageModel):
         x = ops.reshape(of_units, (-1, down, 1, across, 1))
         x = ops.broadcast_to(x, (ops.shape(x)[0], down, patches, across, patches))
         return ops.reshape(x, (-1, height * width))
+
+    def parts_around(self) -> list[Part]:
+        """What others store beside the encoder's weights, for `load_safetensors`."""
+        return list(simmim_parts(self))
 
     @staticmethod
     def error(differences: Any) -> Any:

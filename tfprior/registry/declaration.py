@@ -122,9 +122,13 @@ def option(name: str, annotation: str, default: Any, words: str) -> Option | Non
 
 
 def words_for_arguments(docstring: str) -> dict[str, str]:
-    """What stands under Args in a docstring, by argument."""
+    """What stands under Args in a docstring, by argument; those that stand together have the same words."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", inspect.cleandoc(docstring), re.MULTILINE)
     if section is None:
         return {}
-    parts = re.split(r"^    (\w+): ", section[1], flags=re.MULTILINE)[1:]
-    return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    parts = re.split(r"^    (\w+(?:, \w+)*): ", section[1], flags=re.MULTILINE)[1:]
+    return {
+        name: " ".join(text.split())
+        for names, text in zip(parts[::2], parts[1::2], strict=True)
+        for name in names.split(", ")
+    }

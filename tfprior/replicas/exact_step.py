@@ -58,10 +58,11 @@ def evaluate(model: Any, data: Any) -> Sums:
 
 
 def predict(model: Any, data: Any) -> Any:
-    """The parameters of every pixel's distribution, of this replica's examples."""
+    """What `predict` gives of this replica's examples."""
     batch = filled(model.step_batch(data))
-    outputs = model(model.bounded_inputs(batch.examples), training=False)
-    return model.without_refused(outputs, batch.examples.inputs)[: batch.count]
+    with sees(share_of(batch.count)):
+        outputs = model(model.bounded_inputs(batch.examples), training=False)
+    return model.predictions(outputs, batch.examples.inputs)[: batch.count]
 
 
 class Filled(NamedTuple):

@@ -50,6 +50,15 @@ def places_in_batch(count: Any) -> Any:
     return own if share is None else own + ops.cast(share.first, "int32")
 
 
+def rows_of_batch(draw: Callable[[Any], Any], count: Any) -> Any:
+    """What `draw` makes for each example of the global batch, of the `count` that this replica has."""
+    share = _SHARE.get()
+    if share is None:
+        return draw(count)
+    places = ops.minimum(places_in_batch(count), share.total - 1)  # one that fills an empty share is beyond
+    return ops.take(draw(share.total), places, axis=0)
+
+
 def spread_over_batch(rows: Any, places: Any) -> Any:
     """The rows at `places`, from 0 at the first of the batch to 1 after the last: (N, D), (K,) → (K, D).
 

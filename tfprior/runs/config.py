@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
-KINDS = ("prior", "tokenizer", "encoder", "model")
+KINDS = ("prior", "tokenizer", "encoder", "classifier", "model")
 
 
 def integer(value: Any) -> bool:
@@ -115,7 +115,7 @@ class RunConfig:
     """The sections of config.json.
 
     Attributes:
-        kind: "prior", "tokenizer", "encoder", or "model" of what is none of them.
+        kind: "prior", "tokenizer", "encoder", "classifier", or "model" of what is none of them.
         data: `name_or_path` and other arguments of `load`, grid_shape, levels, images; of codes `codes_of`.
         model: its name, its options and its number of parameters.
         score: name and unit of what says which epoch is the best, and whether its "min" or "max" is better.

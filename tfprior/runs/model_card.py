@@ -66,9 +66,8 @@ def subject(run: RunFolder) -> str:
     grid = " × ".join(map(str, data["grid_shape"]))
     if run.is_tokenizer:
         return f"A tokenizer of {grid} images of {data['levels']} levels"
-    if run.config["kind"] in ("encoder", "model"):
-        kind = "An encoder" if run.config["kind"] == "encoder" else "A model"
-        return f"{kind} of {grid} images of {data['levels']} levels"
+    if (kind := run.config["kind"]) in ("encoder", "classifier", "model"):
+        return f"{'An' if kind == 'encoder' else 'A'} {kind} of {grid} images of {data['levels']} levels"
     kind = "A class-conditional" if model.get("conditional") else "An unconditional"
     values = "codes" if run.of_codes else "levels"
     if run.codes_origin is not None and run.codes_origin.grid:
@@ -107,6 +106,13 @@ from tfprior.runs import load_encoder
 encoder, scaling = load_encoder("{run.path.name}")  # {BEST}
 images = load("{run.config["data"]["name_or_path"]}")  # with labels
 print(linear_probe(encoder, images, scaling).accuracy)"""
+    if run.config["kind"] == "classifier":
+        return f"""from tfprior.data import load
+from tfprior.runs import load_run
+
+model = load_run("{run.path.name}").load()  # {BEST}
+logits = model.predict(load("{run.config["data"]["name_or_path"]}").x_test)
+classifier = model.classifier  # of pixels in [0, 1]"""
     if run.config["kind"] == "model":
         return f"""from tfprior.runs import load_run
 
@@ -147,9 +153,15 @@ LIMITS_OF_ENCODERS = """\
 The encoder knows the images it was trained on and no others, and was never told what they show: what its
 features are worth, labels tell (`tfprior probe`, `tfprior finetune`). The error of hidden pixels does not."""
 
+LIMITS_OF_CLASSIFIERS = """\
+The classifier knows the classes and the kind of images it was trained on and no others, and gives an image of
+any kind one of them. Its probabilities are those of its training, smoothed labels and all; they are not
+calibrated."""
+
 LIMITS = {
     "prior": LIMITS_OF_PRIORS,
     "tokenizer": LIMITS_OF_TOKENIZERS,
     "encoder": LIMITS_OF_ENCODERS,
+    "classifier": LIMITS_OF_CLASSIFIERS,
     "model": "The model knows the images it was trained on and no others.",
 }

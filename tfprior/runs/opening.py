@@ -182,9 +182,10 @@ def _check_grids(paths: Sequence[str | os.PathLike[str]], origins: Sequence[Code
 
 
 def _refuse_encoder(path: str | os.PathLike[str], model: GridModel, expected: str) -> None:
-    if model.kind == "encoder":
+    if model.kind in ("encoder", "classifier"):
+        name = "an encoder" if model.kind == "encoder" else "a classifier"
         raise ValueError(
-            f"{path} is an encoder, which `tfprior probe` and `tfprior finetune` take; expected {expected}."
+            f"{path} is {name}, which `tfprior probe` and `tfprior finetune` take; expected {expected}."
         )
 
 

@@ -45,6 +45,7 @@ PICTURES = {
     "prior": (SAMPLES,),
     "tokenizer": (RECONSTRUCTIONS, USAGE),
     "encoder": (RECONSTRUCTIONS,),
+    "classifier": (),
     "model": (),
 }
 COLUMNS = ("epoch", "learning_rate", "train", "validation", "seconds")

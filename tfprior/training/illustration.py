@@ -36,6 +36,7 @@ def illustrate(
         run.file(CURVE),
         result["baselines"],
         f"{held_out.name}: {in_words(run)}",
+        run.score.better,
     )
     if run.is_tokenizer:
         draw_tokenizer(run, held_out)

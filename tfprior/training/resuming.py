@@ -83,7 +83,7 @@ def open_folder(path: Path, config: dict[str, Any], overwrite: bool, epochs: int
 
 def longer(run: RunFolder, config: dict[str, Any], epochs: int) -> RunFolder:
     """The finished run as one that goes on to more epochs, or more minutes."""
-    result, minutes = run.result or {}, config["options"]["minutes"]
+    result, minutes = run.result or {}, config["options"].get("minutes")
     found = (
         f"{run.path} holds a finished run ({result['epochs']} epochs, {run.best_score:.4f} {run.score.unit})"
     )

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from tfprior.training.state_file import keep_newest
 from tfprior.training.tensorboard import show_on_tensorboard, tensorboard_logs
 from tfprior.training.while_training import check_pictures, pictures_while_training
 from tfprior.training.workers import Workers
+
+Compile = Callable[[GridModel, TrainingOptions], None]
 
 
 def train(
@@ -110,6 +112,25 @@ def train(
     else:
         first = take_weights(untrained, initial, path)
     config = describe(images, model, dataclasses.asdict(options), source, untrained, first)
+    return train_into(
+        path, config, untrained, seen, held_out, options, overwrite, console, condition_map, workers
+    )
+
+
+def train_into(
+    path: Path,
+    config: dict[str, Any],
+    untrained: GridModel,
+    seen: Images,
+    held_out: Images,
+    options: TrainingOptions,
+    overwrite: bool,
+    console: Console,
+    condition_map: ConditionMap | None,
+    workers: Workers,
+    compile_with: Compile | None = None,
+) -> RunFolder:
+    """Trains a model into the folder of a run, from where that stands to its end; raises as `train` does."""
     # Whatever the arguments can be refused for is refused by now: this writes, and deletes an old run.
     with contextlib.ExitStack() as stack:
         stack.enter_context(workers.lost_ones_explained())
@@ -118,6 +139,8 @@ def train(
         run = RunFolder(path, config)
         if workers.is_chief:
             run = stack.enter_context(opened(path, config, overwrite, options.total_epochs))
+        with workers.scope():
+            (compile_with or compile_model)(untrained, options)
         seconds, rows = fit(untrained, run, seen, held_out, options, console, condition_map, workers)
         if workers.is_chief:
             run = finish(run, seen, held_out, seconds, rows, options, console, condition_map)
@@ -173,8 +196,6 @@ def fit(
     conditional = model.num_classes is not None or condition_map is not None
     batch_size = min(options.batch_size, len(seen.x_train))
     steps = len(seen.x_train) // batch_size
-    with workers.scope():
-        compile_model(model, options)
     begun = Begun(**workers.told_by_chief(dataclasses.asdict(begun_in(run)) if workers.is_chief else None))
     rows, epochs = begun.rows, options.total_epochs
     clock = Clock(begun.seconds, options.minutes and 60 * options.minutes, begun.first_seconds)
