@@ -15,6 +15,7 @@ from tfprior.cli.tables import bundle_table
 from tfprior.encoders import Classifier, Swin, ViT
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxEncoder, OnnxSampler, open_bundle
+from tfprior.export.runtimes import USUAL
 from tfprior.export.saved_model import open_saved_model
 from tfprior.layers import ImageScaling
 
