@@ -80,11 +80,7 @@ def test_a_swin_alone_in_half_precision(tmp_path: Path) -> None:
 def test_a_bundle_of_an_encoder_is_checked(bundle: Path, tmp_path: Path) -> None:
     assert set(tfprior.export.verify(bundle)) == {
         "files",
-        *(
-            f"{kind} {name}"
-            for kind in ("onnx", "saved_model", "litert")
-            for name in ("features", "classify")
-        ),
+        *(f"{kind} {name}" for kind in USUAL for name in ("features", "classify")),
     }
     assert bundle_table(bundle).row_count
     before = (bundle / "manifest.json").read_text()
