@@ -10,7 +10,7 @@
     │   │   ├── grid_shape, num_levels, num_steps
     │   │   ├── orders               "raster", or "any", which callers choose
     │   │   ├── condition            null, or a label, vector, map or source; finer grids' by a function
-    │   │   ├── noise                how many uniforms on [0, 1) a step takes
+    │   │   ├── noise                how many uniforms on [0, 1) a step takes, and what makes them of a seed
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
     │   │   ├── end_value            null, or what sequences are filled up with behind their ends
     │   │   ├── hidden_apart         null, or how many values of a position a masked prior hides apart
@@ -103,11 +103,12 @@ class ConditionDescription:
 
 @dataclass(frozen=True)
 class NoiseDescription:
-    """Each step takes `per_step` numbers of its own."""
+    """Each step takes `per_step` numbers of its own, by `generator` (`tfprior.philox`) from a seed."""
 
     per_step: Size
     distribution: Literal["uniform on [0, 1)"] = "uniform on [0, 1)"
     dtype: Literal["float32"] = "float32"
+    generator: Literal["philox4x32-10"] = "philox4x32-10"
 
 
 @dataclass(frozen=True)
