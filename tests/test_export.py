@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from node import assert_draws_as_keras
 from prediction_log import PredictionLog
 
 import tfprior.export
@@ -315,3 +316,7 @@ def test_a_process_without_tensorflow_and_keras_draws_the_same(exported: Exporte
     subprocess.run(command, check=True, timeout=60)
     expected = sample(exported.prior, 3, condition, noise)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_javascript_draws_the_same(exported: Exported) -> None:
+    assert_draws_as_keras(exported.path, exported.prior, exported.condition(5))
