@@ -11,11 +11,14 @@ import { openBundle, philox } from '../../clients/javascript/index.js';
 
 const ort = createRequire(`${process.argv[2]}/`)('onnxruntime-node');
 const { source, held, calls } = JSON.parse(await text(process.stdin));
-const files = held && new Map(held.map(([path, bytes]) => [path, new Uint8Array(Buffer.from(bytes, 'base64'))]));
+const files =
+  held && new Map(held.map(([path, bytes]) => [path, new Uint8Array(Buffer.from(bytes, 'base64'))]));
 const answers = [];
 let sampler;
 for (const [method, options] of calls) answers.push(await answer(method, options));
-process.stdout.write(JSON.stringify(answers, (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value)));
+process.stdout.write(
+  JSON.stringify(answers, (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value)),
+);
 
 async function answer(method, options) {
   try {
