@@ -1,7 +1,7 @@
 /** A bundle's files, compared with its manifest, and its functions in ONNX Runtime. */
 
 const FORMAT = 'tfprior.bundle';
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSIONS = [3, 4];
 const MANIFEST = 'manifest.json';
 const GENERATOR = 'philox4x32-10';
 const PLAIN_PATH = /^[\w .@+-]+(\/[\w .@+-]+)*$/;
@@ -20,6 +20,7 @@ export class Bundle {
   #ort;
   #options;
   #sessions = new Map();
+  #weights;
 
   constructor(read, manifest, ort, options) {
     [this.#read, this.manifest, this.#ort, this.#options] = [read, manifest, ort, options];
@@ -44,9 +45,10 @@ export class Bundle {
       const fits =
         dims.length === sizes.length &&
         sizes.every((size, axis) => typeof size === 'string' || size === dims[axis]);
-      require(fits &&
-        type ===
-          port.dtype, `The function '${name}' gives ${port.name} as ${type} [${dims}]; expected ${port.dtype} [${sizes}]: do not use the bundle.`);
+      ensure(
+        fits && type === port.dtype,
+        `The function '${name}' gives ${port.name} as ${type} [${dims}]; expected ${port.dtype} [${sizes}]: do not use the bundle.`,
+      );
     }
     return results;
   }
@@ -70,13 +72,9 @@ export class Bundle {
 
   async #load(name) {
     const described = this.manifest.functions[name];
-    require(described, `The bundle has no function '${name}'.`);
+    ensure(described, `The bundle has no function '${name}'.`);
     const graph = await this.#file(`onnx/${name}.onnx`);
-    const externalData = await Promise.all(
-      this.manifest.files
-        .filter(({ path }) => path.startsWith('onnx/') && !path.endsWith('.onnx'))
-        .map(async ({ path }) => ({ path: path.slice('onnx/'.length), data: await this.#file(path) })),
-    );
+    const externalData = await (this.#weights ??= this.#sharedWeights());
     const options = externalData.length ? { ...this.#options, externalData } : this.#options;
     let session;
     try {
@@ -89,21 +87,39 @@ export class Bundle {
     for (const side of ['input', 'output']) {
       const [found, expected] = [session[`${side}Names`], described[`${side}s`].map((port) => port.name)];
       const same = found.length === expected.length && expected.every((port) => found.includes(port));
-      require(same, `onnx/${name}.onnx has the ${side}s ${found.join(', ')}; expected ${expected.join(', ')}: do not use the bundle.`);
+      ensure(
+        same,
+        `onnx/${name}.onnx has the ${side}s ${found.join(', ')}; expected ${expected.join(', ')}: do not use the bundle.`,
+      );
     }
     return session;
   }
 
+  /** The files beside the graphs, whose weights several of them share. */
+  #sharedWeights() {
+    const shared = this.manifest.files.filter(
+      ({ path }) => path.startsWith('onnx/') && !path.endsWith('.onnx'),
+    );
+    return Promise.all(
+      shared.map(async ({ path }) => ({ path: path.slice('onnx/'.length), data: await this.#file(path) })),
+    );
+  }
+
   async #file(path) {
     const entry = this.manifest.files.find((file) => file.path === path);
-    require(entry &&
-      PLAIN_PATH.test(path) &&
-      !path.split('/').includes('..'), `The bundle holds no ${path}; export it with ONNX.`);
+    ensure(
+      entry && PLAIN_PATH.test(path) && !path.split('/').includes('..'),
+      `The bundle holds no ${path}; export it with ONNX.`,
+    );
     const bytes = await this.#read(path);
-    require(bytes.length ===
-      entry.bytes, `${path} has ${bytes.length} bytes and the manifest says ${entry.bytes}: it is truncated or changed; copy the bundle again.`);
-    require((await sha256(bytes)) ===
-      entry.sha256, `${path} does not have the SHA-256 of the manifest: it was changed; copy it again.`);
+    ensure(
+      bytes.length === entry.bytes,
+      `${path} has ${bytes.length} bytes and the manifest says ${entry.bytes}: it is truncated or changed; copy the bundle again.`,
+    );
+    ensure(
+      (await sha256(bytes)) === entry.sha256,
+      `${path} does not have the SHA-256 of the manifest: it was changed; copy it again.`,
+    );
     return bytes;
   }
 }
@@ -116,20 +132,27 @@ async function checkedManifest(bytes) {
   } catch (error) {
     throw new BundleError(`${MANIFEST} is unreadable (${error.message}); copy or export the bundle again.`);
   }
-  require(manifest?.format ===
-    FORMAT, `${MANIFEST} is not that of a ${FORMAT}; expected a folder made by tfprior.export.save.`);
-  require(manifest.schema_version ===
-    SCHEMA_VERSION, `${MANIFEST} has schema version ${manifest.schema_version} and this client reads ${SCHEMA_VERSION}: ` +
-    (manifest.schema_version > SCHEMA_VERSION ? 'upgrade the client.' : 'export the bundle again.'));
+  ensure(
+    manifest?.format === FORMAT,
+    `${MANIFEST} is not that of a ${FORMAT}; expected a folder made by tfprior.export.save.`,
+  );
+  const [version, newest] = [manifest.schema_version, SCHEMA_VERSIONS.at(-1)];
+  const remedy = version > newest ? 'upgrade the client' : 'export the bundle again';
+  ensure(
+    SCHEMA_VERSIONS.includes(version),
+    `${MANIFEST} has schema version ${version} and this client reads ${SCHEMA_VERSIONS.join(' and ')}: ${remedy}.`,
+  );
   const unsealed = text.replace(/("manifest_sha256": ")[0-9a-f]{64}"/, `$1${'0'.repeat(64)}"`);
-  require(manifest.manifest_sha256 ===
-    (await sha256(
-      new TextEncoder().encode(unsealed),
-    )), `${MANIFEST} does not have its own SHA-256: it was changed; copy the bundle again.`);
+  ensure(
+    manifest.manifest_sha256 === (await sha256(new TextEncoder().encode(unsealed))),
+    `${MANIFEST} does not have its own SHA-256: it was changed; copy the bundle again.`,
+  );
   for (const { noise } of manifest.priors) {
     const generator = noise.generator ?? GENERATOR;
-    require(generator ===
-      GENERATOR, `The bundle's seeds are those of ${generator} and this client knows ${GENERATOR}: upgrade it.`);
+    ensure(
+      generator === GENERATOR,
+      `The bundle's seeds are those of ${generator} and this client knows ${GENERATOR}: upgrade it.`,
+    );
   }
   return manifest;
 }
@@ -166,10 +189,14 @@ function readerOf(source) {
 }
 
 async function sha256(bytes) {
+  ensure(
+    globalThis.crypto?.subtle,
+    'There is no WebCrypto to check the bundle by; serve the page by https: or on localhost.',
+  );
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-export function require(holds, message) {
+export function ensure(holds, message) {
   if (!holds) throw new BundleError(message);
 }

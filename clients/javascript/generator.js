@@ -1,6 +1,6 @@
 /** A tokenizer and the priors of its codes: images drawn, completed, encoded and decoded. */
 
-import { require } from './bundle.js';
+import { ensure } from './bundle.js';
 import { checkedCount, conditionOf, drawingOptions, hiddenBy, integers, noiseOf, size } from './request.js';
 import { checkedSeed } from './philox.js';
 import { Sampler } from './sampler.js';
@@ -115,9 +115,10 @@ export class Generator {
   #codes(name, tensors) {
     return this.samplers.map(({ prior, numLevels }) => {
       const codes = tensors[`${prior.prefix}codes`].data;
-      require(codes.every(
-        (code) => code >= 0 && code < numLevels,
-      ), `The function '${name}' gives codes out of range: do not use the bundle.`);
+      ensure(
+        codes.every((code) => code >= 0 && code < numLevels),
+        `The function '${name}' gives codes out of range: do not use the bundle.`,
+      );
       return codes;
     });
   }
@@ -127,7 +128,7 @@ export class Generator {
     const top = this.numLevels - 1;
     const slack = 1e-3 * Math.max(top, 1);
     const fits = expected.every((value) => value >= -slack && value <= top + slack);
-    require(fits, `The function '${name}' gives images outside [0, ${top}]: do not use the bundle.`);
+    ensure(fits, `The function '${name}' gives images outside [0, ${top}]: do not use the bundle.`);
     const values = Int32Array.from(expected, (value) => Math.min(Math.max(roundedToEven(value), 0), top));
     return { values, expected, dims: [count, ...this.gridShape] };
   }

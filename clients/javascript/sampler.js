@@ -1,6 +1,6 @@
 /** A prior of a bundle: it draws, completes and scores integer grids. */
 
-import { require } from './bundle.js';
+import { ensure } from './bundle.js';
 import { Canvas } from './canvas.js';
 import {
   checkedCount,
@@ -105,10 +105,10 @@ export class Sampler {
   }
 
   #checked(name, values, logProb, count) {
-    require(values.every((value) => value >= 0 && value < this.numLevels) &&
-      logProb.every(
-        Number.isFinite,
-      ), `The function '${name}' gives integers outside [0, ${this.numLevels - 1}], or a likelihood that is no number: do not use the bundle.`);
+    ensure(
+      values.every((value) => value >= 0 && value < this.numLevels) && logProb.every(Number.isFinite),
+      `The function '${name}' gives integers outside [0, ${this.numLevels - 1}], or a likelihood that is no number: do not use the bundle.`,
+    );
     return { values, logProb, dims: [count, ...this.gridShape] };
   }
 }
