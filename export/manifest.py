@@ -20,6 +20,7 @@
     │   ├── encoder                  null, or in the place of priors: what it takes and gives, golden features
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
+    │   ├── saved_model              null, or name → inputs and outputs: port → tensor of its graph
     │   └── files                    path, bytes and sha256 of every other file
     ├── onnx/NAME.onnx               one graph for each function
     └── saved_model/1/               one signature for each function, in TensorFlow Serving's layout
@@ -39,7 +40,7 @@ from tfprior.condition_kind import ConditionKind
 from tfprior.export.checks import BundleError as BundleError
 from tfprior.export.checks import Count, Layers, Size, check_array, check_tensor, require
 from tfprior.export.encoder_description import EncoderDescription
-from tfprior.export.ports import FunctionDescription
+from tfprior.export.ports import FunctionDescription, TensorNames
 from tfprior.export.strict_json import FloatArray, IntArray
 
 
@@ -289,6 +290,7 @@ class Manifest:
     functions: dict[str, FunctionDescription]
     files: tuple[FileDescription, ...]
     encoder: EncoderDescription | None = None
+    saved_model: dict[str, TensorNames] | None = None
 
     def __post_init__(self) -> None:
         prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]
@@ -322,6 +324,22 @@ class Manifest:
             )
         if self.images is not None:
             self._check_golden_codes(self.images.golden)
+        if self.saved_model is not None:
+            self._check_tensors(self.saved_model)
+
+    def _check_tensors(self, tensors: dict[str, TensorNames]) -> None:
+        for name in sorted({*self.functions, *tensors}):
+            ports, named = self.functions.get(name), tensors.get(name)
+            fits = (
+                ports is not None
+                and named is not None
+                and {port.name for port in ports.inputs} == set(named.inputs)
+                and {port.name for port in ports.outputs} == set(named.outputs)
+            )
+            require(
+                fits,
+                f"saved_model.{name} has other ports than functions.{name}; expected a tensor for each.",
+            )
 
     def _check_golden_codes(self, golden: GoldenImages) -> None:
         require(

@@ -28,7 +28,7 @@ def test_a_manifest_is_read_as_it_was_written(prior_bundle: Path, generator_bund
         text = (path / "manifest.json").read_text()
         fields = json.loads(text)
         envelope = [fields.pop(name) for name in ("format", "schema_version", "manifest_sha256")]
-        assert envelope == ["tfprior.bundle", 3, manifest_digest(text.encode())]
+        assert envelope == ["tfprior.bundle", 4, manifest_digest(text.encode())]
         assert plain(manifest) == fields
         assert plain(from_plain(fields)) == fields
 
@@ -70,6 +70,14 @@ PRIOR = ("priors", 0)
 GOLDEN = (*PRIOR, "golden")
 STEP = ("functions", "step")
 FIELDS: dict[str, tuple[Callable[[dict], object], str]] = {
+    "tensors of few functions": (
+        set_at("saved_model", to={"step": {"inputs": {}, "outputs": {}}}),
+        "saved_model.initial_state has other ports than functions.initial_state",
+    ),
+    "a tensor of no operation": (
+        set_at("saved_model", to={"step": {"inputs": {"state": "step state"}, "outputs": {}}}),
+        "the port 'state' is the tensor 'step state'; expected OPERATION:INDEX",
+    ),
     "a taller grid": (
         set_at(*PRIOR, "grid_shape", 0, to=4),
         "num_steps is 12; expected 16 for grids of 4 × 4",
