@@ -17,12 +17,14 @@ ort.env.wasm.numThreads = 1; // more need headers of a server
 async function open(source) {
   drawing++;
   say('Opening…');
-  sampler = undefined;
   enable(false);
-  sampler = await openBundle(source, ort, { executionProviders: ['wasm'] });
+  try {
+    sampler = await openBundle(source, ort, { executionProviders: ['wasm'] });
+  } finally {
+    enable(Boolean(sampler)); // the one from before, where this one is damaged
+  }
   picture.reset(sampler.gridShape, sampler.numLevels, sampler.drawsInAnyOrder);
   describe();
-  enable(true);
   say('Nothing is drawn yet.');
 }
 
@@ -144,7 +146,7 @@ async function attempt(action) {
     const kind = error instanceof BundleError ? 'This bundle cannot be opened or drawn from. ' : '';
     $('fault').textContent = kind + error.message;
     $('fault').hidden = false;
-    say(sampler ? 'Nothing was drawn.' : 'No bundle is open.');
+    say(sampler ? 'Nothing new was drawn.' : 'No bundle is open.');
   }
 }
 
