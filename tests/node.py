@@ -19,7 +19,7 @@ from tfprior.priors import Prior
 from tfprior.sampling import sample
 
 PACKAGES = ("onnxruntime-node@1.30.0",)
-ASK = Path(__file__).parent / "clients" / "ask.js"
+ASK = Path(__file__).parent / "clients" / "ask.mjs"
 SEED = 3
 
 

@@ -18,7 +18,7 @@ from tfprior.export.client import open_bundle
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("onnxruntime-web@1.30.0", "playwright-core@1.65.1")
-BROWSE = Path(__file__).parent / "clients" / "browse.js"
+BROWSE = Path(__file__).parent / "clients" / "browse.mjs"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ export class Generator {
     this.numLevels = bundle.manifest.images.num_levels;
     this.numClasses = this.samplers[0].numClasses;
     this.isGuided = this.samplers.some((sampler) => sampler.isGuided);
-    this.drawsInAnyOrder = false;
+    this.drawsInAnyOrder = this.samplers.every((sampler) => sampler.drawsInAnyOrder);
   }
 
   /** Images, from noise through their codes in one call of the function `generate`. */

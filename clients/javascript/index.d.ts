@@ -107,7 +107,7 @@ export class Generator {
   readonly numLevels: number;
   readonly numClasses: number | null;
   readonly isGuided: boolean;
-  readonly drawsInAnyOrder: false;
+  readonly drawsInAnyOrder: boolean;
   sample(options?: GeneratorOptions): Promise<Images & { codes: Codes; logProb: Float32Array }>;
   /** The codes as they are drawn, with all so far for `decode`. */
   draw(

@@ -1,7 +1,7 @@
 /**
  * Asks a bundle what a test wants to know: calls come as JSON on standard input, answers go back as JSON.
  *
- * node ask.js FOLDER_OF_NODE_MODULES
+ * node ask.mjs FOLDER_OF_NODE_MODULES
  */
 
 import { createRequire } from 'node:module';

@@ -1,7 +1,7 @@
 /**
  * Does in a browser what a test wants: actions come as JSON on standard input, what they find goes back as JSON.
  *
- * node browse.js FOLDER_OF_NODE_MODULES CHROMIUM ADDRESS
+ * node browse.mjs FOLDER_OF_NODE_MODULES CHROMIUM ADDRESS
  */
 
 import { createRequire } from 'node:module';
