@@ -47,6 +47,16 @@ def test_a_manifest_says_what_the_prior_is(prior_bundle: Path) -> None:
         prior.num_levels = 5  # type: ignore[misc]
 
 
+def test_a_manifest_of_before_opens(bundle: Path) -> None:
+    def forget(fields: dict) -> None:
+        del fields["saved_model"], fields["priors"][0]["noise"]["generator"]
+
+    edit_manifest(bundle, forget)
+    manifest = load_manifest(bundle)
+    assert manifest.saved_model is None
+    assert manifest.priors[0].noise.generator == "philox4x32-10"
+
+
 def set_at(*place: Any, to: Any) -> Callable[[dict], None]:
     """An edit that puts a value in a place of the manifest."""
 
