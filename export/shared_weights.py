@@ -58,7 +58,7 @@ def gather(graph: onnx.GraphProto) -> None:
     names = {tensor.name for tensor in graph.initializer}
     _, *within = with_subgraphs(graph)
     for inner in within:
-        stay = []
+        stay: list[TensorProto] = []
         for tensor in inner.initializer:
             moves = len(tensor.raw_data) >= SMALLEST and tensor.name not in names
             names.add(tensor.name)
