@@ -125,7 +125,7 @@ def _write(
     from tfprior.export.litert import FILE as LITERT
     from tfprior.export.litert import write_litert
     from tfprior.export.onnx import OPSET, write_onnx
-    from tfprior.export.saved_model import concrete_function, write_saved_model
+    from tfprior.export.saved_model import concrete_function, tensor_names, write_saved_model
     from tfprior.export.shared_weights import SharedWeights
     from tfprior.export.warmup import write_warmup
 
@@ -145,12 +145,15 @@ def _write(
         write_warmup(made, root / "saved_model" / "1")
     else:
         shutil.rmtree(root / "saved_model", ignore_errors=True)
-    priors, images, encoder = (), None, None
+    priors, images, encoder, tensors = (), None, None, None
     if isinstance(model, ImageModel):
         priors = describe_priors(model)
         images = None if model.tokenizer is None else describe_images(model, priors)
     else:
         encoder = describe_encoder(model)
+    described = {function.name: describe_function(function) for function in made}
+    if "saved_model" in formats:
+        tensors = tensor_names(root / "saved_model" / "1", described)
     manifest = Manifest(
         model=ModelDescription(
             class_name=type(model).__name__,
@@ -161,9 +164,10 @@ def _write(
         images=images,
         opset=OPSET,
         versions=_versions(),
-        functions={function.name: describe_function(function) for function in made},
+        functions=described,
         files=describe_files(root),
         encoder=encoder,
+        saved_model=tensors,
     )
     write_manifest(root, manifest)
 

@@ -10,7 +10,7 @@
     │   │   ├── grid_shape, num_levels, num_steps
     │   │   ├── orders               "raster", or "any", which callers choose
     │   │   ├── condition            null, or a label, vector, map or source; finer grids' by a function
-    │   │   ├── noise                how many uniforms on [0, 1) a step takes
+    │   │   ├── noise                how many uniforms on [0, 1) a step takes, and what makes them of a seed
     │   │   ├── cache                null, or the keys and values that a Transformer's steps hand on
     │   │   ├── end_value            null, or what sequences are filled up with behind their ends
     │   │   ├── hidden_apart         null, or how many values of a position a masked prior hides apart
@@ -20,6 +20,7 @@
     │   ├── encoder                  null, or in the place of priors: what it takes and gives, golden features
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
+    │   ├── saved_model              null, or name → inputs and outputs: port → tensor of its graph
     │   └── files                    path, bytes and sha256 of every other file
     ├── litert/model.tflite          one signature for each function, if it was asked for
     ├── onnx/NAME.onnx               one graph for each function
@@ -41,7 +42,7 @@ from tfprior.condition_kind import ConditionKind
 from tfprior.export.checks import BundleError as BundleError
 from tfprior.export.checks import Count, Layers, Size, check_array, check_tensor, require
 from tfprior.export.encoder_description import EncoderDescription
-from tfprior.export.ports import FunctionDescription
+from tfprior.export.ports import FunctionDescription, TensorNames
 from tfprior.export.strict_json import FloatArray, IntArray
 
 
@@ -105,11 +106,12 @@ class ConditionDescription:
 
 @dataclass(frozen=True)
 class NoiseDescription:
-    """Each step takes `per_step` numbers of its own."""
+    """Each step takes `per_step` numbers of its own, by `generator` (`tfprior.philox`) from a seed."""
 
     per_step: Size
     distribution: Literal["uniform on [0, 1)"] = "uniform on [0, 1)"
     dtype: Literal["float32"] = "float32"
+    generator: Literal["philox4x32-10"] = "philox4x32-10"
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,7 @@ class Manifest:
     functions: dict[str, FunctionDescription]
     files: tuple[FileDescription, ...]
     encoder: EncoderDescription | None = None
+    saved_model: dict[str, TensorNames] | None = None
 
     def __post_init__(self) -> None:
         prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]
@@ -323,6 +326,22 @@ class Manifest:
             )
         if self.images is not None:
             self._check_golden_codes(self.images.golden)
+        if self.saved_model is not None:
+            self._check_tensors(self.saved_model)
+
+    def _check_tensors(self, tensors: dict[str, TensorNames]) -> None:
+        for name in sorted({*self.functions, *tensors}):
+            ports, named = self.functions.get(name), tensors.get(name)
+            fits = (
+                ports is not None
+                and named is not None
+                and {port.name for port in ports.inputs} == set(named.inputs)
+                and {port.name for port in ports.outputs} == set(named.outputs)
+            )
+            require(
+                fits,
+                f"saved_model.{name} has other ports than functions.{name}; expected a tensor for each.",
+            )
 
     def _check_golden_codes(self, golden: GoldenImages) -> None:
         require(

@@ -16,6 +16,7 @@ from tfprior.inputs import (
     check_completion,
     check_uniforms,
     check_values,
+    checked_seed,
 )
 
 DECODED_AT_ONCE = 32
@@ -110,14 +111,14 @@ class OnnxGenerator:
         **options: Any,
     ) -> Any:
         """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
-        seeds = np.random.SeedSequence(seed).generate_state(len(self.samplers))
+        of_all = checked_seed(seed)
         codes: list[np.ndarray] = []
         some_are_guided = any(sampler.prior.is_guided for sampler in self.samplers)
         for index, sampler in enumerate(self.samplers):
             if codes:
                 condition = condition_from(codes[-1], sampler.prior, self.manifest, self.functions.run)
             known = observed[index] if observed else {}
-            its_own = {**options, **known, "seed": int(seeds[index])}
+            its_own = {**options, **known, "seed": of_all._replace(grid=index)}
             if some_are_guided and not sampler.prior.is_guided:
                 its_own["guidance"] = None
             codes.append(sampler.sample(num_samples, condition, **its_own))

@@ -1,5 +1,6 @@
 """What a manifest says of a function: its inputs and outputs."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +46,21 @@ class PortDescription:
             for found, size in zip(shape, (batch, *self.sizes), strict=True)
             if size not in WORDS
         )
+
+
+@dataclass(frozen=True)
+class TensorNames:
+    """The tensors of a SavedModel that are a function's ports, "OPERATION:INDEX" by the names of ports."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for port, tensor in [*self.inputs.items(), *self.outputs.items()]:
+            require(
+                re.fullmatch(r"[\w./>-]+:\d+", tensor, re.ASCII),
+                f"the port {port!r} is the tensor {tensor!r}; expected OPERATION:INDEX.",
+            )
 
 
 @dataclass(frozen=True)

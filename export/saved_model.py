@@ -5,10 +5,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfprior.export.arrays import Arrays, Run
 from tfprior.export.checks import as_bundle_error
-from tfprior.export.ports import FunctionDescription, argument
+from tfprior.export.ports import FunctionDescription, TensorNames, argument
 from tfprior.export.signatures import Function, Port
 
 DEFAULTS = ("step", "refine", "generate", "classify", "features")
@@ -44,6 +45,24 @@ def write_saved_model(model: keras.Model, graphs: dict[str, Any], path: Path) ->
     default = next(name for name in DEFAULTS if name in graphs)
     signatures = {**graphs, "serving_default": graphs[default]}
     tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def tensor_names(path: Path, functions: dict[str, FunctionDescription]) -> dict[str, TensorNames]:
+    """Which tensors of the graph are the functions' ports, for callers who have no signatures."""
+    model = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    return {
+        name: TensorNames(
+            *(
+                {port.name: tensors[argument(port.name)].name for port in ports}
+                for ports, tensors in (
+                    (described.inputs, signatures[name].inputs),
+                    (described.outputs, signatures[name].outputs),
+                )
+            )
+        )
+        for name, described in functions.items()
+    }
 
 
 def open_saved_model(path: Path, functions: dict[str, FunctionDescription]) -> Run:

@@ -32,8 +32,8 @@ class SharedWeights:
 
     def take(self, graph: onnx.GraphProto) -> None:
         """Moves the weights of a graph, and of all within it, to the file, and says there where they lie."""
-        weights = (tensor for each in with_subgraphs(graph) for tensor in each.initializer)
-        for tensor in weights:
+        gather(graph)
+        for tensor in graph.initializer:
             if len(tensor.raw_data) < SMALLEST:
                 continue
             offset = self._stored(tensor.raw_data)
@@ -51,6 +51,20 @@ class SharedWeights:
                 self._offsets[digest] = stream.tell()
                 stream.write(data)
         return self._offsets[digest]
+
+
+def gather(graph: onnx.GraphProto) -> None:
+    """Moves weights of inner graphs to the outermost, where alone runtimes look that open it from memory."""
+    names = {tensor.name for tensor in graph.initializer}
+    _, *within = with_subgraphs(graph)
+    for inner in within:
+        stay: list[TensorProto] = []
+        for tensor in inner.initializer:
+            moves = len(tensor.raw_data) >= SMALLEST and tensor.name not in names
+            names.add(tensor.name)
+            (graph.initializer if moves else stay).append(tensor)
+        del inner.initializer[:]
+        inner.initializer.extend(stay)
 
 
 def lay_out(graph: onnx.GraphProto) -> None:

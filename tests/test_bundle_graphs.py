@@ -102,7 +102,7 @@ def test_a_model_that_gives_no_numbers_is_refused(bundle: Path, method: str, nat
 @pytest.mark.parametrize("method", ["pair", "step", "loop", "log_prob"])
 def test_a_diverged_model_draws_no_black_images(bundle: Path, method: str) -> None:
     """NaN weights in the graphs themselves."""
-    for file in (bundle / "onnx").iterdir():
+    for file in (bundle / "onnx").glob("*.onnx"):
         model = onnx.load(str(file))
         for weight in model.graph.initializer:
             if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) > 4:

@@ -11,6 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from c_client import drawn_by_c, refused_by_c
+from node import assert_draws_as_keras
 from prediction_log import PredictionLog
 from runtimes import runtimes_of, save_everywhere
 
@@ -344,3 +346,19 @@ def check_integers_out_of_range(exported: Exported, run: Run) -> None:
     assert np.isfinite(right).all()
     assert np.isnan(wrong).tolist() == [True, False, True]
     assert wrong[1] == right[1]
+
+
+def test_javascript_draws_the_same(exported: Exported) -> None:
+    assert_draws_as_keras(exported.path, exported.prior, exported.condition(5))
+
+
+def test_c_draws_the_same(exported: Exported, tmp_path: Path) -> None:
+    condition = exported.condition(3)
+    given = []
+    if condition is not None:
+        condition.tofile(tmp_path / "condition")
+        given = [tmp_path / "condition"]
+    expected = sample(exported.prior, 3, condition, seed=2**40 + 1, temperature=0.8)
+    drawn = drawn_by_c(exported.path, 3, 2**40 + 1, 0.8, *given)
+    np.testing.assert_array_equal(drawn, expected.reshape(3, -1))
+    assert "a condition is for conditional priors" in refused_by_c(exported.path, 1, 0)

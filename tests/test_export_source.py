@@ -13,6 +13,7 @@ import tensorflow as tf
 from bundle_files import edit_manifest, replace_file
 from catalogue import condition_of, prior, values_of
 from drawing import noise
+from node import assert_draws_as_keras
 from runtimes import save_everywhere
 
 import tfprior.export
@@ -191,3 +192,7 @@ def test_bad_sources_are_refused(exported: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             client.sample(2, source)
+
+
+def test_javascript_draws_the_same(exported: Path) -> None:
+    assert_draws_as_keras(exported, MODEL, condition_of(MODEL, 5))

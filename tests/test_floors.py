@@ -17,6 +17,7 @@ FLOORS = [
         "atomic",
         "backend_noise",
         "orders",
+        "philox",
         "compilation",
         "condition_kind",
         "feeding",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from catalogue import randomise
+from node import ask
 from runtimes import save_everywhere
 from test_generator import LABELS, SHAPE, SMALL, generator, images, tokenizer
 
@@ -196,3 +197,23 @@ def test_a_bundle_of_a_prior_has_no_images(tmp_path: Path) -> None:
     path = tfprior.export.save(prior, tmp_path / "prior", formats=("onnx",))
     with pytest.raises(BundleError, match="holds a prior and no tokenizer: open it with OnnxSampler"):
         OnnxGenerator(path)
+
+
+def test_javascript_draws_the_same(exported: Exported) -> None:
+    model, count = exported.model, len(LABELS)
+    codes = np.concatenate([one.ravel() for one in grids(model.sample_codes(count, LABELS, seed=3))])
+    values, mask = images(count), np.zeros((count, 8, 4), bool)
+    mask[:, 4:, 2:] = True
+    asked = {"count": count, "condition": LABELS, "seed": 3}
+    drawn, by_code, filled = ask(
+        exported.path,
+        ("sample", asked),
+        ("draw", asked),
+        ("complete", {**asked, "values": values, "mask": mask}),
+    )
+    for found in (drawn, by_code):
+        np.testing.assert_array_equal(np.concatenate(found["codes"]), codes)
+    expected = model.tokenizer.decode(model.sample_codes(count, LABELS, seed=3))
+    np.testing.assert_allclose(drawn["expected"], expected.ravel(), atol=PIXELS)
+    completed = model.complete(values, mask, LABELS, seed=3)
+    np.testing.assert_array_equal(filled["values"], completed.ravel())

@@ -28,7 +28,7 @@ def test_a_manifest_is_read_as_it_was_written(prior_bundle: Path, generator_bund
         text = (path / "manifest.json").read_text()
         fields = json.loads(text)
         envelope = [fields.pop(name) for name in ("format", "schema_version", "manifest_sha256")]
-        assert envelope == ["tfprior.bundle", 3, manifest_digest(text.encode())]
+        assert envelope == ["tfprior.bundle", 4, manifest_digest(text.encode())]
         assert plain(manifest) == fields
         assert plain(from_plain(fields)) == fields
 
@@ -45,6 +45,16 @@ def test_a_manifest_says_what_the_prior_is(prior_bundle: Path) -> None:
     assert manifest.functions["step"].input("condition").dtype == "int32"
     with pytest.raises(FrozenInstanceError):
         prior.num_levels = 5  # type: ignore[misc]
+
+
+def test_a_manifest_of_before_opens(bundle: Path) -> None:
+    def forget(fields: dict) -> None:
+        del fields["saved_model"], fields["priors"][0]["noise"]["generator"]
+
+    edit_manifest(bundle, forget)
+    manifest = load_manifest(bundle)
+    assert manifest.saved_model is None
+    assert manifest.priors[0].noise.generator == "philox4x32-10"
 
 
 def set_at(*place: Any, to: Any) -> Callable[[dict], None]:
@@ -70,6 +80,14 @@ PRIOR = ("priors", 0)
 GOLDEN = (*PRIOR, "golden")
 STEP = ("functions", "step")
 FIELDS: dict[str, tuple[Callable[[dict], object], str]] = {
+    "tensors of few functions": (
+        set_at("saved_model", to={"step": {"inputs": {}, "outputs": {}}}),
+        "saved_model.initial_state has other ports than functions.initial_state",
+    ),
+    "a tensor of no operation": (
+        set_at("saved_model", to={"step": {"inputs": {"state": "step state"}, "outputs": {}}}),
+        "the port 'state' is the tensor 'step state'; expected OPERATION:INDEX",
+    ),
     "a taller grid": (
         set_at(*PRIOR, "grid_shape", 0, to=4),
         "num_steps is 12; expected 16 for grids of 4 × 4",

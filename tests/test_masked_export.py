@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from node import assert_draws_as_keras
 from runtimes import save_everywhere
 from test_generator import tokenizer
 from test_transformer_export import refuse_positions_twice
@@ -181,3 +182,9 @@ def test_a_generator_of_masked_codes_draws_the_same(tmp_path: Path) -> None:
     generator = Generator(tokenizer(), prior)
     client = OnnxGenerator(tfprior.export.save(generator, tmp_path / "images", formats=("onnx",)))
     np.testing.assert_array_equal(client.sample(3, seed=1), generator.sample(3, seed=1))
+
+
+def test_javascript_draws_the_same(exported: Exported) -> None:
+    prior, client = exported
+    order = orders_of(prior, 5)[-1]
+    assert_draws_as_keras(client.functions.path, prior, condition_of(prior, 5), order)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from bundle_files import edit_manifest, replace_file
-from made_graphs import serialized, with_tensor
+from made_graphs import DOUBLE, YES, body, constant, loop, model, serialized, with_tensor
 from onnx import TensorProto
 
 import tfprior.export
@@ -15,7 +15,11 @@ from tfprior.distributions import Categorical
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxSampler
 from tfprior.export.graph_check import check_graph
+from tfprior.export.onnx_graphs import subgraphs
+from tfprior.export.shared_weights import gather
 from tfprior.priors import GatedPixelCNN
+
+SIZES = {"outer": 500, "large": 400, "small": 4}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,19 @@ def test_damaged_weights_are_refused(shared: Path, tmp_path: Path) -> None:
     edit_manifest(bundle, lambda m: m.update(files=[f for f in m["files"] if "weights" not in f["path"]]))
     with pytest.raises(BundleError, match=r"keeps .* in another file"):
         OnnxSampler(bundle).sample(1)
+
+
+def test_weights_of_inner_graphs_lie_in_the_outermost_unless_they_share_a_name() -> None:
+    outer, large, small = (constant(name, np.full(size, size), "float32") for name, size in SIZES.items())
+    other = constant("outer", np.zeros(600), "float32")
+    inner = body(DOUBLE)
+    inner.initializer.extend([large, small, other])
+    graph = model(loop("three", inner), constants=(YES, constant("three", 3), outer)).graph
+    gather(graph)
+    (within,) = (each for node in graph.node for each in subgraphs(node))
+    assert [tensor.name for tensor in graph.initializer] == ["yes", "three", "outer", "large"]
+    assert graph.initializer[-1] == large
+    assert list(within.initializer) == [small, other]
 
 
 def placed(**entries: str) -> bytes:

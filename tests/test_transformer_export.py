@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from node import assert_draws_as_keras
 from runtimes import save_everywhere
 from test_generator import tokenizer
 
@@ -257,3 +258,8 @@ def test_a_generator_draws_its_codes_in_raster_order(tmp_path: Path) -> None:
     client = OnnxGenerator(tfprior.export.save(generator, tmp_path / "images", formats=("onnx",)))
     np.testing.assert_array_equal(client.sample(3, seed=1), generator.sample(3, seed=1))
     assert client.manifest.priors[0].orders == "raster"
+
+
+def test_javascript_draws_the_same(exported: Exported) -> None:
+    order = orders_of(exported.prior, 5)[-1]
+    assert_draws_as_keras(exported.path, exported.prior, condition_of(exported.prior, 5), order)

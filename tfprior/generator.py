@@ -15,7 +15,7 @@ from tfprior.distributions.base import Tensor
 from tfprior.float32_copies import in_float32
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.image_model import ImageModel
-from tfprior.inputs import as_array, check_completion, check_condition, entropy_of, num_to_complete
+from tfprior.inputs import as_array, check_completion, check_condition, checked_seed, num_to_complete
 from tfprior.priors.base import Prior
 from tfprior.tokenizers.base import Tokenizer, as_levels
 
@@ -169,13 +169,13 @@ class Generator(ImageModel):
         **options: Any,
     ) -> Any:
         """Codes drawn grid by grid, coarse to fine; `observed` says what is known of each."""
-        seeds = np.random.SeedSequence(entropy_of(seed)).generate_state(len(self.priors))
+        of_all = checked_seed(seed)
         codes: list[np.ndarray] = []
         some_are_guided = any(prior.condition_dropout for prior in self.priors)
         for index, prior in enumerate(self.priors):
             its_condition = self.condition_of(codes, condition)
             known: dict[str, Any] = observed[index] if observed else {}
-            its_own = {**options, **known, "seed": int(seeds[index])}
+            its_own = {**options, **known, "seed": of_all._replace(grid=index)}
             if options.get("top_k") is not None:  # more than a smaller codebook has is all that it has
                 its_own["top_k"] = np.minimum(options["top_k"], prior.num_levels)
             if some_are_guided and not prior.condition_dropout:

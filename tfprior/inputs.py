@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfprior.condition_kind import ConditionKind
+from tfprior.philox import Seed, uniforms_of
 
 GridShape = tuple[int, int, int]
 
@@ -174,26 +175,35 @@ def check_condition(
 
 
 def entropy_of(seed: Any) -> int:
-    """What a generator of NumPy starts from: the seed itself.
+    """What a generator starts from: the seed itself.
 
     Without one it is drawn from NumPy's global generator, so that `keras.utils.set_random_seed` decides it.
 
     Raises:
-        ValueError: for a seed that is no integer from 0 up.
+        ValueError: for a seed that is no integer in [0, 2⁶⁴).
     """
     if seed is None:
-        return int.from_bytes(np.random.bytes(16), "little")  # noqa: NPY002
-    if not is_integer(seed) or seed < 0:
+        return int.from_bytes(np.random.bytes(8), "little")  # noqa: NPY002
+    if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(
-            f"seed={seed!r}; expected an integer, 0 or more, or None for other samples each time."
+            f"seed={seed!r}; expected an integer from 0 to 2^64 - 1, or None for other samples each time."
         )
     return int(seed)
 
 
+def checked_seed(seed: Any) -> Seed:
+    """What noise follows from, by a number or None as `entropy_of` takes it.
+
+    Raises:
+        ValueError: for a seed that is no integer in [0, 2⁶⁴).
+    """
+    return seed if isinstance(seed, Seed) else Seed(entropy_of(seed))
+
+
 def check_uniforms(
-    uniforms: Any, num_samples: int, grid_shape: GridShape, per_pixel: int, seed: int | None = None
+    uniforms: Any, num_samples: int, grid_shape: GridShape, per_pixel: int, seed: Any = None
 ) -> np.ndarray:
-    """The noise (B, H, W, K) in float32, drawn from `seed` when not given.
+    """The noise (B, H, W, K) in float32, that of `seed` when not given.
 
     Raises:
         ValueError: for a number of samples below one, a seed that is none, or uniforms of the wrong shape
@@ -203,7 +213,8 @@ def check_uniforms(
         raise ValueError(f"num_samples={num_samples!r}; expected a positive integer.")
     shape = (num_samples, *grid_shape[:2], per_pixel)
     if uniforms is None:
-        return np.random.default_rng(entropy_of(seed)).random(shape, "float32")
+        height, width, _ = grid_shape
+        return uniforms_of(checked_seed(seed), num_samples, height * width, per_pixel).reshape(shape)
     if seed is not None:
         raise ValueError("Got both uniforms and a seed; the uniforms are the noise: leave the seed out.")
     uniforms = np.asarray(uniforms)

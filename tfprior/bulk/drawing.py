@@ -1,7 +1,7 @@
 """The job of `tfprior bulk sample`: images drawn.
 
-The noise of a batch is a function of the seed and of the number of its first image: it does not matter who
-draws it, nor with what else.
+The noise of an image is a function of the seed and of its number: it does not matter who draws it, nor with
+what else.
 """
 
 import os
@@ -16,6 +16,7 @@ from tfprior.bulk.npz import packed
 from tfprior.condition_kind import ConditionKind
 from tfprior.data.levels import smallest
 from tfprior.inputs import check_condition, check_sampling_options, entropy_of
+from tfprior.philox import Seed
 
 BATCH_SIZE = 256
 
@@ -50,7 +51,7 @@ def sample_job(
         tokenizer: where the tokenizer's run is now, of a prior of codes.
         finer: runs of the priors of the finer codes.
         shard_size: images in a shard.
-        batch_size: images that are drawn at once. Other batches have other noise.
+        batch_size: images that are drawn at once.
 
     Raises:
         FileNotFoundError: for a missing model.
@@ -120,7 +121,7 @@ def draw(job: Job, start: int, stop: int) -> dict[str, np.ndarray]:
     drawn = model.sample_parts(
         stop - start,
         labels,
-        seed=seed_of(options["seed"], start),
+        seed=Seed(options["seed"], start),
         temperature=options["temperature"],
         **{name: options[name] for name in optional if options.get(name) is not None},
     )
@@ -134,8 +135,3 @@ def labels_of(job: Job, start: int, stop: int) -> np.ndarray | None:
     if classes is None:
         return None
     return np.asarray(classes, "int32")[np.arange(start, stop) * len(classes) // job.count]
-
-
-def seed_of(seed: int, first: int) -> int:
-    """The seed of the batch that begins with an image."""
-    return int(np.random.SeedSequence((seed, first)).generate_state(1, "uint64")[0])

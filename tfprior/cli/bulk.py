@@ -161,7 +161,7 @@ def sample(
     tfprior bulk sample digits_bundle --num 1000000 --out samples --workers 8
     ```
 
-    The noise of a batch follows from --seed and the number of its first image, whoever draws it.
+    The noise of an image follows from --seed and its number, whoever draws it, and in whatever batches.
     """
     ready(model)
     from tfprior.bulk import sample_job

@@ -49,7 +49,8 @@ def sample(
         condition: one row for each sample, for a conditional prior.
         uniforms: the noise (B, H, W, K) in [0, 1); drawn from `seed` when left out. K is that of the prior's
             distribution, or by "maskgit" of all its iterations.
-        seed: of the noise, for samples that repeat. Without one, `keras.utils.set_random_seed` makes a
+        seed: of the noise, in [0, 2^64), for samples that repeat, here and in every client of a bundle. In
+            any batch the n-th sample has the same noise. Without one, `keras.utils.set_random_seed` makes a
             program's samples repeat.
         method: "cached", the usual one, streams in one compiled graph and costs a few forward passes in all.
             "parallel" draws all pixels at once, again and again until nothing changes (`sample_parallel`),
