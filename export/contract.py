@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from tfprior.export.checks import BundleError, require
 from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
 from tfprior.export.manifest import CacheDescription, ImagesDescription, Manifest, PriorDescription
-from tfprior.export.ports import WORDS, FunctionDescription, PortDescription
+from tfprior.export.ports import WORDS, FunctionDescription, PortDescription, TensorNames
 
 Port = tuple[str, tuple[int | str, ...]]
 Ports = dict[str, Port]
@@ -41,6 +41,8 @@ def check_functions(manifest: Manifest) -> None:
     if manifest.encoder is not None:
         _compare(encoder_contract(manifest.encoder), functions)
     require(not functions, f"it has the unknown functions {', '.join(sorted(functions))}.")
+    if manifest.saved_model is not None:
+        _compare_tensors(manifest.saved_model, manifest.functions)
 
 
 def prior_functions(prior: PriorDescription) -> Contract:
@@ -177,6 +179,21 @@ def _compare(contract: Contract, functions: dict[str, FunctionDescription]) -> N
         found = functions.pop(name)
         _compare_ports(f"{name}.inputs", inputs, found.inputs, sizes)
         _compare_ports(f"{name}.outputs", outputs, found.outputs, sizes)
+
+
+def _compare_tensors(
+    tensors: Mapping[str, TensorNames], functions: Mapping[str, FunctionDescription]
+) -> None:
+    """Every port has a tensor of the SavedModel, and no other thing has one."""
+    for name in sorted({*functions, *tensors}):
+        ports, named = functions.get(name), tensors.get(name)
+        require(
+            ports is not None
+            and named is not None
+            and {port.name for port in ports.inputs} == set(named.inputs)
+            and {port.name for port in ports.outputs} == set(named.outputs),
+            f"saved_model.{name} has other ports than functions.{name}; expected a tensor for each.",
+        )
 
 
 def _compare_ports(

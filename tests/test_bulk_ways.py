@@ -65,7 +65,7 @@ def test_ways_that_a_model_does_not_know_are_refused_before_work(models: Path, p
         ValueError, match="guidance=1 and this MaskedTransformer is unconditional; leave it out"
     ):
         sample_job(masked, 4, guidance=1)
-    with pytest.raises(ValueError, match="method='pair' draws one by one and got iterations=2"):
+    with pytest.raises(ValueError, match="method='loop' draws one by one and got iterations=2"):
         sample_job(prior_bundle, 4, iterations=2)
     with pytest.raises(ValueError, match="guidance=1 and the bundle's prior takes none; leave it out"):
         sample_job(prior_bundle, 4, guidance=1)

@@ -308,7 +308,7 @@ def test_other_refusals() -> None:
             lambda: prior.log_prob_bound(values, draws=0),
             'draws=0; expected a positive number of masks, or "all"',
         ),
-        (lambda: prior.log_prob_bound(values, seed=-1), "seed=-1; expected an integer, 0 or more"),
+        (lambda: prior.log_prob_bound(values, seed=-1), "seed=-1; expected an integer from 0 to"),
         (lambda: prior.log_prob(values, order=np.zeros(24, int)), "The order is no permutation of 0 … 23"),
         (lambda: sample_rows(prior, 2), "draws no row before the others; expected a prior in raster order"),
         (lambda: sample_parallel(prior, 2), "has no order in which positions know those before them"),

@@ -6,8 +6,9 @@ Three kinds of damage are done to a small bundle of ONNX graphs, and one image i
 
 - bytes: of any file, as a disk or a network does. Whatever is drawn must be what the whole bundle draws.
 - fields: of the manifest, its digest right again. What is drawn must be of the shape and levels it now says.
-- graphs: bytes and nodes of a graph, hashes right again. What is drawn must lie within the levels. This runs
-  in a process of its own with bounded memory, since a graph might take the runtime down with it.
+- graphs: bytes and nodes of a graph, bytes of the weights, hashes right again. What is drawn must lie within
+  the levels. This runs in a process of its own with bounded memory, since a graph might take the runtime down
+  with it.
 """
 
 import argparse
@@ -162,9 +163,8 @@ def damage_graph(bundle: Path, rng: np.random.Generator) -> str:
     files = sorted((bundle / "onnx").iterdir())
     file = files[rng.integers(len(files))]
     before, manifest = file.read_bytes(), (bundle / "manifest.json").read_bytes()
-    replace_file(
-        bundle, f"onnx/{file.name}", damaged(before, rng) if rng.random() < 0.3 else rewired(before, rng)
-    )
+    by_bytes = file.suffix != ".onnx" or rng.random() < 0.3
+    replace_file(bundle, f"onnx/{file.name}", damaged(before, rng) if by_bytes else rewired(before, rng))
     kind = became(lambda: is_plausible(bundle, method_of(file)))
     file.write_bytes(before)
     (bundle / "manifest.json").write_bytes(manifest)
@@ -219,6 +219,11 @@ def change_constant(tensor: Any, rng: np.random.Generator) -> None:
 
     if rng.random() < 0.2:
         tensor.dims.append(int(rng.integers(0, 2**40)))
+        return
+    if tensor.external_data:  # where it lies among the shared weights
+        places = ["0", "-1", "64", "4096", "99999999999999999999", "../weights.bin", "/etc/passwd", ""]
+        entry = tensor.external_data[rng.integers(len(tensor.external_data))]
+        entry.value = places[rng.integers(len(places))]
         return
     try:
         array = numpy_helper.to_array(tensor).copy()

@@ -59,6 +59,7 @@ class OutputDistribution(abc.ABC):
 
     def are_levels(self, values: Tensor) -> Tensor:
         """Which pixels (…, C) hold levels alone: (…) bool."""
+        values = ops.cast(values, "int32")  # 256 levels are more than uint8 compares with
         return ops.all(ops.logical_and(values >= 0, values < self.num_levels), axis=-1)
 
     @abc.abstractmethod
