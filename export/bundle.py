@@ -25,6 +25,7 @@ from tfprior.export.encoder_functions import (
 )
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
+from tfprior.export.runtimes import RUNTIMES
 from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
 
@@ -42,12 +43,13 @@ def save(
     """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
     It holds SavedModel and ONNX functions, and LiteRT's if `formats` name them ("saved_model", "onnx",
-    "litert"), a manifest, and golden rollouts or features. It is written beside
-    `path`, verified (every graph checked, loaded, and compared with Keras), and only then renamed into place.
+    "litert"), a manifest, and golden rollouts or features. It is written beside `path`, verified (every graph
+    checked, loaded, and compared with Keras), and only then renamed into place.
     The ONNX graphs share one file of weights; with `single_files` each holds its own.
 
     Raises:
-        ValueError: for an unknown format, or a path that exists (unless `overwrite`).
+        ValueError: for an unknown format, one that cannot be tried here, or a path that exists (unless
+            `overwrite`).
         BundleError: if a written graph does not reproduce the model.
     """
     path, formats = Path(path), tuple(formats)
@@ -56,6 +58,9 @@ def save(
         fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
         raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
     _check_target(path, overwrite)
+    litert = RUNTIMES["litert"]
+    if litert.format in formats and not litert.is_installed:
+        raise ValueError(f"formats name litert and {litert.missing}; a bundle is tried before it appears.")
     if isinstance(model, ImageModel):
         model = model.for_sampling()
         _check_levels(model)

@@ -26,7 +26,8 @@ def write_litert(saved_model: Path, functions: Iterable[str], file: Path) -> Non
     try:
         content = converter.convert()
     except Exception as error:  # the converter's errors have no class in common
-        raise ConversionError(f"LiteRT does not take the functions: {str(error).strip()[:500]}") from error
+        first_line = str(error).strip().partition("\n")[0][:300]
+        raise ConversionError(f"LiteRT does not take the functions ({first_line}).") from error
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
 

@@ -106,6 +106,16 @@ class OnnxFunctions:
         """
         return checked_file(self.path, self.manifest, f"onnx/{function}.onnx")
 
+    def checked_graph(self, function: str) -> Path:
+        """The file of a function's graph, read for what no export contains.
+
+        Raises:
+            BundleError: for a file that is missing, changed, no graph, or hostile.
+        """
+        file = self.check_file(function)
+        check_graph(file, self._shared_bytes())
+        return file
+
     def _shared_bytes(self) -> int:
         """Those of the weights that graphs share, their file checked."""
         if self._checked_bytes is None:
@@ -121,8 +131,7 @@ class OnnxFunctions:
             BundleError: for a file that is missing, changed, no graph, hostile, or with other ports.
         """
         if function not in self._opened:
-            file = self.check_file(function)
-            check_graph(file, self._shared_bytes())
+            file = self.checked_graph(function)
             try:
                 session = onnxruntime.InferenceSession(
                     str(file),

@@ -51,7 +51,6 @@ def _litert(path: Path, manifest: Manifest) -> Run:
 def _openvino(path: Path, manifest: Manifest) -> Run:
     from tfprior.export.openvino_functions import open_openvino
 
-    checked_files(path, manifest, "onnx")
     return open_openvino(path, manifest)
 
 

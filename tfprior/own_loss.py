@@ -1,5 +1,6 @@
 """What `compile` and `fit` do for a model that has a loss of its own, on one device or on several."""
 
+import abc
 from contextlib import nullcontext
 from typing import Any
 
@@ -8,15 +9,15 @@ import keras
 from tfprior.stepping import SteppedModel
 
 
-class OwnLossModel(SteppedModel):
+class OwnLossModel(SteppedModel, abc.ABC):
     """Compiles without a loss or metrics, and with an optimizer whose variables are there before any step."""
 
     built: bool
 
     @property
+    @abc.abstractmethod
     def reported(self) -> str:
         """The names of its scores, in words."""
-        raise NotImplementedError
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """Keras `compile`, without a loss or metrics: the model has its own.
