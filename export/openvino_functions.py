@@ -16,8 +16,8 @@ def open_openvino(path: Path, manifest: Manifest) -> Run:
     """The graphs of a bundle as functions of arrays, each compiled when it is first called.
 
     Raises:
-        BundleError: from the functions, for graphs that were changed or are hostile, and what OpenVINO does not
-            run.
+        BundleError: from the functions, for graphs that were changed or are hostile, and what OpenVINO does
+            not run.
     """
     import openvino
 
