@@ -12,7 +12,7 @@ from tfprior.export.manifest import Manifest, PriorDescription
 from tfprior.export.manifest_file import load_manifest
 from tfprior.export.rollout import Rollout
 from tfprior.export.runtimes import RUNTIMES
-from tfprior.export.verification import golden_condition, golden_options, replay, together
+from tfprior.export.verification import check_files, golden_condition, golden_options, replay, together
 
 BATCH_SIZES = (1, 16)
 REPEATS = 3
@@ -48,6 +48,7 @@ def runtime_table(path: str | Path) -> list[RuntimeRow]:
     """
     path = Path(path)
     manifest = load_manifest(path)
+    check_files(path, manifest)
     rows = []
     for name, runtime in RUNTIMES.items():
         if runtime.format not in manifest.formats():

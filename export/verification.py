@@ -59,8 +59,7 @@ def verify(
     asked = chosen_runtimes(runtimes)
     path = Path(path)
     manifest = load_manifest(path)
-    _check_files(path, manifest)
-    report = {"files": f"{len(manifest.files)} files with the sizes and hashes of the manifest"}
+    report = {"files": check_files(path, manifest)}
     formats = manifest.formats()
     if not formats & ({"onnx"} if onnx_only else {"onnx", "saved_model", "litert"}):
         missing = "no ONNX functions" if onnx_only else "neither ONNX nor SavedModel nor LiteRT functions"
@@ -68,6 +67,11 @@ def verify(
     for name in asked:
         runtime = RUNTIMES[name]
         if runtime.format not in formats:
+            if runtimes not in ("usual", "all"):
+                raise BundleError(
+                    f"The bundle {path} holds no {runtime.format} functions for {runtime.title}; export it "
+                    "again with that format."
+                )
             continue
         if onnx_only and runtime.format != "onnx":
             report[name] = "not replayed: ONNX only"
@@ -94,7 +98,12 @@ def chosen_runtimes(runtimes: Iterable[str] | Literal["usual", "all"]) -> list[s
     return [name for name in RUNTIMES if name in names]
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
+def check_files(path: Path, manifest: Manifest) -> str:
+    """Compares every file of a bundle with its manifest; says so in words.
+
+    Raises:
+        BundleError: for the first one that is missing, changed, or not listed.
+    """
     listed = {entry.path for entry in manifest.files}
     found = {
         file.relative_to(path).as_posix()
@@ -108,6 +117,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
         )
     for name in sorted(listed):
         checked_file(path, manifest, name)
+    return f"{len(manifest.files)} files with the sizes and hashes of the manifest"
 
 
 def replay(kind: str, manifest: Manifest, run: Run) -> dict[str, Outcome]:
