@@ -6,11 +6,11 @@ SOURCES := $(wildcard tfprior export tests examples docs)
 # Modules are compiled when they are first imported, not in every process that a test starts.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test test-all check bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## train, sample and export a prior of handwritten digits
 	$(BIN)/python examples/digits.py
@@ -20,6 +20,9 @@ test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # a file shares what it trains and exports
+
+test-all: $(READY) ## also the tests that others stand for
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --everything
 
 check: $(READY) ## format, fix what the linter can fix, check types
 	$(BIN)/ruff format $(SOURCES)

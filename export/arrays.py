@@ -3,7 +3,7 @@
 Shapes: B batch · H W C grid · P positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,24 @@ class Known(NamedTuple):
 
     values: np.ndarray
     hidden: np.ndarray
+
+
+class Asked(NamedTuple):
+    """A pass that a masked prior is asked for; with G values of a position that are hidden apart.
+
+    Attributes:
+        values: (B, H, W, C); what is hidden is not read.
+        hidden: (B, H, W, G), True where a value is to be drawn.
+        uniforms: (B, H, W, K).
+    """
+
+    values: np.ndarray
+    hidden: np.ndarray
+    uniforms: np.ndarray
+
+
+Passing = Generator[Asked, tuple[np.ndarray, np.ndarray], Drawn]
+"""Asks for pass after pass, and is sent the values (B, H, W, C) and the nats (B, H, W, G) of each."""
 
 
 def along(parts: np.ndarray, order: np.ndarray) -> np.ndarray:

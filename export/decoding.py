@@ -5,12 +5,11 @@ I iterations · K uniforms that a position's draw takes.
 """
 
 import abc
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 
-from tfprior.export.arrays import Drawn
+from tfprior.export.arrays import Asked, Drawn, Passing
 from tfprior.export.manifest import PriorDescription
 from tfprior.inputs import check_sizes
 from tfprior.orders import halton
@@ -22,9 +21,6 @@ from tfprior.unmasking import (
     hidden_by_halton,
     hidden_by_maskgit,
 )
-
-Refine = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Values (B, H, W, C), hidden (B, H, W, G), uniforms (B, H, W, K) → values, and nats (B, H, W, G) of each."""
 
 
 class Decoding(abc.ABC):
@@ -62,13 +58,13 @@ class Decoding(abc.ABC):
     def confidence(self, nats: np.ndarray, uniforms: np.ndarray, index: int) -> np.ndarray:
         """In each value drawn, by its nats (B, H, W, G): (B, H, W, G)."""
 
-    def draw(self, refine: Refine, uniforms: np.ndarray, values: np.ndarray, hidden: np.ndarray) -> Drawn:
+    def draw(self, uniforms: np.ndarray, values: np.ndarray, hidden: np.ndarray) -> Passing:
         """Noise (B, H, W, …), values (B, H, W, C) and where they are hidden (B, H, W, G) → grids and nats."""
         stay = self.hidden_after(hidden.sum((1, 2, 3)))
         stay[-1] = 0  # the result is what was drawn last
         nats = np.zeros(len(values))
         for index in range(self.iterations):
-            values, each = refine(values, hidden, self.noise(uniforms, index))
+            values, each = yield Asked(values, hidden, self.noise(uniforms, index))
             again = least(self.confidence(each, uniforms, index), hidden, stay[index])
             nats += np.where(hidden & ~again, each, 0).sum((1, 2, 3))
             hidden = again

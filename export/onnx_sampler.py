@@ -1,5 +1,6 @@
 """A prior of a bundle in ONNX Runtime: it samples, completes and scores integer grids."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Drawn, Known
 from tfprior.export.checks import BundleError
+from tfprior.export.continuous_batching import ContinuousBatch, Example, examples_of
 from tfprior.export.decoding import Decoding
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.rollout import Rollout, batches
@@ -21,6 +23,7 @@ from tfprior.inputs import (
     num_to_complete,
 )
 from tfprior.orders import known_first, order_of
+from tfprior.philox import Seed
 from tfprior.sharding import run_in_shards, shards
 
 
@@ -134,29 +137,119 @@ class OnnxSampler:
         Raises:
             ValueError: as in `sample`.
         """
-        size = len(uniforms)
         way = self.way_of(method, iterations, completes=observed is not None)
-        uniforms = check_uniforms(uniforms, size, self.grid_shape, self._num_uniforms(way))
+        noise, inputs, known = self._request(
+            way, uniforms, condition, temperature, observed, mask, order, guidance
+        )
+        self._open(way)  # before threads ask for it
+
+        def run_rows(rows: np.ndarray) -> Drawn:
+            share = {name: value[rows] for name, value in inputs.items()}
+            of_rows = None if known is None else Known(*(part[rows] for part in known))
+            return self._rollout.draw(way, noise[rows], share, of_rows)
+
+        return Drawn(*run_in_shards(run_rows, shards(len(noise), self.threads)))
+
+    def sample_rows(
+        self, num_samples: int, condition: Any = None, seed: int | None = None, **options: Any
+    ) -> Iterator[np.ndarray]:
+        """Draws what `sample` does and yields its rows (num_samples, W, C) as they come, from above.
+
+        Options are "temperature", "guidance", "observed" and "mask".
+
+        Raises:
+            ValueError: for arguments of the wrong shape or range, and a prior that draws in other orders.
+        """
+        if self.prior.orders != "raster":
+            raise ValueError(
+                "Rows come one after the other in raster order, and this prior draws in any: use `sample`."
+            )
+        examples = self.examples(num_samples, condition, seed, **options)
+        return self._rows(examples)
+
+    def _rows(self, examples: list[Example]) -> Iterator[np.ndarray]:
+        batch, told = self.continuous_batch(), 0
+        batch.join(examples)
+        while told < self.grid_shape[0]:
+            batch.advance()
+            while told < examples[0].rows:
+                yield np.stack([example.values[told] for example in examples])
+                told += 1
+        for example in examples:
+            self.check(example)
+
+    def continuous_batch(self) -> ContinuousBatch:
+        """What examples of this prior join, whenever they come, to share every step."""
+        way = self.way_of(None, completes=True)
+        self._open(way)
+        return self._rollout.batch(str(way))
+
+    def examples(
+        self,
+        num_samples: int,
+        condition: Any = None,
+        seed: int | Seed | None = None,
+        temperature: Any = 1.0,
+        observed: Any = None,
+        mask: Any = None,
+        order: Any = None,
+        guidance: Any = None,
+        method: str | None = None,
+        iterations: int | None = None,
+    ) -> list[Example]:
+        """What `sample` draws by steps, as examples that may join a continuous batch at any time.
+
+        Raises:
+            ValueError: as in `sample`, and for methods that differ in more than speed.
+        """
+        way = self.way_of(method, iterations, completes=True)
+        noise = check_uniforms(None, num_samples, self.grid_shape, self._num_uniforms(way), seed)
+        noise, inputs, known = self._request(
+            way, noise, condition, temperature, observed, mask, order, guidance
+        )
+        return examples_of(self.prior, noise, inputs, known, way if isinstance(way, Decoding) else None)
+
+    def check(self, example: Example) -> None:
+        """Looks at an example that is done.
+
+        Raises:
+            BundleError: for values outside the prior's levels, or a likelihood that is no number.
+        """
+        drawn = Drawn(example.values, np.asarray(example.log_prob))
+        self._rollout.checked(drawn, self.way_of(None, completes=True))
+
+    def _request(
+        self,
+        way: str | Decoding,
+        uniforms: np.ndarray,
+        condition: Any,
+        temperature: Any,
+        observed: Any,
+        mask: Any,
+        order: Any,
+        guidance: Any,
+    ) -> tuple[np.ndarray, Arrays, Known | None]:
+        """Noise, the inputs of functions by their names, and what is known, all checked."""
+        size = len(uniforms)
+        noise = check_uniforms(uniforms, size, self.grid_shape, self._num_uniforms(way))
         options = self.option_arrays(temperature, guidance, size)
         values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
-        if values is not None and hidden is not None and self.prior.end_value is not None:
-            check_known_end(values, hidden, self.prior.end_value)
+        known = None if values is None or hidden is None else Known(values, hidden)
+        if known is not None and self.prior.end_value is not None:
+            check_known_end(known.values, known.hidden, self.prior.end_value)
         inputs = {**options, **self.condition_arrays(condition, size)}
         if isinstance(way, str):
             inputs |= self.order_arrays(order, size, hidden)
         elif order is not None:
             raise ValueError(
-                f"method={method!r} chooses itself what is drawn first and got order={order!r}; leave it out."
+                f"{type(way).__name__} decoding chooses itself what is drawn first and got order={order!r}; "
+                "leave it out."
             )
+        return noise, inputs, known
+
+    def _open(self, way: str | Decoding) -> None:
         for function in self._rollout.functions_of(way if isinstance(way, str) else "step"):
-            self.functions.open(function)  # before threads ask for it
-
-        def run_rows(rows: np.ndarray) -> Drawn:
-            share = {name: value[rows] for name, value in inputs.items()}
-            known = None if values is None or hidden is None else Known(values[rows], hidden[rows])
-            return self._rollout.draw(way, uniforms[rows], share, known)
-
-        return Drawn(*run_in_shards(run_rows, shards(size, self.threads)))
+            self.functions.open(function)
 
     def log_prob(
         self, values: Any, condition: Any = None, batch_size: int = 64, order: Any = None

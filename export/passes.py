@@ -5,7 +5,7 @@ Shapes: B batch · H W C grid · P positions · G values of a position that are 
 
 import numpy as np
 
-from tfprior.export.arrays import Arrays, Drawn, Known, Run, along, number_known
+from tfprior.export.arrays import Arrays, Asked, Drawn, Known, Passing, Run, along, number_known
 from tfprior.export.decoding import Decoding
 from tfprior.export.manifest import PriorDescription
 
@@ -21,31 +21,40 @@ class Passes:
     def __init__(self, run: Run, prior: PriorDescription) -> None:
         self.run, self.prior, self.groups = run, prior, prior.hidden_apart or 1
 
-    def one_by_one(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
+    def draw(
+        self, decoding: Decoding | None, uniforms: np.ndarray, inputs: Arrays, known: Known | None
+    ) -> Drawn:
+        """All that is hidden: in the passes of a decoding, or value by value."""
+        passing = self.passing(decoding, uniforms, inputs, known)
+        try:
+            asked = next(passing)
+            while True:
+                asked = passing.send(self.refine(asked, inputs))
+        except StopIteration as end:
+            return Drawn(*end.value)
+
+    def passing(
+        self, decoding: Decoding | None, uniforms: np.ndarray, inputs: Arrays, known: Known | None
+    ) -> Passing:
+        """The same, to whoever runs the passes that it asks for."""
+        if decoding is None:
+            return self._one_by_one(uniforms, inputs["order"], known)
+        values, hidden = self.at_first(len(uniforms), known)
+        return decoding.draw(uniforms, values, hidden[..., None].repeat(self.groups, axis=-1))
+
+    def _one_by_one(self, uniforms: np.ndarray, order: np.ndarray, known: Known | None) -> Passing:
         """Each example along its order, value by value, from passes that draw all that is hidden."""
-        batch, order = len(uniforms), inputs["order"]
+        batch = len(uniforms)
         together, ranks = self.prior.grid_shape[-1] // self.groups, self.ranks(order)
         values, hidden = self.at_first(batch, known)
         asked = along(hidden.reshape(batch, self.prior.num_steps), order)
         nats = np.zeros(batch)
         for token in range(number_known(asked) * self.groups, self.prior.num_steps * self.groups):
-            drawn, each = self.refine(values, ranks >= token, uniforms, inputs)
+            drawn, each = yield Asked(values, ranks >= token, uniforms)
             here = (ranks == token) & asked[:, token // self.groups, None, None, None]
             nats += np.where(here, each, 0).sum((1, 2, 3))
             values = np.where(here.repeat(together, axis=-1), drawn, values)
         return Drawn(values, nats)
-
-    def decoded(self, decoding: Decoding, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        """All at once, in a few passes."""
-        values, hidden = self.at_first(len(uniforms), known)
-        apart = hidden[..., None].repeat(self.groups, axis=-1)
-
-        def refine(
-            values: np.ndarray, hidden: np.ndarray, noise: np.ndarray
-        ) -> tuple[np.ndarray, np.ndarray]:
-            return self.refine(values, hidden, noise, inputs)
-
-        return decoding.draw(refine, uniforms, values, apart)
 
     def log_prob(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
         """Nats (B,) along an order, as the sum over the passes of what each one asks."""
@@ -56,11 +65,9 @@ class Passes:
             nats += np.where(ranks == token, self.run(function, given)["log_prob"], 0).sum((1, 2, 3))
         return nats
 
-    def refine(
-        self, values: np.ndarray, hidden: np.ndarray, uniforms: np.ndarray, inputs: Arrays
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def refine(self, asked: Asked, inputs: Arrays) -> tuple[np.ndarray, np.ndarray]:
         """One pass: values (B, H, W, C), and nats (B, H, W, G) of each."""
-        now = {"values": values, "hidden": hidden.astype("int32"), "uniforms": uniforms}
+        now = {**asked._asdict(), "hidden": asked.hidden.astype("int32")}
         out = self.run(f"{self.prior.prefix}refine", {**inputs, **now})
         return out["values_out"], out["log_prob"]
 

@@ -5,11 +5,15 @@ Shapes: B batch · H W C grid · P positions · K uniforms a pixel.
 
 import numpy as np
 
-from tfprior.export.arrays import Arrays, Drawn, Known, Run, along, number_known
+from tfprior.export.arrays import Arrays, Drawn, Known, Run
+from tfprior.export.cached_batch import CachedBatch
 from tfprior.export.checks import BundleError
+from tfprior.export.continuous_batching import ContinuousBatch, examples_of
 from tfprior.export.decoding import DECODINGS, Decoding
 from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.masked_batch import MaskedBatch
 from tfprior.export.passes import Passes
+from tfprior.export.raster_batch import RasterBatch
 
 METHODS = {"loop": ("sample",), "pair": ("row", "pixel"), "step": ("initial_state", "step")}
 """The functions that each way of drawing runs, of a raster prior the fastest from outside first."""
@@ -72,7 +76,14 @@ class Rollout:
         Raises:
             BundleError: for values outside the prior's levels, or a likelihood that is no number.
         """
-        drawn = self._drawn(method, uniforms, inputs, known)
+        return self.checked(self._drawn(method, uniforms, inputs, known), method)
+
+    def checked(self, drawn: Drawn, method: str | Decoding) -> Drawn:
+        """What a method has drawn.
+
+        Raises:
+            BundleError: as in `draw`.
+        """
         function = self.functions_of("step" if isinstance(method, Decoding) else method)[-1]
         check_log_prob(drawn.log_prob, function)
         check_integers(drawn.values, self.prior.num_levels, function)
@@ -81,13 +92,21 @@ class Rollout:
     def _drawn(
         self, method: str | Decoding, uniforms: np.ndarray, inputs: Arrays, known: Known | None
     ) -> Drawn:
-        by_step = self._by_step if self.prior.cache is None else self._by_cached_step
-        if self.passes is not None:
-            if isinstance(method, Decoding):
-                return self.passes.decoded(method, uniforms, inputs, known)
-            by_step = self.passes.one_by_one
-        by_method = {"pair": self._by_pair, "step": by_step, "loop": self._by_loop}
-        return by_method[str(method)](uniforms, inputs, known)
+        if self.passes is not None and method != "loop":
+            decoding = method if isinstance(method, Decoding) else None
+            return self.passes.draw(decoding, uniforms, inputs, known)
+        if method == "loop":
+            out = self.run(f"{self.prior.prefix}sample", {"uniforms": uniforms, **inputs})
+            return Drawn(out["values"], out["log_prob"])
+        return self.batch(str(method)).rollout(examples_of(self.prior, uniforms, inputs, known))
+
+    def batch(self, method: str) -> ContinuousBatch:
+        """What examples join that are drawn by a method, the usual one but for "loop"."""
+        if self.prior.hidden_apart is not None:
+            return MaskedBatch(self.run, self.manifest, self.prior)
+        if self.prior.cache is not None:
+            return CachedBatch(self.run, self.manifest, self.prior)
+        return RasterBatch(self.run, self.manifest, self.prior, method)
 
     def log_prob(self, values: np.ndarray, inputs: Arrays) -> np.ndarray:
         """Nats (B,) of values (B, H, W, C), with condition and order under their names, if any.
@@ -98,122 +117,6 @@ class Rollout:
         function = f"{self.prior.prefix}log_prob"
         nats = self.run(function, {"values": values, **inputs})["log_prob"]
         return check_log_prob(nats, function)
-
-    def _by_loop(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        out = self.run(f"{self.prior.prefix}sample", {"uniforms": uniforms, **inputs})
-        return Drawn(out["values"], out["log_prob"])
-
-    def _by_step(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        (initial_state, step), pixels = self.functions_of("step"), _Pixels(self.prior, uniforms, known)
-        state = self.run(initial_state, {"position": pixels.positions[0]})["state"]
-        tensors = {**inputs, "previous": pixels.values[0, 0]}
-        for y, x in np.ndindex(self.prior.grid_shape[:2]):
-            tensors["state"], tensors["position"] = state, pixels.position(y, x)
-            tensors["uniforms"] = pixels.noise[y, x]
-            out = self.run(step, tensors)
-            state, tensors["previous"] = out["state_out"], pixels.put(y, x, out["value"], out["log_prob"])
-        return pixels.drawn()
-
-    def _by_cached_step(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        """Each example along its order, after what is known and comes first in all of them."""
-        (*encode, prefill, step), batch = self.functions_of("step"), len(uniforms)
-        for function in encode:
-            inputs = {**inputs, **self.run(function, inputs)}
-        steps, channels = self.prior.num_steps, self.prior.grid_shape[-1]
-        order = inputs.get("order", np.tile(np.arange(steps, dtype="int32"), (batch, 1)))
-        noise = along(uniforms.reshape(batch, steps, -1), order)
-        values, hidden = np.zeros((batch, steps, channels), "int32"), np.ones((batch, steps), bool)
-        if known is not None:
-            values = along(known.values.reshape(batch, steps, channels), order)
-            hidden = along(known.hidden.reshape(batch, steps), order)
-        nats, first = np.zeros(batch), number_known(hidden)
-        if first:
-            begun = {**inputs, "values": values[:, :first], "positions": order[:, :first]}
-            past = self.run(prefill, {name: np.ascontiguousarray(part) for name, part in begun.items()})
-        else:
-            past = self._empty_past(step, batch)
-        for rank in range(first, steps):
-            out = self.run(
-                step,
-                {
-                    **inputs,
-                    **{name.replace("present", "past_key_values"): part for name, part in past.items()},
-                    "previous": np.ascontiguousarray(values[:, max(rank - 1, 0)]),
-                    "previous_position": np.ascontiguousarray(order[:, max(rank - 1, 0)]),
-                    "position": np.ascontiguousarray(order[:, rank]),
-                    "uniforms": np.ascontiguousarray(noise[:, rank]),
-                },
-            )
-            here = hidden[:, rank]
-            values[:, rank] = np.where(here[:, None], out.pop("value"), values[:, rank])
-            nats += np.where(here, out.pop("log_prob"), 0)
-            past = out
-        placed = along(values, np.argsort(order, axis=1))
-        return Drawn(placed.reshape(batch, *self.prior.grid_shape).astype("int32"), nats)
-
-    def _by_pair(self, uniforms: np.ndarray, inputs: Arrays, known: Known | None) -> Drawn:
-        (row, pixel), pixels, run = self.functions_of("pair"), _Pixels(self.prior, uniforms, known), self.run
-        left_end = self._zeros(pixel, "pixel_state", len(uniforms))
-        of_row = {**inputs, "row_state": self._zeros(row, "row_state", len(uniforms))}
-        of_row["finished_row"] = np.ascontiguousarray(pixels.values[0].swapaxes(0, 1))
-        tensors = {**inputs, "previous": pixels.values[0, 0]}
-        height, width, _ = self.prior.grid_shape
-        for y in range(height):
-            of_row["position"] = pixels.position(y, 0)
-            out = run(row, of_row)
-            of_row["row_state"], tensors["row_features"] = out["row_state_out"], out["row_features"]
-            tensors["pixel_state"] = left_end
-            for x in range(width):
-                tensors["position"], tensors["uniforms"] = pixels.position(y, x), pixels.noise[y, x]
-                out = run(pixel, tensors)
-                tensors["pixel_state"] = out["pixel_state_out"]
-                tensors["previous"] = pixels.put(y, x, out["value"], out["log_prob"])
-            of_row["finished_row"] = np.ascontiguousarray(pixels.values[y].swapaxes(0, 1))
-        return pixels.drawn()
-
-    def _empty_past(self, step: str, batch: int) -> Arrays:
-        """The keys and values of nothing."""
-        ports = [port for port in self.manifest.functions[step].inputs if "past" in port.sizes]
-        return {
-            port.name: np.zeros(
-                [batch, *(0 if size == "past" else int(size) for size in port.sizes)], "float32"
-            )
-            for port in ports
-        }
-
-    def _zeros(self, function: str, name: str, batch: int) -> np.ndarray:
-        return np.zeros((batch, *map(int, self.manifest.functions[function].input(name).sizes)), "float32")
-
-
-class _Pixels:
-    """What goes into steps and comes out of them, pixel by pixel: contiguous, so the batch stands last."""
-
-    def __init__(self, prior: PriorDescription, uniforms: np.ndarray, known: Known | None) -> None:
-        height, width, channels = prior.grid_shape
-        batch = len(uniforms)
-        self.width, self.known = width, known
-        self.noise = np.ascontiguousarray(uniforms.transpose(1, 2, 0, 3))  # (H, W, B, K)
-        self.positions = np.repeat(np.arange(height * width, dtype="int32")[:, None], batch, axis=1)
-        self.values = np.zeros((height, width, batch, channels), "int32")
-        self.nats = np.zeros((height, width, batch), "float32")
-
-    def position(self, y: int, x: int) -> np.ndarray:
-        return self.positions[y * self.width + x]
-
-    def put(self, y: int, x: int, value: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
-        """Keeps what was drawn where the pixel is hidden, else what is known, and returns it."""
-        if self.known is not None:
-            here = self.known.hidden[:, y, x]
-            value = np.where(here[:, None], value, self.known.values[:, y, x])
-            log_prob = np.where(here, log_prob, 0)
-        self.values[y, x], self.nats[y, x] = value, log_prob
-        return value
-
-    def drawn(self) -> Drawn:
-        return Drawn(
-            np.ascontiguousarray(self.values.transpose(2, 0, 1, 3)),
-            self.nats.sum(axis=(0, 1), dtype="float64"),
-        )
 
 
 def condition_from(above: np.ndarray, prior: PriorDescription, manifest: Manifest, run: Run) -> np.ndarray:

@@ -23,20 +23,28 @@ def compile_plainly(function: Any, model: Any, jit_compile: bool) -> Any:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xla: samplers and training steps are compiled by XLA")
     config.addinivalue_line("markers", "each_once: of its combinations, as few as have each value once")
+    config.addinivalue_line("markers", "slow: others stand for it, or for those with such parts in its name")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-combinations", action="store_true", help="also those that `each_once` leaves out")
+    parser.addoption("--everything", action="store_true", help="also what `each_once` and `slow` leave out")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files of few tests, which run whole programs, come first: none is to be all that is left at the end."""
-    if not config.getoption("--all-combinations"):
-        left_out = combinations_left_out(items)
+    if not config.getoption("--everything"):
+        left_out = combinations_left_out(items) | {item for item in items if is_slow(item)}
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
         items[:] = [item for item in items if item not in left_out]
     tests_in = Counter(item.path for item in items)
     items.sort(key=lambda item: tests_in[item.path])
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether other tests stand for it: it takes many seconds, and they go the same way."""
+    parameters = item.nodeid.partition("[")[2]
+    marks = list(item.iter_markers("slow"))
+    return any(not mark.args or any(part in f"[{parameters}" for part in mark.args) for mark in marks)
 
 
 def combinations_left_out(items: list[pytest.Item]) -> set[pytest.Item]:

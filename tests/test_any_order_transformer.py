@@ -139,6 +139,7 @@ def test_completions_around_a_hole_have_the_enumerated_conditionals() -> None:
     assert np.abs(raster / raster.sum() - chances).max() > 0.01  # which is another distribution
 
 
+@pytest.mark.slow("grid1")
 @pytest.mark.xla
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "maps"), (COLOUR, "labels")])
 def test_every_method_draws_the_same_integers(grid: Any, condition: str) -> None:

@@ -78,6 +78,7 @@ def test_what_is_known_is_taken_in_at_once(grid: Any) -> None:
         np.testing.assert_allclose(params, expected.reshape(2, prior.num_steps, -1)[:, known], atol=1e-5)
 
 
+@pytest.mark.slow("grid0")
 @pytest.mark.xla
 @pytest.mark.parametrize(("grid", "condition"), [(GREY, "none"), (COLOUR, "labels")])
 def test_every_way_draws_the_same_integers(grid: Any, condition: str) -> None:
@@ -94,6 +95,7 @@ def test_every_way_draws_the_same_integers(grid: Any, condition: str) -> None:
         sample(prior, 4, given, uniforms, method="parallel_rows")
 
 
+@pytest.mark.slow("[0]", "[1]")
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_completion_with_holes_and_known_rows_above(first: int) -> None:
     prior = made(COLOUR, "labels")

@@ -81,6 +81,7 @@ def test_compiled_samplers_honour_changed_weights() -> None:
     assert_same_integers(after, by_definition(prior, uniforms))
 
 
+@pytest.mark.slow("PixelCNN-", "PixelCNNPP")
 @pytest.mark.xla
 @pytest.mark.parametrize(
     ("kind", "method"), [(PixelCNN, "cached"), (PixelCNN, "full"), (PixelCNNPP, "cached")]

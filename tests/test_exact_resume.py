@@ -85,6 +85,7 @@ SOURCES: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.slow("arrays in order", "arrays", "labels", "a dataset")
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_was_interrupted_ends_as_what_was_not(tmp_path: Path, source: str) -> None:
     x, arguments = SOURCES[source]()
@@ -136,6 +137,7 @@ def test_callbacks_remember(tmp_path: Path) -> None:
     assert_same(fitted(tmp_path / "parts", callbacks=callbacks(), **arguments), whole)
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on(tmp_path: Path) -> None:
     whole = fitted(tmp_path / "whole", epochs=4)
     fitted(tmp_path / "parts", epochs=2)

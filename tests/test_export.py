@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from c_client import drawn_by_c, refused_by_c
+from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from prediction_log import PredictionLog
 from runtimes import runtimes_of, save_everywhere
@@ -32,6 +33,8 @@ from tfprior.priors import (
     RasterPrior,
 )
 from tfprior.sampling import sample
+
+pytestmark = pytest.mark.slow("gated rgb map", "pixelcnn rgb vector")
 
 HEIGHT, WIDTH, LEVELS = 4, 8, 5
 BATCHES = (1, 5)
@@ -67,7 +70,7 @@ MODELS = {
     "gated grey label": (GatedPixelCNN, 1, CATEGORICAL, {"num_layers": 2, "num_classes": 3}),
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
-    "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 3, **MAPS}),
+    "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 2, **MAPS}),
 }
 
 
@@ -199,6 +202,7 @@ def test_a_batch_may_stand_at_different_pixels(exported: Exported) -> None:
             np.testing.assert_allclose(out[name], expected, atol=1e-5)
 
 
+@pytest.mark.slow("pixelcnn++")
 def test_the_client_completes_as_keras_does(exported: Exported) -> None:
     generator = np.random.default_rng(5)
     observed = generator.integers(0, LEVELS, (5, *exported.prior.grid_shape), "int32")
@@ -209,6 +213,24 @@ def test_the_client_completes_as_keras_does(exported: Exported) -> None:
     for method in set(exported.client.methods) - {"loop"}:
         values = exported.client.sample(5, condition, noise, observed=observed, mask=mask, method=method)
         np.testing.assert_array_equal(values, expected)
+
+
+def test_examples_join_whenever_they_come(exported: Exported) -> None:
+    prior, client = exported.prior, exported.client
+    mask = np.random.default_rng(5).random((4, HEIGHT, WIDTH)) < 0.5
+    mask[0], mask[1] = True, False
+    values = np.random.default_rng(6).integers(LEVELS, size=(4, *prior.grid_shape))
+    for known in ({}, {"observed": values, "mask": mask}):
+        assert_it_matters_to_none_when_it_joins(client, exported.condition(4), **known)
+
+
+def test_rows_come_as_they_are_drawn(exported: Exported) -> None:
+    client, given = exported.client, exported.condition(3)
+    rows = client.sample_rows(3, given, seed=1, temperature=0.8)
+    expected = client.sample(3, given, seed=1, temperature=0.8)
+    for y, row in enumerate(rows):
+        np.testing.assert_array_equal(row, expected[:, y])
+    assert y == HEIGHT - 1
 
 
 def test_graphs_have_the_manifests_names_shapes_and_no_noise_of_their_own(exported: Exported) -> None:
@@ -348,10 +370,12 @@ def check_integers_out_of_range(exported: Exported, run: Run) -> None:
     assert wrong[1] == right[1]
 
 
+@pytest.mark.slow("pixelcnn++")
 def test_javascript_draws_the_same(exported: Exported) -> None:
     assert_draws_as_keras(exported.path, exported.prior, exported.condition(5))
 
 
+@pytest.mark.slow("pixelcnn++")
 def test_c_draws_the_same(exported: Exported, tmp_path: Path) -> None:
     condition = exported.condition(3)
     given = []

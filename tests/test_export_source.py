@@ -13,6 +13,7 @@ import tensorflow as tf
 from bundle_files import edit_manifest, replace_file
 from catalogue import condition_of, prior, values_of
 from drawing import noise
+from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from runtimes import save_everywhere
 
@@ -72,6 +73,11 @@ def test_every_runtime_draws_the_same_sequences(exported: Path, batch: int) -> N
     np.testing.assert_array_equal(by_signatures(exported, uniforms, source), expected)
     values = values_of(MODEL, batch)
     np.testing.assert_allclose(client.log_prob(values, source), MODEL.log_prob(values, source), rtol=1e-5)
+
+
+def test_examples_join_whenever_they_come(exported: Path) -> None:
+    sampler = OnnxSampler(exported, threads=1)
+    assert_it_matters_to_none_when_it_joins(sampler, condition_of(MODEL, 4))
 
 
 def test_the_source_is_encoded_once_and_may_be_shorter(exported: Path) -> None:

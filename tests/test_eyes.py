@@ -32,6 +32,7 @@ def swin() -> Swin:
     return Swin(SHAPE, patch_size=1, num_layers=(1, 1), num_heads=(1, 2), hidden_dim=4, window_size=2)
 
 
+@pytest.mark.slow("vit")
 @pytest.mark.parametrize("encoder", [vit, swin])
 def test_a_code_stands_for_a_place_of_the_encoders_map(encoder: Any, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)

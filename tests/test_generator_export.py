@@ -65,6 +65,7 @@ def grids(codes: Any) -> list[np.ndarray]:
     return codes if isinstance(codes, list) else [codes]
 
 
+@pytest.mark.slow("two grids")
 def test_generate_gives_keras_s_codes_and_images(exported: Exported) -> None:
     signature = tf.saved_model.load(str(exported.path / "saved_model/1")).signatures["generate"]
     prefixes = [sampler.prefix for sampler in exported.client.samplers]

@@ -48,6 +48,7 @@ def assert_draws_as_keras(prior: Any, client: OnnxSampler, **asked: Any) -> None
         np.testing.assert_array_equal(client.sample(4, given, **options), sample(prior, 4, given, **options))
 
 
+@pytest.mark.slow("AnyOrderTransformer")
 @pytest.mark.parametrize(
     ("kind", "grid", "condition", "takes"),
     [
@@ -79,6 +80,7 @@ def guided_top(tmp_path_factory: pytest.TempPathFactory) -> tuple[Generator, Pat
     return model, tfprior.export.save(model, path, formats=("onnx",))
 
 
+@pytest.mark.slow
 def test_generators_guide_the_priors_that_have_learnt_it(guided_top: tuple[Generator, Path]) -> None:
     model, path = guided_top
     client, labels = OnnxGenerator(path, threads=1), np.array([0, 1, 2, 1])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from backend_checks import compressed_images, interrupted_run
+from selected import names_asked
 
 MODELS = {
     "PixelCNN": ((3, 4, 1), "labels"),
@@ -25,8 +26,8 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, str]:
-    """What became of every check in a process on JAX: the backend that it ran on, or what went wrong."""
+def outcomes(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What became of the checks in a process on JAX: the backend that it ran on, or what went wrong."""
     pytest.importorskip("jax", reason="JAX is not installed here: the base install runs on TensorFlow")
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
@@ -38,7 +39,8 @@ def outcomes() -> dict[str, str]:
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
         "PYTHONPATH": path,
     }
-    run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
+    command = [sys.executable, __file__, *names_asked(request, test_models_run_on_jax)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     outcomes: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
     return outcomes
@@ -334,6 +336,7 @@ CHECKS: dict[str, Callable[[], None]] = {
 }
 
 
+@pytest.mark.slow("[PixelCNN]", "CausalTransformer", "a run")
 @pytest.mark.parametrize("name", CHECKS)
 def test_models_run_on_jax(name: str, outcomes: dict[str, str]) -> None:
     assert outcomes[name] == "jax", outcomes[name]
@@ -343,9 +346,9 @@ def main() -> None:
     import keras
 
     outcomes = {}
-    for name, check in CHECKS.items():
+    for name in sys.argv[1:]:
         try:
-            check()
+            CHECKS[name]()
             outcomes[name] = keras.backend.backend()
         except (Exception, pytest.fail.Exception):
             outcomes[name] = traceback.format_exc()

@@ -89,6 +89,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Trained(request.param, folder, model, fit(model, callbacks, epochs=9))
 
 
+@pytest.mark.slow("two grids")
 def test_a_table_has_the_scores_of_both_parts(trained: Trained) -> None:
     with (trained.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -146,6 +147,7 @@ def test_the_best_averages_are_kept(kind: str, tmp_path: Path) -> None:
     assert score_of(model) == pytest.approx(min(scores), abs=1e-5)
 
 
+@pytest.mark.slow("two grids")
 @pytest.mark.parametrize("kind", ["initialized prior", "two grids"])
 def test_a_backup_goes_on_to_the_same_weights(kind: str, tmp_path: Path) -> None:
     class Interrupted(keras.callbacks.Callback):

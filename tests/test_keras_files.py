@@ -107,6 +107,7 @@ print("generator.keras", type(generator).__name__, generator.sample(1, seed=0).s
     assert run(f"import tfprior, keras\n{LOAD}{more}", folder) == expected
 
 
+@pytest.mark.slow("Functional")
 @pytest.mark.parametrize(
     ("imports", "file", "kind"),
     [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from runtimes import save_everywhere
 from test_generator import tokenizer
@@ -52,6 +53,7 @@ def orders_of(prior: MaskedTransformer, count: int) -> list[Any]:
     return [None, "halton", np.random.default_rng(2).permuted(each, axis=1)]
 
 
+@pytest.mark.slow("together")
 def test_it_draws_and_scores_as_keras_does(exported: Exported) -> None:
     prior, client = exported
     assert client.methods == ["step", "loop", "maskgit", "halton"]
@@ -125,6 +127,13 @@ def test_the_command_line_decodes_a_bundle(exported: Exported, tmp_path: Path) -
         np.testing.assert_array_equal(saved["values"], expected)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "maskgit", "iterations": 3}, {"method": "halton"}], ids=str
+)
+def test_examples_join_whenever_they_come(exported: Exported, options: dict[str, Any]) -> None:
+    assert_it_matters_to_none_when_it_joins(exported.client, condition_of(exported.prior, 4), **options)
+
+
 def test_ways_of_decoding_are_checked(exported: Exported) -> None:
     refuse_positions_twice(*exported)
     client, given = exported.client, condition_of(exported.prior, 2)
@@ -133,7 +142,7 @@ def test_ways_of_decoding_are_checked(exported: Exported) -> None:
         ({"method": "halton", "iterations": 0}, "Halton got iterations=0; expected a positive integer"),
         (
             {"method": "maskgit", "order": "raster"},
-            "'maskgit' chooses itself what is drawn first",
+            "MaskGIT decoding chooses itself what is drawn first",
         ),
         (
             {"method": "cached"},
@@ -177,6 +186,7 @@ def test_manifests_that_contradict_themselves_are_refused(exported: Exported) ->
             from_plain(fields)
 
 
+@pytest.mark.slow
 def test_a_generator_of_masked_codes_draws_the_same(tmp_path: Path) -> None:
     prior = prior_like(MaskedTransformer, (4, 2, 1), num_layers=1)
     generator = Generator(tokenizer(), prior)

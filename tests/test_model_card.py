@@ -30,6 +30,7 @@ def test_the_snippet_of_a_tokenizer_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert found["reconstructed"].shape == (9, 4, 5, 1)
 
 
+@pytest.mark.slow("False-False")
 @pytest.mark.each_once
 @pytest.mark.parametrize("of_codes", [False, True])
 @pytest.mark.parametrize("conditional", [False, True])

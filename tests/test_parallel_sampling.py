@@ -42,6 +42,7 @@ def test_under_every_option() -> None:
         assert_same_integers(sample(prior, SIZE, given, method=method, **options), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_coupled_channels_settle_a_pixel_a_run() -> None:
     mixture = DiscretizedLogisticMixture(2, 5)

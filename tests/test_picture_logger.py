@@ -136,6 +136,7 @@ def test_training_goes_on_as_if_nothing_had_been_drawn(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_only_the_first_pictures_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[int] = []
     sample = Categorical.sample

@@ -110,6 +110,7 @@ def test_parameters_depend_on_exactly_the_receptive_field(name: str) -> None:
     assert_causal(model(name))
 
 
+@pytest.mark.slow("categorical")
 @pytest.mark.parametrize("distribution", [Categorical(4), MIXTURE], ids=["categorical", "mixture"])
 def test_training_and_saving_keep_causality(distribution: Any, tmp_path: Path) -> None:
     prior = small(EVEN_COLOUR, distribution=distribution)

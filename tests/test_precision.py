@@ -74,6 +74,7 @@ def flat(parts: Any) -> np.ndarray:
 # What a user asks of a trained model is asked of float32 ---------------------------------------------------
 
 
+@pytest.mark.slow("AnyOrderTransformer")
 @each_prior
 def test_cached_sampling_draws_what_the_definition_draws(entry: Entry) -> None:
     half, _ = both(entry)
@@ -82,6 +83,7 @@ def test_cached_sampling_draws_what_the_definition_draws(entry: Entry) -> None:
     np.testing.assert_array_equal(drawn, expected)
 
 
+@pytest.mark.slow("mixed_float16")
 @each_policy
 def test_all_methods_and_completion_are_those_of_float32(policy: str) -> None:
     half, exact = both(PRIORS[4], policy)
@@ -128,6 +130,7 @@ def test_tokenizers_encode_and_decode_in_float32(entry: Entry) -> None:
         np.testing.assert_array_equal(condition, exact.condition_map(codes[0]))
 
 
+@pytest.mark.slow("CausalTransformer", "EncoderDecoder")
 @pytest.mark.xla
 @pytest.mark.parametrize("entry", PRIORS[::4], ids=str)  # XLA compiles for each
 def test_compressed_images_are_those_of_float32(entry: Entry) -> None:
@@ -176,6 +179,7 @@ def generators(policy: str) -> tuple[Generator, Generator]:
 IMAGES, LABELS = integers(5, 8, 4, 1, top=16), np.arange(5) % 3
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_generators_are_those_of_float32() -> None:
     half, exact = generators("mixed_bfloat16")
@@ -219,6 +223,7 @@ for policy, optimizer in ("mixed_bfloat16", "Adam"), ("mixed_float16", "LossScal
 """
 
 
+@pytest.mark.slow
 def test_files_draw_the_same_in_a_fresh_process(tmp_path: Path) -> None:
     for policy in MIXED:
         prior = PixelCNNPP((3, 3, 1), Categorical(4), filters=4, num_layers=1, num_stages=1, dtype=policy)
@@ -291,6 +296,7 @@ def tokenizer_in_float16(decay: float | None, jit_compile: bool = False) -> VQVA
     return tokenizer
 
 
+@pytest.mark.slow("False")
 @pytest.mark.each_once
 @pytest.mark.parametrize("decay", [0.9, None])
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.xla)])

@@ -279,6 +279,7 @@ def test_greenmim_draws_masks_of_one_size() -> None:
 # Training
 
 
+@pytest.mark.slow("simmim")
 @each_kind
 def test_training_lowers_the_loss_and_goes_on_from_a_file(kind: Any, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)

@@ -42,6 +42,7 @@ def striped(count: int = 48) -> Images:
     return Images("stripes", values[:count], labels[:count], values[count:], labels[count:], num_levels=17)
 
 
+@pytest.mark.slow("mae", "simmim")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
     images = striped()
@@ -75,6 +76,7 @@ def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
             load(run.path)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose masks are planned outside of its graph, step by step."""
     images, settings = striped(), options(epochs=2, checkpoint_minutes=1e-9)

@@ -103,6 +103,7 @@ def test_fine_tuning_changes_all_but_what_is_frozen() -> None:
     assert accuracy == np.mean(np.argmax(classifier(scaled), axis=-1) == images.y_test)
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_run_that_was_killed_ends_as_the_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_loop_of_the_contract_draws_what_samplers_draw(
     np.testing.assert_array_equal(OnnxSampler(bundle).sample(1, uniforms=noise)[0], names["image"])
 
 
+@pytest.mark.slow
 def test_the_walk_through_runs_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     train = GridModel.fit

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from selected import names_asked
 
 SCRIPT = Path(__file__).with_name("replica_training.py")
 MODELS = [
@@ -16,6 +17,7 @@ MODELS = [
     *("EMA with restarts", "residual, by average and gradient", "VQVAE2, lookup-free"),
     *("images of MAE", "GreenMIM"),
 ]
+OF_WORKERS = ["GatedPixelCNN", "EMA with restarts"]
 ALONE = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "bash"]
 """In a network of its own: TensorFlow's servers listen on all interfaces."""
 
@@ -35,13 +37,16 @@ def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def mirrored() -> dict[str, dict[str, Any]]:
+def mirrored(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     """What one device and two replicas make of each model, in one process."""
-    ran = subprocess.run([sys.executable, SCRIPT, "mirrored", *MODELS], capture_output=True, text=True)
+    names = {*names_asked(request, test_two_replicas_train_as_one_device), *OF_WORKERS}
+    command = [sys.executable, SCRIPT, "mirrored", *sorted(names)]
+    ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-4000:]
     return {result["name"]: result for result in lines_of(ran.stdout)}
 
 
+@pytest.mark.slow("residual", "images of MAE", "CausalTransformer")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_replicas_train_as_one_device(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
     alone, together = mirrored[name]["alone"], mirrored[name]["together"]
@@ -60,7 +65,6 @@ def test_replicas_have_noise_of_their_own(mirrored: dict[str, dict[str, Any]]) -
 
 
 def test_two_workers_train_as_one_device(mirrored: dict[str, dict[str, Any]]) -> None:
-    names = ["GatedPixelCNN", "EMA with restarts"]
     both = (
         "import json, os, subprocess, sys\n"
         "cluster = {'worker': ['127.0.0.1:20001', '127.0.0.1:20002']}\n"
@@ -72,12 +76,12 @@ def test_two_workers_train_as_one_device(mirrored: dict[str, dict[str, Any]]) ->
         "workers = [start(0), start(1)]\n"
         "print(json.dumps([worker.communicate()[0] for worker in workers]))\n"
     )
-    command = [*ALONE, sys.executable, "-c", both, SCRIPT, "worker", *names]
+    command = [*ALONE, sys.executable, "-c", both, SCRIPT, "worker", *OF_WORKERS]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
     assert ran.returncode == 0, ran.stderr[-4000:]
     chief, worker = (lines_of(told) for told in json.loads(ran.stdout.splitlines()[-1]))
-    assert [each["name"] for each in chief] == names
+    assert [each["name"] for each in chief] == OF_WORKERS
     for first, second in zip(chief, worker, strict=True):
         alone = mirrored[first["name"]]["alone"]
         check_same(alone, first)

@@ -60,6 +60,7 @@ def test_a_disk_that_fills_up_costs_an_epoch(tmp_path: Path, monkeypatch: pytest
     same_as(run, train(images, MODEL, tmp_path / "whole", options(), console=QUIET))
 
 
+@pytest.mark.slow("flips", "dropout")
 @pytest.mark.parametrize(
     ("model", "changes"),
     [
@@ -269,6 +270,7 @@ def test_a_finished_run_goes_on_for_more_epochs(copied: Path, monkeypatch: pytes
         train(images, MODEL, copied, options(epochs=4), console=QUIET)
 
 
+@pytest.mark.slow("prior")
 @pytest.mark.parametrize(
     ("model", "precision", "ema"),
     [(TOKENIZER, "mixed_float16", 0.9), (MODEL, "mixed_bfloat16", None)],
@@ -348,6 +350,7 @@ def test_fine_tuning_goes_on_without_the_weights_that_it_began_with(finished: Pa
     assert load_run(out) == longer
 
 
+@pytest.mark.slow("illustrate")
 @pytest.mark.parametrize("place", ["write_config", "illustrate"])
 def test_a_full_disk_at_the_beginning_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

@@ -40,6 +40,7 @@ def test_a_prior_of_codes_shows_images(tmp_path: Path, tokenizer: Path) -> None:
     )
 
 
+@pytest.mark.slow("another", "gone")
 @pytest.mark.parametrize("reason", ["unknown", "gone", "another"])
 def test_a_prior_of_codes_without_its_tokenizer(tmp_path: Path, tokenizer: Path, reason: str) -> None:
     codes = coded(made(), tokenizer)

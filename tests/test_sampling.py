@@ -68,6 +68,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.slow("three stages")
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_loop_draws_the_same_integers(name: str) -> None:
     build, loops = DRAWN[name]

@@ -121,6 +121,7 @@ def test_bad_conditions_are_refused_in_one_sentence(condition: Any, message: str
         sample(prior_like(PixelCNN, COLOUR, "labels"), 2, condition)
 
 
+@pytest.mark.slow("[PixelCNN]")
 @each_masked_kind
 def test_a_diverged_prior_draws_nothing(kind: Any) -> None:
     prior = catalogue.prior(kind, (2, 3, 1))

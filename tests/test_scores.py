@@ -184,6 +184,7 @@ def test_which_way_is_better() -> None:
     assert (BITS_PER_DIM.per_code().unit, more.per_code()) == ("bits/code", more)
 
 
+@pytest.mark.slow
 def test_a_run_from_before_scores_had_a_direction_goes_on(tmp_path: Path) -> None:
     run = train(made(), MODEL, tmp_path / "run", options(epochs=1), console=QUIET)
     told = {**run.config, "score": {"name": "bits_per_dim", "unit": "bits/dim"}}

@@ -50,6 +50,13 @@ def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: s
         np.testing.assert_allclose(params, whole(prior, values, given), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow(
+    "grey, three stages",
+    "one row of pixels",
+    "grey, two layers",
+    "colour, categorical, vectors",
+    "embedded codes",
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_steps_of_pixelcnn_pp_equal_the_call_in_two_rollouts(name: str) -> None:
     prior = model(name)
@@ -110,6 +117,7 @@ OF_EVERY_KIND = {
 }
 
 
+@pytest.mark.slow("three stages")
 @pytest.mark.parametrize("name", OF_EVERY_KIND)
 def test_examples_may_stand_at_different_positions(name: str) -> None:
     prior = OF_EVERY_KIND[name]()

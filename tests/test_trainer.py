@@ -30,6 +30,7 @@ from tfprior.training import TrainingOptions, train
 from tfprior.training.description import backend_version
 
 
+@pytest.mark.slow("None")
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     images, out = made(), tmp_path / "run"
@@ -57,6 +58,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     assert len(again.history()) == 1
 
 
+@pytest.mark.slow("0.9")
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_tokenizer_from_beginning_to_end(tmp_path: Path, ema: float | None) -> None:
     images, out = made(), tmp_path / "run"
@@ -93,6 +95,7 @@ def test_a_tokenizer_from_beginning_to_end(tmp_path: Path, ema: float | None) ->
     train(images, TOKENIZER, out, options(epochs=1), overwrite=True, console=QUIET)
 
 
+@pytest.mark.slow
 def test_the_averaged_tokenizer_is_another_one(tmp_path: Path) -> None:
     images = made()
     plain, averaged = (
@@ -127,6 +130,7 @@ def test_pictures_on_tensorboard(tmp_path: Path) -> None:
     assert list((run.path / "tensorboard" / "pictures").glob("events*"))
 
 
+@pytest.mark.slow
 def test_pictures_while_a_run_trains(tmp_path: Path) -> None:
     images, often = made(), options(epochs=2, pictures_every=2, ema=0.9)
     run = train(images, {**MODEL, "conditional": True}, tmp_path / "run", often, console=QUIET)
@@ -203,6 +207,7 @@ def test_the_clock_ends_a_run(tmp_path: Path) -> None:
     assert len(run.history()) == 1
 
 
+@pytest.mark.slow
 def test_more_minutes_go_on(tmp_path: Path) -> None:
     first = train(made(), MODEL, tmp_path, options(epochs=None, minutes=1e-4), console=QUIET)
     assert first.result is not None

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
+from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from runtimes import save_everywhere
 from test_generator import tokenizer
@@ -57,6 +58,7 @@ def orders_of(prior: Prior, count: int) -> list[Any]:
     return [None, "halton", np.random.default_rng(2).permuted(each, axis=1)]
 
 
+@pytest.mark.slow("causal grey", "causal codes")
 def test_every_method_draws_and_scores_as_keras_does(exported: Exported) -> None:
     prior, _, client = exported
     assert client.methods == ["step", "loop"]
@@ -86,6 +88,28 @@ def test_what_is_known_is_taken_in_at_once(exported: Exported, hidden: str) -> N
         expected = sample(prior, 5, given, uniforms, order=order, **known)
         np.testing.assert_array_equal(expected[~mask], observed[~mask])
         np.testing.assert_array_equal(client.sample(5, given, uniforms, order=order, **known), expected)
+
+
+def test_examples_join_whenever_they_come(exported: Exported) -> None:
+    prior, _, client = exported
+    mask = np.random.default_rng(5).random((4, *prior.grid_shape[:2])) < 0.5
+    mask[:2, 0, :2] = False
+    for order in orders_of(prior, 4):
+        along = {} if order is None else {"order": order}
+        known = {"observed": values_of(prior, 4), "mask": mask}
+        for options in (along, {**along, **known}):
+            assert_it_matters_to_none_when_it_joins(client, condition_of(prior, 4), **options)
+
+
+def test_rows_come_as_they_are_drawn(exported: Exported) -> None:
+    prior, _, client = exported
+    given = condition_of(prior, 2)
+    if isinstance(prior, AnyOrderTransformer):
+        with pytest.raises(ValueError, match="this prior draws in any: use `sample`"):
+            client.sample_rows(2, given, seed=1)
+        return
+    rows = np.stack(list(client.sample_rows(2, given, seed=1)), axis=1)
+    np.testing.assert_array_equal(rows, client.sample(2, given, seed=1))
 
 
 def test_serving_leads_it_by_signatures_without_dots(exported: Exported) -> None:
@@ -252,6 +276,7 @@ def test_manifests_that_contradict_themselves_are_refused(exported: Exported) ->
             from_plain(fields)
 
 
+@pytest.mark.slow
 def test_a_generator_draws_its_codes_in_raster_order(tmp_path: Path) -> None:
     prior = prior_like(AnyOrderTransformer, (4, 2, 1), num_layers=2, trained_orders="raster")
     generator = Generator(tokenizer(), prior)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from command_line import rgb, run
 from typer.testing import CliRunner
 
@@ -48,6 +49,7 @@ def test_reconstruct_shows_what_is_left(tokenizer: Path, pictures: Path, tmp_pat
     np.testing.assert_array_equal(rgb(out), rgb(expected))
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_moved_or_changed(of_codes: Path, tokenizer: Path, tmp_path: Path) -> None:
     prior, other = tmp_path / "prior", tmp_path / "other"
     shutil.copytree(of_codes, prior)

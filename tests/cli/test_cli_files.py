@@ -26,6 +26,7 @@ def test_evaluate_and_score_measure_a_file(file: Path, trained: Path, data: Path
     assert {row["set"] for row in rows[0]} == {"other"}
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_complete_compress_and_export_take_a_file(
     file: Path, trained: Path, data: Path, tmp_path: Path
@@ -50,6 +51,7 @@ def test_complete_compress_and_export_take_a_file(
     assert "step.onnx" in run("export", file, tmp_path / "bundle", "--format", "onnx")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_and_its_prior_as_files(
     tokenizer: Path, of_codes: Path, codes: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def folder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_grid_is_a_data_set_and_the_finer_one_holds_the_coarser(folder: Path, pictures: Path) -> None:
     top, bottom = load(folder / "codes_0.npz"), load(folder / "codes_1.npz")
     images, tokenizer = load(pictures), load_tokenizer(folder / "tokenizer")
@@ -66,6 +67,7 @@ def test_finer_codes_are_drawn_at_the_end(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_both_runs_are_the_generator_of_their_models(folder: Path, tmp_path: Path) -> None:
     names = folder / "top", "--finer", folder / "bottom"
     expected = Generator(
@@ -112,6 +114,7 @@ def test_what_is_validated_on_is_conditioned_too(folder: Path) -> None:
     assert "1 of 2, given the coarser codes" in run("info", finished.path)
 
 
+@pytest.mark.slow
 @pytest.mark.xla
 def test_compressed_images_come_back(folder: Path, pictures: Path, tmp_path: Path) -> None:
     names = folder / "top", "--finer", folder / "bottom"
@@ -122,6 +125,7 @@ def test_compressed_images_come_back(folder: Path, pictures: Path, tmp_path: Pat
         np.testing.assert_array_equal(images["images"], load(pictures).x_test)
 
 
+@pytest.mark.slow
 def test_both_are_exported_as_one_bundle(folder: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     run("export", folder / "top", bundle, "--finer", folder / "bottom", "--format", "onnx")

@@ -28,6 +28,7 @@ def test_train_fills_a_run_folder(trained: Path) -> None:
     assert config["data"]["grid_shape"] == [4, 5, 1]
 
 
+@pytest.mark.slow
 def test_pixelcnn_pp_goes_the_whole_way(pictures: Path, tmp_path: Path) -> None:
     folder, picture = tmp_path / "run", tmp_path / "samples.png"
     network = ["pixelcnn_pp", "--stages", 1, "--components", 2, "--filters", 4, "--layers", 1]
