@@ -13,7 +13,7 @@ from tfprior.cli import app
 COMMANDS = (
     *("train", "pretrain", "probe", "finetune"),
     *("evaluate", "score", "sample", "complete", "compress", "decompress"),
-    *("encode", "reconstruct", "bulk", "export", "verify", "info"),
+    *("encode", "reconstruct", "bulk", "export", "verify", "serve", "info"),
 )
 TINY = ["pixel_cnn", "--filters", "4", "--layers", "1", "--batch-size", "8"]
 VQ_VAE = ["vq_vae", "--codes", "6", "--code-dim", "3", "--downsampling", "2", "--filters", "4"]

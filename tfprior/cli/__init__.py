@@ -14,6 +14,7 @@ from tfprior.cli.evaluate import evaluate
 from tfprior.cli.pretrain import pretrain
 from tfprior.cli.sample import complete, sample
 from tfprior.cli.score import score
+from tfprior.cli.serve import serve
 from tfprior.cli.train import train
 
 __all__ = ["app", "import_keras", "main", "sentence"]
@@ -21,7 +22,7 @@ __all__ = ["app", "import_keras", "main", "sentence"]
 PRIORS = (evaluate, score, sample, complete, compress, decompress)
 TOKENIZERS = (encode, reconstruct)
 ENCODERS = (probe, finetune)
-BUNDLES = (export, verify, info)
+BUNDLES = (export, verify, serve, info)
 
 app.add_typer(train, name="train")
 app.add_typer(pretrain, name="pretrain")

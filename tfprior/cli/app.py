@@ -25,7 +25,7 @@ ORDER = (
         "compress",
         "decompress",
     ),
-    *("encode", "reconstruct", "bulk", "export", "verify", "info"),
+    *("encode", "reconstruct", "bulk", "export", "verify", "serve", "info"),
 )
 
 

@@ -27,6 +27,9 @@ EXTRAS = {
     "constriction": "tfprior[compress]",
     "distributed": "tfprior[bulk]",
     "dask": "tfprior[bulk]",
+    "fastapi": "tfprior[serve]",
+    "prometheus_client": "tfprior[serve]",
+    "uvicorn": "tfprior[serve]",
 }
 
 
