@@ -1,6 +1,7 @@
 """`tfprior serve`: bundles over HTTP."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,8 @@ def serve(
     )
     app = create_app(bundles, settings, page)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for ending in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises once more at its end
+        signal.signal(ending, lambda number, frame: None)
     uvicorn.run(
         app,
         host=host,

@@ -134,7 +134,7 @@ class Model(BaseModel):
     class_name: str
     parameters: int
     verbs: list[str] = Field(description="What can be asked of it, as in /v1/models/NAME:VERB.")
-    image_shape: tuple[int, int, int]
+    image_shape: list[int] = Field(min_length=3, max_length=3, description="(H, W, C).")
     num_levels: int | None = None
     condition: str | None = None
     num_classes: int | None = None

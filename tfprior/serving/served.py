@@ -24,7 +24,7 @@ class Served:
 
     Attributes:
         path: the bundle.
-        stamp: of the manifest that was opened.
+        stamp: of the manifest that was opened; None where there was none.
         version: the first digits of its SHA-256.
         manifest: the bundle's.
         sampler: what draws, completes and scores; None of an encoder.
@@ -37,8 +37,8 @@ class Served:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.path, self.stamp = path, stamp_of(path)
-        self.version = hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()[:12]
         self.manifest = load_manifest(path)
+        self.version = hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()[:12]
         self.sampler: OnnxSampler | OnnxGenerator | None = None
         self.encoder: OnnxEncoder | None = None
         self.engine: Engine | None = None
@@ -153,11 +153,8 @@ class Shelf:
             told: hears the name of each, and why it was refused, if it was.
         """
         for name, old in list(self._served.items()):
-            try:
-                stamp: Stamp | None = stamp_of(old.path)
-            except OSError:
-                stamp = None
-            if stamp == old.stamp or (name in self._refused and self._refused[name] == stamp):
+            stamp = stamp_of(old.path)
+            if stamp in (None, old.stamp, self._refused.get(name)):
                 continue
             try:
                 new = Served(old.path, self.settings)
@@ -175,9 +172,12 @@ class Shelf:
             served.close()
 
 
-def stamp_of(path: Path) -> Stamp:
-    """Raises OSError where there is no manifest."""
-    about = os.stat(path / "manifest.json")
+def stamp_of(path: Path) -> Stamp | None:
+    """None where there is no manifest."""
+    try:
+        about = os.stat(path / "manifest.json")
+    except OSError:
+        return None
     return about.st_ino, about.st_mtime_ns, about.st_size
 
 
