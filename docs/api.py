@@ -27,6 +27,7 @@ PAGES = (
     "tfprior.registry",
     "tfprior.runs",
     "tfprior.sampling",
+    "tfprior.serving",
     "tfprior.tokenizers",
     "tfprior.training",
 )

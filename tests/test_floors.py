@@ -152,6 +152,11 @@ def test_the_client_needs_numpy_and_onnxruntime_alone() -> None:
     assert not strangers & loaded_by("import tfprior.export.client")
 
 
+def test_the_server_needs_no_keras() -> None:
+    strangers = {"keras", "tensorflow", "tf2onnx", "onnx", "sklearn", "matplotlib"}
+    assert not strangers & loaded_by("import tfprior.serving.app, tfprior.cli")
+
+
 def test_setup_lists_every_package() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
