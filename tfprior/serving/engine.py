@@ -205,7 +205,8 @@ class Engine:
         if len(drawn) < drawing.num_grids and not job.is_over:
             self._join(batches, places, {drawing.below(number, drawn): _Place(job, number, drawn)})
         elif not job.is_over:
-            self.drawn += 1
+            with self._changed:
+                self.drawn += 1
             image = drawing.image(number, drawn)
             job.told(News(number, len(image), image, sum(each.log_prob for each in drawn)))
         del places[example]

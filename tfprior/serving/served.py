@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,9 @@ class Shelf:
                 continue
             self._refused.pop(name, None)
             self._served[name] = new
-            old.close(finish=True)
+            ending = threading.Timer(self.settings.timeout, old.close, kwargs={"finish": True})
+            ending.daemon = True
+            ending.start()  # whoever asked the old one before may still begin
             told(name, None)
 
     def close(self) -> None:
