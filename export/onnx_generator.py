@@ -1,7 +1,8 @@
 """A tokenizer and the priors of its codes in ONNX Runtime: images drawn, encoded, decoded and scored."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from tfprior.inputs import (
     check_values,
     checked_seed,
 )
+
+if TYPE_CHECKING:
+    from tfprior.export.tf_serving import ServingFunctions
 
 DECODED_AT_ONCE = 32
 
@@ -42,13 +46,17 @@ class OnnxGenerator:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        self.functions = OnnxFunctions(path, threads or 0)
-        self.manifest = self.functions.manifest
-        images = self.manifest.images
-        if images is None:
+        functions = OnnxFunctions(path, threads or 0)
+        if functions.manifest.images is None:
             raise BundleError(f"The bundle {path} holds a prior and no tokenizer: open it with OnnxSampler.")
+        priors = functions.manifest.priors
+        self._hold(functions, [OnnxSampler(path, threads, prior.prefix) for prior in priors])
+
+    def _hold(self, functions: "OnnxFunctions | ServingFunctions", samplers: Sequence[OnnxSampler]) -> None:
+        self.functions, self.manifest, self.samplers = functions, functions.manifest, list(samplers)
+        images = self.manifest.images
+        assert images is not None
         self.grid_shape, self.num_levels = images.shape, images.num_levels
-        self.samplers = [OnnxSampler(path, threads, prior.prefix) for prior in self.manifest.priors]
         self.num_classes = self.samplers[0].num_classes
 
     def sample(self, num_samples: int, condition: Any = None, **options: Any) -> np.ndarray:

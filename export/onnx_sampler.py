@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from tfprior.inputs import (
 from tfprior.orders import known_first, order_of
 from tfprior.philox import Seed
 from tfprior.sharding import run_in_shards, shards
+
+if TYPE_CHECKING:
+    from tfprior.export.tf_serving import ServingFunctions
 
 
 class OnnxSampler:
@@ -53,8 +56,11 @@ class OnnxSampler:
 
     def __init__(self, path: str | Path, threads: int | None = None, prefix: str = "") -> None:
         # The graphs of a step are too small for more than one thread.
-        self.functions = OnnxFunctions(path, threads=1)
-        self.manifest = self.functions.manifest
+        self._hold(OnnxFunctions(path, threads=1), threads, prefix)
+
+    def _hold(self, functions: "OnnxFunctions | ServingFunctions", threads: int | None, prefix: str) -> None:
+        self.functions, path = functions, functions.path
+        self.manifest = functions.manifest
         priors = {prior.prefix: prior for prior in self.manifest.priors}
         if self.manifest.encoder is not None:
             raise BundleError(

@@ -1,4 +1,4 @@
-"""Reading protocol buffers field by field, trusting nothing: the standard library alone.
+"""Reading and writing protocol buffers field by field, trusting nothing: the standard library alone.
 
 A message is a run of fields, each a key (number · 8 + kind), then a varint, 4 or 8 bytes, or a length and as
 many bytes: a string, a message, or packed numbers.
@@ -74,6 +74,21 @@ def read(data: bytes | memoryview, message: Message, title: str) -> dict[str, An
         else:
             found.setdefault(name, []).append(value)
     return found
+
+
+def length_delimited(number: int, content: bytes) -> bytes:
+    """A field that holds bytes."""
+    return varint(number << 3 | LENGTH) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """A number of seven bits a byte."""
+    digits = bytearray()
+    while value > 127:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
 
 
 def signed(number: int) -> int:

@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfprior.export.ports import argument
+from tfprior.export.protobuf import length_delimited
 from tfprior.export.signatures import Function, Port
+from tfprior.export.tensor_protos import predict_request
 
 
 def write_warmup(functions: list[Function], saved_model: Path) -> None:
@@ -29,28 +31,5 @@ def _zeros(port: Port) -> np.ndarray:
 
 
 def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
-    """PredictionLog { predict_log { request { model_spec { signature_name } inputs { key value } } } }.
-
-    Written field by field: TensorFlow Serving's message classes are a package of their own, and these are
-    five numbers of a format that cannot change.
-    """
-    entries = [
-        _field(2, _field(1, name.encode()) + _field(2, tf.make_tensor_proto(value).SerializeToString()))
-        for name, value in inputs.items()
-    ]
-    request = _field(1, _field(3, signature.encode())) + b"".join(entries)
-    return _field(6, _field(1, request))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of the protocol buffers' wire format."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    digits = bytearray()
-    while value > 127:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    digits.append(value)
-    return bytes(digits)
+    """PredictionLog { predict_log { request } }."""
+    return length_delimited(6, length_delimited(1, predict_request("", signature, inputs)))

@@ -1,4 +1,4 @@
-"""Small bundles, as ONNX graphs alone."""
+"""Small bundles, as ONNX graphs alone unless they are to have other formats."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from tfprior.priors import GatedPixelCNN
 GRID, LEVELS = (3, 4, 1), 4
 
 
-def save_prior(path: Path, num_classes: int | None = 2) -> Path:
-    """Exports a tiny prior of classes as ONNX graphs."""
+def save_prior(path: Path, num_classes: int | None = 2, formats: tuple[str, ...] = ("onnx",)) -> Path:
+    """Exports a tiny prior of classes."""
     keras.utils.set_random_seed(0)
     prior = GatedPixelCNN(
         GRID, Categorical(LEVELS), filters=4, num_layers=1, first_kernel_size=3, num_classes=num_classes
     )
-    return tfprior.export.save(prior, path, formats=("onnx",))
+    return tfprior.export.save(prior, path, formats=formats)
 
 
-def save_generator(path: Path) -> Path:
-    """Exports a tiny VQ-VAE of images (8, 4, 1) with the prior of its codes as ONNX graphs."""
+def save_generator(path: Path, formats: tuple[str, ...] = ("onnx",)) -> Path:
+    """Exports a tiny VQ-VAE of images (8, 4, 1) with the prior of its codes."""
     prior = GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL)
-    return tfprior.export.save(Generator(tokenizer(), randomise(prior)), path, formats=("onnx",))
+    return tfprior.export.save(Generator(tokenizer(), randomise(prior)), path, formats=formats)

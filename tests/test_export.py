@@ -14,8 +14,8 @@ import tensorflow as tf
 from c_client import drawn_by_c, refused_by_c
 from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
-from prediction_log import PredictionLog
 from runtimes import runtimes_of, save_everywhere
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfprior.export
 from tfprior.distributions import Categorical, DiscretizedLogisticMixture

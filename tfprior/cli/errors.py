@@ -28,6 +28,7 @@ EXTRAS = {
     "distributed": "tfprior[bulk]",
     "dask": "tfprior[bulk]",
     "fastapi": "tfprior[serve]",
+    "grpc": "grpcio",
     "prometheus_client": "tfprior[serve]",
     "uvicorn": "tfprior[serve]",
 }
