@@ -292,7 +292,7 @@ def test_serving_warms_up_with_every_function(exported: Exported) -> None:
     for record, function in zip(records, functions(exported.prior), strict=True):
         request = PredictionLog.FromString(record.numpy()).predict_log.request
         assert request.model_spec.signature_name == function.name
-        given = {entry.key: tf.make_ndarray(entry.value) for entry in request.inputs}
+        given = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         assert given.keys() == {port.name for port in function.inputs}
         for port in function.inputs:
             value = given[port.name]
