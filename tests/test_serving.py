@@ -186,7 +186,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def test_too_many_are_told_to_come_again(
     bundles: dict[str, Path], sampler: OnnxSampler, held: threading.Event
 ) -> None:
-    with serving(bundles["prior"], slots=1, max_waiting=2) as running, ThreadPoolExecutor(3) as pool:
+    limits = {"slots": 1, "threads": 1, "max_waiting": 2}
+    with serving(bundles["prior"], **limits) as running, ThreadPoolExecutor(3) as pool:
         engine = running.served("prior").engine_of_images
 
         def ask(seed: int) -> Any:

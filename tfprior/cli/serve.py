@@ -1,5 +1,6 @@
 """`tfprior serve`: bundles over HTTP."""
 
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -19,7 +20,7 @@ def serve(
         typer.Option(envvar="TFPRIOR_TOKEN", help="Clients show it: Authorization: Bearer TOKEN."),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Images of a bundle that are drawn together.")] = 32,
-    threads: Annotated[int, typer.Option(min=1, help="That draw from a bundle, slots for each.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="That draw from a bundle, slots for each.")] = 2,
     max_samples: Annotated[int, typer.Option(min=1, help="Images of one request.")] = 256,
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Images that may wait; more are answered 429.")
@@ -61,6 +62,8 @@ def serve(
     )
     app = create_app(bundles, settings, page)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    gc.freeze()
+    gc.set_threshold(700, 10, 10)  # a server runs for months: what requests leave behind goes at once
     for ending in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises once more at its end
         signal.signal(ending, lambda number, frame: None)
     uvicorn.run(

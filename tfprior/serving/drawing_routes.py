@@ -107,14 +107,13 @@ class _Started:
     """
 
     def __init__(self, engine: Engine, drawing: Drawing, by_row: bool) -> None:
-        self._news: asyncio.Queue[News | BaseException] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[News | BaseException]()
 
         def told(news: News | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(self._news.put_nowait, news)
+                loop.call_soon_threadsafe(queue.put_nowait, news)
 
-        self._engine, self._job = engine, Job(drawing, told, by_row)
+        self._engine, self._news, self._job = engine, queue, Job(drawing, told, by_row)
         engine.submit(self._job)
 
     def __enter__(self) -> Self:

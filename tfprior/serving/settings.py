@@ -24,7 +24,7 @@ class Settings:
     """
 
     slots: int = 32
-    threads: int = 1
+    threads: int = 2
     max_samples: int = 256
     max_waiting: int = 1024
     max_body: int = 8 * 2**20
