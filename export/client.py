@@ -12,8 +12,16 @@ from tfprior.export.manifest_file import load_manifest
 from tfprior.export.onnx_encoder import OnnxEncoder
 from tfprior.export.onnx_generator import OnnxGenerator
 from tfprior.export.onnx_sampler import OnnxSampler
+from tfprior.export.tf_serving import ServingGenerator, ServingSampler
 
-__all__ = ["OnnxEncoder", "OnnxGenerator", "OnnxSampler", "open_bundle"]
+__all__ = [
+    "OnnxEncoder",
+    "OnnxGenerator",
+    "OnnxSampler",
+    "ServingGenerator",
+    "ServingSampler",
+    "open_bundle",
+]
 
 
 def open_bundle(path: str | Path, threads: int | None = None) -> OnnxSampler | OnnxGenerator:

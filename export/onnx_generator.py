@@ -1,6 +1,6 @@
 """A tokenizer and the priors of its codes in ONNX Runtime: images drawn, encoded, decoded and scored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +47,19 @@ class OnnxGenerator:
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         functions = OnnxFunctions(path, threads or 0)
-        if functions.manifest.images is None:
-            raise BundleError(f"The bundle {path} holds a prior and no tokenizer: open it with OnnxSampler.")
-        priors = functions.manifest.priors
-        self._hold(functions, [OnnxSampler(path, threads, prior.prefix) for prior in priors])
+        self._hold(functions, lambda prefix: OnnxSampler(path, threads, prefix))
 
-    def _hold(self, functions: "OnnxFunctions | ServingFunctions", samplers: Sequence[OnnxSampler]) -> None:
-        self.functions, self.manifest, self.samplers = functions, functions.manifest, list(samplers)
+    def _hold(
+        self, functions: "OnnxFunctions | ServingFunctions", sampler: Callable[[str], OnnxSampler]
+    ) -> None:
+        self.functions, self.manifest = functions, functions.manifest
         images = self.manifest.images
-        assert images is not None
+        if images is None:
+            raise BundleError(
+                f"The bundle {functions.path} holds a prior and no tokenizer: open it with OnnxSampler."
+            )
         self.grid_shape, self.num_levels = images.shape, images.num_levels
+        self.samplers = [sampler(prior.prefix) for prior in self.manifest.priors]
         self.num_classes = self.samplers[0].num_classes
 
     def sample(self, num_samples: int, condition: Any = None, **options: Any) -> np.ndarray:

@@ -5,8 +5,6 @@ Rows are begun together, by examples at whatever height, so that `row` runs once
 Shapes: S slots, of which the first B are taken · H W C grid · K uniforms a pixel.
 """
 
-from typing import Any
-
 import numpy as np
 
 from tfprior.export.arrays import Arrays, Run
@@ -29,53 +27,44 @@ class RasterBatch(ContinuousBatch):
         self._by_pair = method == "pair"
         names = ("row", "pixel") if self._by_pair else ("initial_state", "step")
         self._begin, self._draw = (prior.prefix + name for name in names)
-        self._inputs: Arrays = {}
-        self._allocate(slots=1)
-
-    def _allocate(self, slots: int) -> None:
-        """Room for so many examples, in which those there stay; the slots stand where steps want them."""
-        (height, width, channels), count = self.prior.grid_shape, len(self.examples)
-
-        def room(old: np.ndarray | None, axis: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-            new = np.zeros((*shape[:axis], slots, *shape[axis:]), dtype)
-            if old is not None:
-                taken = (slice(None),) * axis + (slice(count),)
-                new[taken] = old[taken]
-            return new
-
-        old = self.__dict__
-        self._noise = room(old.get("_noise"), 2, (height, width, self.prior.noise.per_step), "float32")
-        self._values = room(old.get("_values"), 1, (height, width, channels), "int32")
-        self._hidden = room(old.get("_hidden"), 2, (height, width), bool)
-        self._y, self._nats = room(old.get("_y"), 0, (), "int32"), room(old.get("_nats"), 0, (), "float64")
-        for function in (self._begin, self._draw):
-            for port in self.manifest.functions[function].inputs:
-                shape = tuple(map(int, port.sizes))
-                self._inputs[port.name] = room(self._inputs.get(port.name), 0, shape, port.dtype)
+        height, width, channels = prior.grid_shape
+        self._slots: Arrays = {
+            "noise": np.zeros((0, height, width, prior.noise.per_step), "float32"),
+            "values": np.zeros((0, height, width, channels), "int32"),
+            "hidden": np.zeros((0, height, width), bool),
+            "y": np.zeros(0, "int32"),
+            "nats": np.zeros(0),
+        }
+        ports = [*manifest.functions[self._begin].inputs, *manifest.functions[self._draw].inputs]
+        self._inputs: Arrays = {port.name: np.zeros((0, *map(int, port.sizes)), port.dtype) for port in ports}
 
     def join(self, examples: list[Example]) -> None:
         first, count = len(self.examples), len(self.examples) + len(examples)
-        if count > len(self._y):
-            self._allocate(max(count, 2 * len(self._y)))
+        if count > len(self._slots["y"]):
+            self._grow(max(count, 2 * first))
         self.examples += examples
         for slot, example in enumerate(examples, first):
-            self._noise[:, :, slot] = example.uniforms
-            self._values[:, slot] = 0 if example.known is None else example.known.values
-            self._hidden[:, :, slot] = True if example.known is None else example.known.hidden
-            self._y[slot] = self._nats[slot] = 0
+            known = example.known
+            self._slots["noise"][slot] = example.uniforms
+            self._slots["values"][slot] = 0 if known is None else known.values
+            self._slots["hidden"][slot] = True if known is None else known.hidden
+            self._slots["y"][slot] = self._slots["nats"][slot] = 0
             for name, array in self._inputs.items():
                 array[slot] = example.inputs.get(name, 0)
-        if not self._by_pair:
-            state = self.run(self._begin, {"position": self._y[first:count]})["state"]
-            self._inputs["state"][first:count] = state
+        if not self._by_pair and examples:
+            start = self.run(self._begin, {"position": self._inputs["position"][first:count]})
+            self._inputs["state"][first:count] = start["state"]
+
+    def _grow(self, slots: int) -> None:
+        for arrays in (self._slots, self._inputs):
+            for name, array in arrays.items():
+                room = np.zeros((slots - len(array), *array.shape[1:]), array.dtype)
+                arrays[name] = np.concatenate([array, room])
 
     def leave(self, example: Example) -> None:
         """The last slot's example moves to the one that becomes free."""
         slot, last = self.examples.index(example), len(self.examples) - 1
-        for array in (self._noise, self._hidden):
-            array[:, :, slot] = array[:, :, last]
-        self._values[:, slot] = self._values[:, last]
-        for array in (self._y, self._nats, *self._inputs.values()):
+        for array in (*self._slots.values(), *self._inputs.values()):
             array[slot] = array[last]
         self.examples[slot] = self.examples[last]
         self.examples.pop()
@@ -84,9 +73,9 @@ class RasterBatch(ContinuousBatch):
         count, width = len(self.examples), self.prior.grid_shape[1]
         if not count:
             return []
-        y, each = self._y[:count], np.arange(count)
-        # Indices of all, or where they stand in the same row the slice that is theirs.
-        at, slots = (y, each) if (y != y[0]).any() else (y[0], slice(count))
+        noise, values, hidden, y, nats = (array[:count] for array in self._slots.values())
+        # Where all stand in the same row, slices; else the indices of each.
+        each, row = (np.arange(count), y) if (y != y[0]).any() else (slice(None), y[0])
         inputs = {name: array[:count] for name, array in self._inputs.items()}
         inputs["position"][:] = y * width
         if self._by_pair:
@@ -95,29 +84,29 @@ class RasterBatch(ContinuousBatch):
             inputs["pixel_state"][:] = 0
         carried = "pixel_state" if self._by_pair else "state"
         for x in range(width):
-            inputs["uniforms"] = self._noise[at, x, slots]
+            inputs["uniforms"] = np.ascontiguousarray(noise[each, row, x])
             out = self.run(self._draw, inputs)
-            here = self._hidden[at, x, slots]
-            inputs["previous"] = np.where(here[:, None], out["value"], self._values[at, slots, x])
-            self._values[at, slots, x] = inputs["previous"]
-            self._nats[:count] += np.where(here, out["log_prob"], 0)
+            here = hidden[each, row, x]
+            inputs["previous"] = np.where(here[:, None], out["value"], values[each, row, x])
+            values[each, row, x] = inputs["previous"]
+            nats += np.where(here, out["log_prob"], 0)
             inputs[carried] = out[f"{carried}_out"]
             inputs["position"] += 1
+        self._inputs["previous"][:count] = inputs["previous"]
         if self._by_pair:
             self._inputs["row_state"][:count] = begun["row_state_out"]
-            self._inputs["finished_row"][:count] = self._values[at, slots]
+            self._inputs["finished_row"][:count] = values[each, row]
         else:
             self._inputs["state"][:count] = inputs["state"]
-        self._inputs["previous"][:count] = inputs["previous"]
         y += 1
         return self._after_a_row()
 
     def _after_a_row(self) -> list[Example]:
         advanced = list(self.examples)
         for slot, example in enumerate(advanced):
-            example.values[example.rows] = self._values[example.rows, slot]
+            example.values[example.rows] = self._slots["values"][slot, example.rows]
             example.rows += 1
-            example.log_prob = float(self._nats[slot])
+            example.log_prob = float(self._slots["nats"][slot])
         for example in advanced:
             if example.is_done:
                 self.leave(example)

@@ -7,7 +7,6 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays
 from tfprior.export.protobuf import (
-    FOUR_BYTES,
     LENGTH,
     VARINT,
     Field,
@@ -27,10 +26,9 @@ TENSOR = {
     2: Field("shape", LENGTH),
     3: Field("version", VARINT),
     4: Field("content", LENGTH),
-    5: Field("floats", FOUR_BYTES, is_repeated=True),
+    5: Field("floats", LENGTH),
     7: Field("integers", VARINT, is_repeated=True, is_packable=True),
 }
-PACKED_FLOATS = {**TENSOR, 5: Field("floats", LENGTH)}
 SHAPE = {2: Field("dims", LENGTH, is_repeated=True), 3: Field("unknown_rank", VARINT)}
 DIMENSION = {1: Field("size", VARINT), 2: Field("name", LENGTH)}
 ENTRY = {1: Field("key", LENGTH), 2: Field("value", LENGTH)}
@@ -75,7 +73,7 @@ def tensor_of(proto: bytes) -> np.ndarray:
     Raises:
         MalformedError: for other types than float32 and int32, and more values than the shape has.
     """
-    found = read(proto, PACKED_FLOATS, "a tensor")
+    found = read(proto, TENSOR, "a tensor")
     dims = read(found.get("shape", b""), SHAPE, "a shape").get("dims", [])
     shape = tuple(signed(read(dim, DIMENSION, "a dimension").get("size", 0)) for dim in dims)
     size = int(np.prod(shape, dtype="float64"))

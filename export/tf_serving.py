@@ -108,17 +108,13 @@ class ServingFunctions:
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                 told = json.loads(answer.read(MOST_BYTES))["outputs"]
+            if len(outputs) == 1:
+                told = {argument(outputs[0].name): told}
+            return {port.name: np.asarray(told[argument(port.name)], port.dtype) for port in outputs}
         except urllib.error.HTTPError as error:
             raise self._failed(function, error.read(2000).decode(errors="replace")) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
             raise self._failed(function, error) from error
-        if len(outputs) == 1:
-            told = {argument(outputs[0].name): told}
-        return {
-            port.name: np.asarray(told[argument(port.name)], port.dtype)
-            for port in outputs
-            if argument(port.name) in told
-        }
 
     def _grpc(self, function: str, inputs: Arrays, outputs: tuple[PortDescription, ...]) -> Arrays:
         import grpc
@@ -169,10 +165,4 @@ class ServingGenerator(OnnxGenerator):
 
     def __init__(self, path: str | Path, address: str, model: str | None = None, timeout: float = 60) -> None:
         functions = ServingFunctions(path, address, model, timeout)
-        self._hold(
-            functions,
-            [
-                ServingSampler(path, address, model, timeout, prior.prefix)
-                for prior in functions.manifest.priors
-            ],
-        )
+        self._hold(functions, lambda prefix: ServingSampler(path, address, model, timeout, prefix))

@@ -1,6 +1,5 @@
 """What is drawn, as it is sent: JSON, a PNG, or server-sent events."""
 
-import io
 import json
 import math
 from typing import Any
@@ -43,11 +42,7 @@ def png(images: np.ndarray, num_levels: int) -> bytes:
 
 def event(name: str, data: dict[str, Any]) -> bytes:
     """One server-sent event."""
-    stream = io.StringIO()
-    stream.write(f"event: {name}\ndata: ")
-    json.dump(data, stream, separators=(",", ":"))
-    stream.write("\n\n")
-    return stream.getvalue().encode()
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
 def event_of(news: News, rows_told: int) -> bytes:

@@ -47,22 +47,16 @@ class Drawing(abc.ABC):
     """Images that are drawn grid by grid, coarse to fine.
 
     Attributes:
-        asked: what is drawn.
         examples: of the first grid.
-        num_grids: how many grids make an image.
+        rows_are_pixels: whether rows of the first grid are already those of the image.
     """
 
-    asked: Asked
     examples: list[Example]
-    num_grids: int
+    rows_are_pixels: bool
 
     @abc.abstractmethod
-    def below(self, index: int, drawn: list[Example]) -> Example:
-        """The example of the grid below those that are drawn."""
-
-    @abc.abstractmethod
-    def image(self, index: int, drawn: list[Example]) -> np.ndarray:
-        """The image (H, W, C) int32 that all grids make."""
+    def after(self, index: int, drawn: list[Example]) -> Example | np.ndarray:
+        """What grids that are drawn lead to: the example of the one below, or the image (H, W, C) int32."""
 
 
 class DrawingOfPixels(Drawing):
@@ -72,10 +66,9 @@ class DrawingOfPixels(Drawing):
         ValueError: for what cannot be drawn.
     """
 
-    num_grids = 1
+    rows_are_pixels = True
 
     def __init__(self, sampler: OnnxSampler, asked: Asked) -> None:
-        self.asked = asked
         known = {} if asked.images is None else {"observed": asked.images, "mask": asked.mask}
         self.examples = sampler.examples(
             asked.num_samples,
@@ -89,10 +82,7 @@ class DrawingOfPixels(Drawing):
             **known,
         )
 
-    def below(self, index: int, drawn: list[Example]) -> Example:
-        raise NotImplementedError("An image of pixels is one grid.")
-
-    def image(self, index: int, drawn: list[Example]) -> np.ndarray:
+    def after(self, index: int, drawn: list[Example]) -> np.ndarray:
         return drawn[0].values
 
 
@@ -103,8 +93,10 @@ class DrawingOfCodes(Drawing):
         ValueError: for what cannot be drawn.
     """
 
+    rows_are_pixels = False
+
     def __init__(self, generator: OnnxGenerator, asked: Asked) -> None:
-        self.generator, self.asked, self.num_grids = generator, asked, len(generator.samplers)
+        self.generator, self.asked = generator, asked
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
         self._known: list[dict[str, np.ndarray]] = [{} for _ in generator.samplers]
         if asked.images is not None:
@@ -148,14 +140,18 @@ class DrawingOfCodes(Drawing):
             **{name: part[first : first + count] for name, part in self._known[grid].items()},
         )
 
-    def below(self, index: int, drawn: list[Example]) -> Example:
+    def after(self, index: int, drawn: list[Example]) -> Example | np.ndarray:
+        is_last = len(drawn) == len(self.generator.samplers)
+        return self._image(index, drawn) if is_last else self._below(index, drawn)
+
+    def _below(self, index: int, drawn: list[Example]) -> Example:
         grid, generator = len(drawn), self.generator
         prior = generator.samplers[grid].prior
         above = drawn[-1].values[None]
         condition = condition_from(above, prior, generator.manifest, generator.functions.run)
         return self._examples(grid, 1, condition, index)[0]
 
-    def image(self, index: int, drawn: list[Example]) -> np.ndarray:
+    def _image(self, index: int, drawn: list[Example]) -> np.ndarray:
         codes = [example.values[None] for example in drawn]
         image = np.rint(self.generator.decode(codes)[0]).astype("int32")
         if self._kept is None:

@@ -22,6 +22,7 @@ from tfprior.serving.request_values import (
     check_count,
     integers,
     limit_of,
+    mask_of,
     optional_numbers,
 )
 from tfprior.serving.served import Served, Shelf
@@ -48,7 +49,7 @@ def add_drawing(app: FastAPI, shelf: Shelf, settings: Settings) -> None:
     async def complete(name: str, asked: schemas.CompleteRequest, request: Request) -> Response:
         """Draws what is hidden of images, given all that is known."""
         served = asked_of(shelf, name, "complete", request)
-        images, mask = integers("images", asked.images), integers("mask", asked.mask).astype(bool)
+        images, mask = integers("images", asked.images), mask_of(asked.mask)
         return await _draw(request, name, served, asked, len(images), settings, images, mask)
 
 
@@ -78,15 +79,16 @@ async def _draw(
         images,
         mask,
     )
-    drawing = await anyio.to_thread.run_sync(served.drawing, what)
     about = {"model": name, "version": served.version, "seed": seed}
-    limit = limit_of(asked, settings)
+    deadline = asyncio.get_running_loop().time() + limit_of(asked, settings)
+    async with asyncio.timeout_at(deadline):
+        drawing = await anyio.to_thread.run_sync(served.drawing, what, abandon_on_cancel=True)
     started = _Started(served.engine_of_images, drawing, by_row=kind == EVENTS)
     if kind == EVENTS:
-        stream = _events(started, count, limit, about)
+        stream = _events(started, count, deadline, about)
         return StreamingResponse(stream, media_type=EVENTS, headers={"Cache-Control": "no-store"})
     with started:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout_at(deadline):
             drawn = await _unless_gone(request, started.all(count))
     if drawn is None:
         return Response(status_code=CLOSED_BY_CLIENT)
@@ -138,12 +140,14 @@ class _Started:
         return [images[index] for index in range(count)]
 
 
-async def _events(started: _Started, count: int, limit: float, about: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _events(
+    started: _Started, count: int, deadline: float, about: dict[str, Any]
+) -> AsyncIterator[bytes]:
     rows, left = [0] * count, count
     with started:
         yield event("begin", about)
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout_at(deadline):
                 while left:
                     news = await started.next()
                     yield event_of(news, rows[news.example])

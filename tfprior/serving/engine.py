@@ -195,20 +195,20 @@ class Engine:
     def _go_on(self, batches: list[ContinuousBatch], places: Places, example: Example) -> None:
         """Tells of new rows; what is done makes room for the grid below it, or is an image."""
         job, number, above = places[example]
-        drawing = job.drawing
         if not example.is_done:
-            if job.by_row and not job.is_over and drawing.num_grids == 1:
+            if job.by_row and job.drawing.rows_are_pixels and not job.is_over:
                 job.told(News(number, example.rows, example.values[: example.rows].copy(), None))
             return
         self.samplers[len(above)].check(example)
         drawn = [*above, example]
-        if len(drawn) < drawing.num_grids and not job.is_over:
-            self._join(batches, places, {drawing.below(number, drawn): _Place(job, number, drawn)})
-        elif not job.is_over:
-            with self._changed:
-                self.drawn += 1
-            image = drawing.image(number, drawn)
-            job.told(News(number, len(image), image, sum(each.log_prob for each in drawn)))
+        if not job.is_over:
+            made = job.drawing.after(number, drawn)
+            if isinstance(made, Example):
+                self._join(batches, places, {made: _Place(job, number, drawn)})
+            else:
+                with self._changed:
+                    self.drawn += 1
+                job.told(News(number, len(made), made, sum(each.log_prob for each in drawn)))
         del places[example]
 
     def _fail(self, places: Places, failing: Places, error: Exception) -> None:

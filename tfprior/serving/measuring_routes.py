@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import anyio.to_thread
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,8 +18,8 @@ from tfprior.serving.request_values import (
     check_count,
     integers,
     limit_of,
-    numbers,
     optional_numbers,
+    pixels_of,
 )
 from tfprior.serving.served import Served, Shelf
 from tfprior.serving.settings import Settings
@@ -30,7 +30,7 @@ AT_ONCE = 2
 
 def add_measuring(app: FastAPI, shelf: Shelf, settings: Settings) -> None:
     """Adds the routes that measure."""
-    turns = asyncio.Semaphore(AT_ONCE)
+    pool = ThreadPoolExecutor(AT_ONCE, "measuring")
 
     async def answer(
         name: str, verb: str, request: Request, asked: Any, measure: Callable[[Served], dict[str, Any]]
@@ -38,8 +38,8 @@ def add_measuring(app: FastAPI, shelf: Shelf, settings: Settings) -> None:
         served = asked_of(shelf, name, verb, request)
         accepted(request, (JSON,))
         check_count(len(asked.images), settings)
-        async with asyncio.timeout(limit_of(asked, settings)), turns:
-            made = await anyio.to_thread.run_sync(measure, served, abandon_on_cancel=True)
+        async with asyncio.timeout(limit_of(asked, settings)):
+            made = await asyncio.get_running_loop().run_in_executor(pool, measure, served)
         return JSONResponse({"model": name, "version": served.version, **made})
 
     def described(model: Any) -> dict[str, Any]:
@@ -75,22 +75,20 @@ def add_measuring(app: FastAPI, shelf: Shelf, settings: Settings) -> None:
 
     @app.post("/v1/models/{name}:features", **described(schemas.Features))
     async def features(name: str, asked: schemas.ImagesRequest, request: Request) -> Response:
-        """What an encoder makes of images."""
+        """What an encoder makes of images: whole numbers are levels up to 255, others what it takes."""
 
         def measure(served: Served) -> dict[str, Any]:
-            assert served.encoder is not None
-            images = numbers("images", asked.images).astype("float32")
-            return {"features": served.encoder.features(images).tolist()}
+            encoder = served.image_encoder
+            return {"features": encoder.features(pixels_of(asked.images, encoder.encoder)).tolist()}
 
         return await answer(name, "features", request, asked, measure)
 
     @app.post("/v1/models/{name}:classify", **described(schemas.Classified))
     async def classify(name: str, asked: schemas.ImagesRequest, request: Request) -> Response:
-        """Logits of the classes of images."""
+        """Logits of the classes of images, which are those of `features`."""
 
         def measure(served: Served) -> dict[str, Any]:
-            assert served.encoder is not None
-            images = numbers("images", asked.images).astype("float32")
-            return {"logits": served.encoder.classify(images).tolist()}
+            encoder = served.image_encoder
+            return {"logits": encoder.classify(pixels_of(asked.images, encoder.encoder)).tolist()}
 
         return await answer(name, "classify", request, asked, measure)

@@ -6,6 +6,7 @@ import numpy as np
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from tfprior.export.encoder_description import PIXELS, EncoderDescription
 from tfprior.serving import schemas
 from tfprior.serving.answers import wanted
 from tfprior.serving.guards import ASKED
@@ -56,14 +57,20 @@ def numbers(name: str, values: list[Any]) -> np.ndarray:
     """Nested lists as an array.
 
     Raises:
-        ValueError: for lists of unequal length, and what is no number.
+        ValueError: for lists of unequal length, and what is no finite number.
     """
+    return _array(values, name, "iuf")
+
+
+def _array(values: list[Any], name: str, kinds: str) -> np.ndarray:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError):
         array = np.asarray(None)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in kinds:
         raise ValueError(f"{name} is no array of numbers; expected lists of equal length.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers.")
     return array
 
 
@@ -78,8 +85,37 @@ def integers(name: str, values: list[Any]) -> np.ndarray:
         ValueError: for numbers that are none.
     """
     array = numbers(name, values)
-    if array.dtype.kind == "f" and (not np.isfinite(array).all() or (array != np.rint(array)).any()):
+    if (array != np.rint(array)).any():
         raise ValueError(f"{name} holds numbers that are no integers.")
     if np.abs(array).max(initial=0) >= 2**31:
         raise ValueError(f"{name} holds numbers beyond 2^31.")
     return array.astype("int32")
+
+
+def mask_of(values: list[Any]) -> np.ndarray:
+    """True where a pixel is hidden, told by true and false or 1 and 0.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    array = _array(values, "mask", "biuf")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError("mask holds other numbers than 0 and 1; expected 1 where a pixel is hidden.")
+    return array.astype(bool)
+
+
+def pixels_of(images: list[Any], encoder: EncoderDescription) -> np.ndarray:
+    """Images for an encoder: whole numbers alone are levels from 0 to 255, all others what it takes.
+
+    Raises:
+        ValueError: for levels and pixels out of range.
+    """
+    array = numbers("images", images)
+    expected = f"expected whole numbers from 0 to 255, or {encoder.input}"
+    if array.dtype.kind in "iu":
+        if array.min() < 0 or array.max() > 255:
+            raise ValueError(f"images lie in [{array.min()}, {array.max()}]; {expected}.")
+        return array.astype("uint8")
+    if encoder.input == PIXELS and (array.min() < 0 or array.max() > 1):
+        raise ValueError(f"images lie in [{array.min():g}, {array.max():g}]; {expected}.")
+    return array.astype("float32")

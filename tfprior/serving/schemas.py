@@ -58,7 +58,7 @@ class CompleteRequest(Drawing):
 
     images: list[Grid] = Field(min_length=1, description="Integers (N, H, W, C).", examples=[[EXAMPLE_IMAGE]])
     mask: list[Any] = Field(
-        description="1 where a pixel is hidden and 0 where it is known: (H, W), or (N, H, W).",
+        description="1 or true where a pixel is hidden, 0 or false where it is known: (H, W) or (N, H, W).",
         examples=[[[0, 0], [1, 1]]],
     )
 
@@ -72,9 +72,9 @@ class ScoreRequest(Asking):
 
 
 class ImagesRequest(Asking):
-    """Images to encode, or to take features of: integers, or floats where the encoder takes such."""
+    """Images to encode, or to take features of: integers, or what else the encoder takes."""
 
-    images: list[list[list[list[float]]]] = Field(min_length=1, examples=[[EXAMPLE_IMAGE]])
+    images: list[list[list[list[int | float]]]] = Field(min_length=1, examples=[[EXAMPLE_IMAGE]])
 
 
 class Drawn(BaseModel):

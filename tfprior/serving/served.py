@@ -73,6 +73,12 @@ class Served:
         return self.sampler
 
     @property
+    def image_encoder(self) -> OnnxEncoder:
+        """What gives features; all but an encoder have none."""
+        assert self.encoder is not None
+        return self.encoder
+
+    @property
     def engine_of_images(self) -> Engine:
         """What draws for all requests; an encoder has none."""
         assert self.engine is not None
