@@ -1,6 +1,7 @@
 """A server of bundles in a thread of this process, and clients of it."""
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -58,3 +59,13 @@ def serving(*bundles: str | Path, page: Path | None = None, **limits: Any) -> It
     finally:
         server.should_exit = True
         thread.join()
+
+
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = ""
+    for line in lines:
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)

@@ -1,28 +1,23 @@
 """Bundles over HTTP: what is drawn is what samplers draw, whoever else asks at the same time."""
 
 import io
-import json
-import os
-import shutil
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import keras
 import numpy as np
 import pytest
 from PIL import Image
-from served import Server, serving
+from served import Server, events_of, serving
 from small_bundles import GRID, LEVELS, save_generator, save_prior
 
-from tfprior.export.checks import BundleError
-from tfprior.export.client import OnnxGenerator, OnnxSampler
-from tfprior.export.continuous_batching import Example
-from tfprior.export.raster_batch import RasterBatch
-from tfprior.serving import Settings, create_app
-from tfprior.serving.served import named_paths
+import tfprior.export
+from tfprior.encoders import Classifier, ViT
+from tfprior.export.client import OnnxEncoder, OnnxGenerator, OnnxSampler
+from tfprior.export.encoder_description import PIXELS
+from tfprior.serving import create_app
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +40,9 @@ def sampler(bundles: dict[str, Path]) -> OnnxSampler:
 @pytest.fixture(scope="module")
 def generator(bundles: dict[str, Path]) -> OnnxGenerator:
     return OnnxGenerator(bundles["generator"], threads=1)
+
+
+IMAGE = [[[1]] * 4] * 3
 
 
 def images_of(shape: tuple[int, ...], count: int = 3, levels: int = LEVELS) -> np.ndarray:
@@ -83,6 +81,9 @@ def test_what_is_known_stays(server: Server, sampler: OnnxSampler) -> None:
         seed=4,
     )
     np.testing.assert_array_equal(told["values"], sampler.complete(images, mask, [0, 1, 0], seed=4))
+    asked = {"images": images.tolist(), "condition": [0, 1, 0], "seed": 4}
+    again = server.ask("prior", "complete", mask=mask.tolist(), **asked)  # true and false
+    assert again["values"] == told["values"]
 
 
 def test_codes_become_images(server: Server, generator: OnnxGenerator) -> None:
@@ -100,6 +101,15 @@ def test_codes_become_images(server: Server, generator: OnnxGenerator) -> None:
     scored = server.ask("generator", "score", images=images.tolist())
     np.testing.assert_allclose(scored["log_prob"], generator.log_prob(images), rtol=1e-5)
     assert scored["is_bound"]
+    accept = {"Accept": "text/event-stream"}
+    with server.client.stream(
+        "POST", "/v1/models/generator:sample", json={"seed": 5, "num_samples": 3}, headers=accept
+    ) as answer:
+        begun, *made, ended = events_of(answer.iter_lines())
+    assert (begun[0], ended[0]) == ("begin", "end")
+    assert sorted((name, told["index"]) for name, told in made) == [("image", 0), ("image", 1), ("image", 2)]
+    for _, told in made:  # rows of codes are no rows of an image
+        np.testing.assert_array_equal(told["values"], generator.sample(3, seed=5)[told["index"]])
 
 
 def test_a_picture_is_a_png(server: Server, sampler: OnnxSampler) -> None:
@@ -114,16 +124,6 @@ def test_a_picture_is_a_png(server: Server, sampler: OnnxSampler) -> None:
     several = {"condition": [1] * 5, "seed": 7, "num_samples": 5}
     answer = server.client.post("/v1/models/prior:sample", json=several, headers=accept)
     assert Image.open(io.BytesIO(answer.content)).size == (3 * 7 + 3, 2 * 6 - 3 + 6)
-
-
-def events_of(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    name = ""
-    for line in lines:
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
 
 
 def test_rows_come_as_they_are_drawn(server: Server, sampler: OnnxSampler) -> None:
@@ -170,52 +170,6 @@ def test_requests_share_steps_and_do_not_matter_to_each_other(bundles: dict[str,
         assert (batch.in_slots, batch.waiting, batch.drawn) == (0, 0, sum(ask["num_samples"] for ask in asks))
 
 
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Nothing is drawn until it is set."""
-    event, advance = threading.Event(), RasterBatch.advance
-
-    def when_it_is_set(batch: RasterBatch) -> list[Example]:
-        assert event.wait(60)
-        return advance(batch)
-
-    monkeypatch.setattr(RasterBatch, "advance", when_it_is_set)
-    return event
-
-
-def test_too_many_are_told_to_come_again(
-    bundles: dict[str, Path], sampler: OnnxSampler, held: threading.Event
-) -> None:
-    limits = {"slots": 1, "threads": 1, "max_waiting": 2}
-    with serving(bundles["prior"], **limits) as running, ThreadPoolExecutor(3) as pool:
-        engine = running.served("prior").engine_of_images
-
-        def ask(seed: int) -> Any:
-            return pool.submit(running.ask, "prior", "sample", condition=[0], seed=seed)
-
-        asked = [ask(0)]
-        running.wait_until(lambda: engine.in_slots == 1)
-        asked += [ask(1), ask(2)]
-        running.wait_until(lambda: engine.waiting == 2)
-        answer = running.client.post("/v1/models/prior:sample", json={"condition": [0]})
-        assert answer.json() == {"error": "2 examples wait; expected at most 2. Try again."}
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        held.set()
-        for seed, one in enumerate(asked):
-            np.testing.assert_array_equal(one.result()["values"], sampler.sample(1, [0], seed=seed))
-
-
-def test_what_was_begun_hears_of_the_end(bundles: dict[str, Path], held: threading.Event) -> None:
-    with serving(bundles["prior"]) as running, ThreadPoolExecutor(1) as pool:
-        engine = running.served("prior").engine_of_images
-        begun = pool.submit(running.ask, "prior", "sample", 503, condition=[0])
-        running.wait_until(lambda: engine.in_slots == 1)
-        engine.close()
-        assert running.ask("prior", "sample", 503, condition=[0]) == {"error": "The server is ending."}
-        held.set()
-        assert begun.result() == {"error": "The server ended before the image was done."}
-
-
 @pytest.mark.parametrize(
     ("verb", "body", "status", "message"),
     [
@@ -255,6 +209,8 @@ def test_what_was_begun_hears_of_the_end(bundles: dict[str, Path], held: threadi
             "lie in [9, 9]; expected",
         ),
         ("score", {"condition": [0], "images": [[[[2**40]] * 4] * 3]}, 400, "numbers beyond 2^31"),
+        ("complete", {"condition": [0], "images": [IMAGE], "mask": [[2] * 4] * 3}, 400, "than 0 and 1"),
+        ("complete", {"condition": [0], "images": [IMAGE], "mask": [1, [2]]}, 400, "mask is no array"),
         ("encode", {"images": [[[[1]]]]}, 404, "cannot be asked to encode; expected one of sample, complete"),
         ("features", {"images": [[[[1]]]]}, 404, "cannot be asked to features"),
         ("paint", {}, 405, "Method Not Allowed"),
@@ -264,90 +220,6 @@ def test_bad_requests_are_told_why(
     server: Server, verb: str, body: dict[str, Any], status: int, message: str
 ) -> None:
     assert message in server.ask("prior", verb, status, **body)["error"]
-
-
-def test_bodies_are_read_as_far_as_allowed(bundles: dict[str, Path]) -> None:
-    with serving(bundles["prior"], max_body=1000) as running:
-        large = {"condition": [0] * 2000}
-        assert "larger than 1,000 bytes" in running.ask("prior", "sample", 413, **large)["error"]
-        pieces = (json.dumps(large)[start : start + 300].encode() for start in range(0, 6000, 300))
-        answer = running.client.post("/v1/models/prior:sample", content=pieces)
-        assert answer.status_code == 413
-        for content in (b"{", b"\xff", b"[" * 900, b"null"):
-            answer = running.client.post("/v1/models/prior:sample", content=content)
-            assert answer.status_code in (400, 422), answer.text
-            assert set(answer.json()) == {"error"}
-
-
-def test_a_token_opens_all_but_health(bundles: dict[str, Path]) -> None:
-    with serving(bundles["prior"], token="secret") as running:
-        assert running.ask("prior", "sample", condition=[0])["seed"] >= 0
-        for shown in ({}, {"Authorization": "Bearer other"}, {"Authorization": "Basic secret"}):
-            for path, status in (("/v1/models", 401), ("/metrics", 401), ("/healthz", 200), ("/readyz", 200)):
-                answer = httpx.get(running.address + path, headers=shown)
-                assert answer.status_code == status
-        assert answer.json() == {"status": "ready"}
-
-
-def test_what_takes_too_long_is_given_up(server: Server) -> None:
-    told = server.ask("prior", "sample", 504, condition=[0] * 200, num_samples=200, timeout=1e-4)
-    assert told == {"error": "The request took longer than its timeout."}
-    server.wait_until(lambda: server.served("prior").engine_of_images.in_slots == 0)
-    answer = server.client.post(
-        "/v1/models/prior:sample", json={"condition": [0]}, headers={"Accept": "text/csv"}
-    )
-    assert (answer.status_code, set(answer.json())) == (406, {"error"})
-
-
-def test_who_goes_away_makes_room(server: Server) -> None:
-    engine = server.served("prior").engine_of_images
-    before = engine.drawn
-    ask = {"condition": [0] * 256, "num_samples": 256}
-    accept = {"Accept": "text/event-stream"}
-    with server.client.stream("POST", "/v1/models/prior:sample", json=ask, headers=accept) as answer:
-        next(answer.iter_lines())
-    with pytest.raises(httpx.ReadTimeout):
-        server.client.post("/v1/models/prior:sample", json=ask, timeout=0.02)
-    server.wait_until(lambda: (engine.in_slots, engine.waiting) == (0, 0))
-    assert engine.drawn - before < 512
-
-
-def test_a_bundle_that_fails_is_told_and_goes_on(
-    server: Server, sampler: OnnxSampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(batch: RasterBatch) -> list[Example]:
-        raise BundleError("The function 'row' fails.")
-
-    ask, accept = {"condition": [0], "seed": 1}, {"Accept": "text/event-stream"}
-    with monkeypatch.context() as patch:
-        patch.setattr(RasterBatch, "advance", fails)
-        assert server.ask("prior", "sample", 500, **ask) == {"error": "The function 'row' fails."}
-        with server.client.stream("POST", "/v1/models/prior:sample", json=ask, headers=accept) as answer:
-            *_, last = events_of(answer.iter_lines())
-        assert last == ("error", {"error": "The function 'row' fails."})
-    told = server.ask("prior", "sample", **ask)
-    np.testing.assert_array_equal(told["values"], sampler.sample(1, [0], seed=1))
-
-
-def test_a_bundle_that_is_replaced_is_taken_up(bundles: dict[str, Path], tmp_path: Path) -> None:
-    path = Path(shutil.copytree(bundles["prior"], tmp_path / "digits"))
-    other = save_prior(tmp_path / "other", num_classes=None)
-    with serving(path, reload_every=0.02) as running:
-        before = running.ask("digits", "sample", condition=[0])
-        broken = Path(shutil.copytree(bundles["prior"], tmp_path / "broken"))
-        (broken / "manifest.json").write_bytes((broken / "manifest.json").read_bytes()[:-100])
-        os.rename(path, tmp_path / "first")
-        running.ask("digits", "sample", condition=[0])  # there is none for a moment
-        os.rename(broken, path)
-        metric = 'tfprior_reloads_total{model="digits",outcome="refused"}'
-        running.wait_until(lambda: metric in running.client.get("/metrics").text)
-        assert running.ask("digits", "sample", condition=[0])["version"] == before["version"]
-        os.rename(path, tmp_path / "broken")
-        os.rename(other, path)
-        running.wait_until(lambda: running.served("digits").version != before["version"])
-        told = running.ask("digits", "sample", seed=3)
-        expected = OnnxSampler(path, threads=1).sample(1, seed=3)
-        np.testing.assert_array_equal(told["values"], expected)
 
 
 def test_models_are_described_and_their_files_handed_out(server: Server, bundles: dict[str, Path]) -> None:
@@ -366,25 +238,6 @@ def test_models_are_described_and_their_files_handed_out(server: Server, bundles
         assert server.client.get(f"/v1/models/prior/bundle/{path}").status_code == 404
 
 
-def test_numbers_for_prometheus_and_an_access_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="tfprior.serving.access"):
-        server.ask("prior", "sample", condition=[0])
-        server.ask("prior", "sample", 400, condition=[5])
-    first, second = (json.loads(record.getMessage()) for record in caplog.records)
-    assert (first["method"], first["path"], first["status"]) == ("POST", "/v1/models/prior:sample", 200)
-    assert (second["status"], second["client"]) == (400, "127.0.0.1")
-    assert 0 <= first["ms"] < 60_000
-    told = server.client.get("/metrics").text
-    for line in (
-        'tfprior_requests_total{model="prior",status="200",verb="sample"}',
-        'tfprior_requests_total{model="prior",status="400",verb="sample"}',
-        'tfprior_request_seconds_count{model="prior",verb="sample"}',
-        'tfprior_images_total{model="prior"}',
-        'tfprior_examples_waiting{model="prior"} 0.0',
-    ):
-        assert line in told
-
-
 def test_the_page_is_hosted_beside_the_bundles(bundles: dict[str, Path], tmp_path: Path) -> None:
     clients = Path(__file__).parent.parent / "clients"
     with serving(bundles["prior"], page=clients) as running:
@@ -397,20 +250,28 @@ def test_the_page_is_hosted_beside_the_bundles(bundles: dict[str, Path], tmp_pat
         create_app([str(bundles["prior"])], page=tmp_path)
 
 
-def test_names_and_limits_are_checked(bundles: dict[str, Path], tmp_path: Path) -> None:
-    path = str(bundles["prior"])
-    assert named_paths([f"a={path}", path]) == {"a": bundles["prior"], "prior": bundles["prior"]}
-    with pytest.raises(ValueError, match="Two bundles would be served as 'prior'; name one"):
-        named_paths([path, path])
-    with pytest.raises(ValueError, match="served as 'a b'; expected letters, digits"):
-        named_paths([f"a b={path}"])
-    with pytest.raises(BundleError, match="nothing"):
-        create_app([str(tmp_path / "nothing")])
-    for limits, message in (
-        ({"slots": 0}, "slots=0; expected a positive integer"),
-        ({"timeout": float("nan")}, "timeout=nan; expected a positive number of seconds"),
-        ({"token": ""}, "token is empty"),
-        ({"reload_every": -1}, "reload_every=-1; expected seconds, or 0 for never"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Settings(**limits)
+def test_an_encoder_gives_features_and_classes(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    encoder = ViT((4, 6, 1), 2, num_layers=1, num_heads=1, hidden_dim=4)
+    path = tfprior.export.save(Classifier(encoder, 3), tmp_path / "classifier", formats=("onnx",))
+    client, levels = OnnxEncoder(path), images_of((4, 6, 1), levels=256).astype("uint8")
+    pixels = np.random.default_rng(1).random((2, 4, 6, 1), "float32")
+    takes = client.encoder.input
+    with serving(path) as running:
+        assert running.client.get("/v1/models/classifier").json()["verbs"] == ["features", "classify"]
+        for images in (pixels, levels) if takes == PIXELS else (pixels,):
+            made = running.ask("classifier", "features", images=images.tolist())["features"]
+            np.testing.assert_allclose(made, client.features(images), rtol=1e-5, atol=1e-6)
+            logits = running.ask("classifier", "classify", images=images.tolist())["logits"]
+            np.testing.assert_allclose(logits, client.classify(images), rtol=1e-5, atol=1e-6)
+        for images, message in (
+            ((levels.astype(int) + 1000).tolist(), "expected whole numbers from 0 to 255"),
+            (pixels[0].tolist(), "valid"),
+            ([[[[0.5, "a"]]]], "valid"),
+            ([[[[2.0**200]]]], "numbers that float32 does not"),
+        ):
+            answer = running.client.post("/v1/models/classifier:features", json={"images": images})
+            assert (answer.status_code in (400, 422), message in answer.text) == (True, True), answer.text
+        nan = running.client.post("/v1/models/classifier:features", content='{"images": [[[[NaN]]]]}')
+        assert nan.status_code in (400, 422)
+        assert running.ask("classifier", "sample", 404)["error"].startswith("classifier cannot be asked to")

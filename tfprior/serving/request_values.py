@@ -69,8 +69,8 @@ def _array(values: list[Any], name: str, kinds: str) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in kinds:
         raise ValueError(f"{name} is no array of numbers; expected lists of equal length.")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers.")
+    if not (np.abs(array) <= np.finfo("float32").max).all():  # NaN fails too
+        raise ValueError(f"{name} holds NaN, or numbers that float32 does not; expected finite ones.")
     return array
 
 
