@@ -14,13 +14,7 @@ from tfprior.export.ports import PortDescription
 
 
 class CachedBatch(ContinuousBatch):
-    """Draws along the orders of examples, each group of equal length by steps of its own.
-
-    Args:
-        run: the bundle's functions.
-        manifest: of the bundle.
-        prior: that of the manifest's priors to draw from.
-    """
+    """Draws along the orders of examples, each group of equal length by steps of its own."""
 
     def __init__(self, run: Run, manifest: Manifest, prior: PriorDescription) -> None:
         super().__init__(run, manifest, prior)

@@ -9,13 +9,7 @@ from tfprior.export.passes import Passes
 
 
 class MaskedBatch(ContinuousBatch):
-    """Draws by passes over all that is hidden.
-
-    Args:
-        run: the bundle's functions.
-        manifest: of the bundle.
-        prior: that of the manifest's priors to draw from.
-    """
+    """Draws by passes over all that is hidden."""
 
     def __init__(self, run: Run, manifest: Manifest, prior: PriorDescription) -> None:
         super().__init__(run, manifest, prior)

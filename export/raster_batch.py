@@ -13,14 +13,7 @@ from tfprior.export.manifest import Manifest, PriorDescription
 
 
 class RasterBatch(ContinuousBatch):
-    """Draws row by row.
-
-    Args:
-        run: the bundle's functions.
-        manifest: of the bundle.
-        prior: that of the manifest's priors to draw from.
-        method: "pair", or "step" for the general single step.
-    """
+    """Draws row by row, by the "pair", or the general single "step" as the method."""
 
     def __init__(self, run: Run, manifest: Manifest, prior: PriorDescription, method: str) -> None:
         super().__init__(run, manifest, prior)

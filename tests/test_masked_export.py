@@ -1,5 +1,6 @@
 """Bundles of masked priors: a pass over what is hidden, the loop around it, likelihoods along orders."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from drawing import noise
 from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from runtimes import save_everywhere
+from served import serving
 from test_generator import tokenizer
 from test_transformer_export import refuse_positions_twice
 from typer.testing import CliRunner
@@ -132,6 +134,20 @@ def test_the_command_line_decodes_a_bundle(exported: Exported, tmp_path: Path) -
 )
 def test_examples_join_whenever_they_come(exported: Exported, options: dict[str, Any]) -> None:
     assert_it_matters_to_none_when_it_joins(exported.client, condition_of(exported.prior, 4), **options)
+
+
+def test_a_server_shares_passes_of_all_ways(exported: Exported) -> None:
+    given = condition_of(exported.prior, 2)
+    ask = {"num_samples": 2, "seed": 3, "condition": None if given is None else given.tolist()}
+    ways: list[dict[str, Any]] = [{}, {"method": "maskgit", "iterations": 3}, {"method": "halton"}] * 2
+    path = exported.client.functions.path
+    with serving(path) as server, ThreadPoolExecutor(len(ways)) as pool:
+        name = path.name
+        told = pool.map(lambda way: server.ask(name, "sample", **ask, **way)["values"], ways)
+        for way, values in zip(ways, told, strict=True):
+            np.testing.assert_array_equal(values, exported.client.sample(2, given, seed=3, **way))
+        wrong = server.ask(name, "sample", 400, **ask, iterations=3)
+        assert "draws one by one and got iterations=3" in wrong["error"]
 
 
 def test_ways_of_decoding_are_checked(exported: Exported) -> None:

@@ -1,6 +1,7 @@
 """Bundles that TensorFlow Serving holds: sampled over its wire, the integers of every other runtime."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,20 @@ def test_what_is_not_answered_is_told(bundles: dict[str, Path], served: Any, sch
         ServingSampler(path, wrong[scheme]).sample(1, [0])
 
 
+@pytest.mark.parametrize("told", ["{}", "[1]", '{"outputs": {"values": [[1], 2]}}', '{"outputs": "a"}', "{"])
+def test_answers_that_are_none_are_refused(bundles: dict[str, Path], monkeypatch: Any, told: str) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **options: io.BytesIO(told.encode()))
+    sampler = ServingSampler(bundles["prior"], "http://localhost:1")
+    with pytest.raises(ConnectionError, match="does not run 'sample' of the model prior"):
+        sampler.sample(1, [0])
+
+
 def test_bundles_and_addresses_are_checked(bundles: dict[str, Path], tmp_path: Path) -> None:
     for address in ("localhost:8501", "ftp://localhost", "http://"):
         with pytest.raises(ValueError, match=r"expected http://HOST:PORT or grpc://HOST:PORT"):
             ServingFunctions(bundles["prior"], address)
+    with pytest.raises(BundleError, match="holds a prior and no tokenizer"):
+        ServingGenerator(bundles["prior"], "http://localhost:8501")
     alone = save_prior(tmp_path / "alone", num_classes=None)
     with pytest.raises(BundleError, match="holds no SavedModel; export it"):
         ServingSampler(alone, "http://localhost:8501")

@@ -15,6 +15,7 @@ from drawing import noise
 from joining import assert_it_matters_to_none_when_it_joins
 from node import assert_draws_as_keras
 from runtimes import save_everywhere
+from served import serving
 from test_generator import tokenizer
 
 import tfprior.export
@@ -99,6 +100,23 @@ def test_examples_join_whenever_they_come(exported: Exported) -> None:
         known = {"observed": values_of(prior, 4), "mask": mask}
         for options in (along, {**along, **known}):
             assert_it_matters_to_none_when_it_joins(client, condition_of(prior, 4), **options)
+
+
+def test_a_server_draws_along_orders(exported: Exported) -> None:
+    prior, path, client = exported
+    given = condition_of(prior, 2)
+    ask = {"num_samples": 2, "seed": 3, "condition": None if given is None else given.tolist()}
+    steps = list(range(prior.num_steps))
+    with serving(path) as server:
+        for order in [None] if isinstance(prior, CausalTransformer) else [None, "halton", steps[::-1]]:
+            told = server.ask(path.name, "sample", **ask, order=order)
+            expected = client.sample(2, given, seed=3, order=order)
+            np.testing.assert_array_equal(told["values"], expected)
+            scored = {"images": told["values"], "condition": ask["condition"], "order": order}
+            nats = client.log_prob(expected, given, order=order)
+            np.testing.assert_allclose(server.ask(path.name, "score", **scored)["log_prob"], nats, rtol=1e-5)
+        wrong = server.ask(path.name, "sample", 400, **ask, order=[0] * prior.num_steps)
+        assert "order" in wrong["error"]
 
 
 def test_rows_come_as_they_are_drawn(exported: Exported) -> None:

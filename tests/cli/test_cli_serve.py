@@ -56,7 +56,7 @@ def test_what_was_asked_is_finished(bundle: Path, ending: signal.Signals) -> Non
 
 
 def test_what_was_killed_starts_again(bundle: Path) -> None:
-    with started(bundle, "--slots", 1) as (process, address):
+    with started(bundle, "--slots", 1, "--threads", 1) as (process, address):
         url = f"{address}/v1/models/digits:sample"
         with httpx.stream("POST", url, json=LONG, headers=STREAM, timeout=60) as answer:
             lines = answer.iter_lines()
