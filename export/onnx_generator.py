@@ -10,6 +10,7 @@ from tfprior.export.arrays import Arrays
 from tfprior.export.checks import BundleError
 from tfprior.export.onnx_functions import OnnxFunctions
 from tfprior.export.onnx_sampler import OnnxSampler
+from tfprior.export.request import condition_arrays, option_arrays
 from tfprior.export.rollout import batches, check_integers, check_log_prob, condition_from
 from tfprior.hidden_pixels import coarsened, mean_filled
 from tfprior.inputs import (
@@ -147,12 +148,12 @@ class OnnxGenerator:
         self._check_count(of_grids, "noise")
         size = len(of_grids[0])
         guided = [sampler for sampler in self.samplers if sampler.prior.is_guided]
-        arrays = (guided or self.samplers)[0].option_arrays(temperature, guidance, size)
+        arrays = option_arrays((guided or self.samplers)[0].prior, temperature, guidance, size)
         for sampler, noise in zip(self.samplers, of_grids, strict=True):
             per_position = sampler.prior.noise.per_step
             noise = check_uniforms(noise, size, sampler.grid_shape, per_position)
             arrays[f"{sampler.prefix}uniforms"] = noise
-        arrays |= self.samplers[0].condition_arrays(condition, size)
+        arrays |= condition_arrays(self.samplers[0].prior, condition, size)
         out = self.functions.run("generate", arrays)
         check_log_prob(out["log_prob"], "generate")
         self._check_codes(out, "generate")
@@ -189,7 +190,7 @@ class OnnxGenerator:
             ValueError: for anything but integer images of the bundle's levels.
         """
         images = self._checked(images)
-        arrays = {"images": images, **self.samplers[0].condition_arrays(condition, len(images))}
+        arrays = {"images": images, **condition_arrays(self.samplers[0].prior, condition, len(images))}
         nats = self._in_batches("log_prob_bound", arrays, batch_size)["log_prob"]
         return check_log_prob(nats, "log_prob_bound")
 

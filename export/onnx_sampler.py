@@ -11,18 +11,14 @@ from tfprior.export.checks import BundleError
 from tfprior.export.continuous_batching import ContinuousBatch, Example, examples_of
 from tfprior.export.decoding import Decoding
 from tfprior.export.onnx_functions import OnnxFunctions
+from tfprior.export.request import condition_arrays, num_uniforms, order_arrays, request
 from tfprior.export.rollout import Rollout, batches
 from tfprior.inputs import (
     as_array,
-    check_completion,
-    check_condition,
-    check_known_end,
-    check_sampling_options,
     check_uniforms,
     check_values,
     num_to_complete,
 )
-from tfprior.orders import known_first, order_of
 from tfprior.philox import Seed
 from tfprior.sharding import run_in_shards, shards
 
@@ -107,7 +103,7 @@ class OnnxSampler:
                 raise ValueError(
                     f"{name}={option!r}; a bundle draws by temperature alone: sample the model that it is of."
                 )
-        per_pixel = self._num_uniforms(self.way_of(method, iterations))
+        per_pixel = num_uniforms(self.prior, self.way_of(method, iterations))
         noise = check_uniforms(uniforms, num_samples, self.grid_shape, per_pixel, seed)
         return self.rollout(
             noise, condition, temperature, method, observed, mask, order, guidance, iterations
@@ -144,8 +140,8 @@ class OnnxSampler:
             ValueError: as in `sample`.
         """
         way = self.way_of(method, iterations, completes=observed is not None)
-        noise, inputs, known = self._request(
-            way, uniforms, condition, temperature, observed, mask, order, guidance
+        noise, inputs, known = request(
+            self.prior, way, uniforms, condition, temperature, observed, mask, order, guidance
         )
         self._open(way)  # before threads ask for it
 
@@ -209,9 +205,9 @@ class OnnxSampler:
             ValueError: as in `sample`, and for methods that differ in more than speed.
         """
         way = self.way_of(method, iterations, completes=True)
-        noise = check_uniforms(None, num_samples, self.grid_shape, self._num_uniforms(way), seed)
-        noise, inputs, known = self._request(
-            way, noise, condition, temperature, observed, mask, order, guidance
+        noise = check_uniforms(None, num_samples, self.grid_shape, num_uniforms(self.prior, way), seed)
+        noise, inputs, known = request(
+            self.prior, way, noise, condition, temperature, observed, mask, order, guidance
         )
         return examples_of(self.prior, noise, inputs, known, way if isinstance(way, Decoding) else None)
 
@@ -223,35 +219,6 @@ class OnnxSampler:
         """
         drawn = Drawn(example.values, np.asarray(example.log_prob))
         self._rollout.checked(drawn, self.way_of(None, completes=True))
-
-    def _request(
-        self,
-        way: str | Decoding,
-        uniforms: np.ndarray,
-        condition: Any,
-        temperature: Any,
-        observed: Any,
-        mask: Any,
-        order: Any,
-        guidance: Any,
-    ) -> tuple[np.ndarray, Arrays, Known | None]:
-        """Noise, the inputs of functions by their names, and what is known, all checked."""
-        size = len(uniforms)
-        noise = check_uniforms(uniforms, size, self.grid_shape, self._num_uniforms(way))
-        options = self.option_arrays(temperature, guidance, size)
-        values, hidden = check_completion(observed, mask, size, self.grid_shape, self.num_levels)
-        known = None if values is None or hidden is None else Known(values, hidden)
-        if known is not None and self.prior.end_value is not None:
-            check_known_end(known.values, known.hidden, self.prior.end_value)
-        inputs = {**options, **self.condition_arrays(condition, size)}
-        if isinstance(way, str):
-            inputs |= self.order_arrays(order, size, hidden)
-        elif order is not None:
-            raise ValueError(
-                f"{type(way).__name__} decoding chooses itself what is drawn first and got order={order!r}; "
-                "leave it out."
-            )
-        return noise, inputs, known
 
     def _open(self, way: str | Decoding) -> None:
         for function in self._rollout.functions_of(way if isinstance(way, str) else "step"):
@@ -267,7 +234,9 @@ class OnnxSampler:
         """
         values = np.asarray(values)
         check_values(values, self.grid_shape, self.num_levels)
-        given = self.condition_arrays(condition, len(values)) | self.order_arrays(order, len(values))
+        given = condition_arrays(self.prior, condition, len(values)) | order_arrays(
+            self.prior, order, len(values)
+        )
         parts = [
             self._rollout.log_prob(
                 values[rows].astype("int32"), {name: part[rows] for name, part in given.items()}
@@ -300,56 +269,3 @@ class OnnxSampler:
                 "from a masked prior by 'maskgit' or 'halton'."
             )
         return method
-
-    def _num_uniforms(self, way: str | Decoding) -> int:
-        return way.num_uniforms if isinstance(way, Decoding) else self.prior.noise.per_step
-
-    def option_arrays(self, temperature: Any, guidance: Any, batch: int) -> Arrays:
-        """How values are drawn, each option under its name as the functions take it.
-
-        Raises:
-            ValueError: for options of the wrong shape or range, and guidance of a prior that has none.
-        """
-        checked = check_sampling_options(temperature, None, None, self.num_levels, batch, guidance)
-        if guidance is not None and not self.prior.is_guided:
-            raise ValueError(
-                f"Got guidance={guidance!r} and the bundle's prior takes none; leave it out, or export a "
-                "prior of a Categorical trained with condition_dropout=0.1."
-            )
-        options: dict[str, Any] = {"temperature": checked[0]}
-        if self.prior.is_guided:
-            options["guidance"] = np.zeros((), "float32") if guidance is None else checked[-1]
-        return {name: np.broadcast_to(option, batch) for name, option in options.items()}
-
-    def condition_arrays(self, condition: Any, batch: int) -> Arrays:
-        """The condition as the functions take it, under its name; nothing for an unconditional prior.
-
-        Raises:
-            ValueError: for a condition that the prior was not built for.
-        """
-        condition, described = as_array(condition), self.prior.condition
-        check_condition(condition, self.condition_kind, batch)
-        if described is None:
-            return {}
-        condition = np.ascontiguousarray(condition, described.dtype)
-        kind = described.of_model
-        if kind.padding is not None:  # sources may be shorter
-            missing = kind.shape[0] - condition.shape[1]
-            condition = np.pad(condition, ((0, 0), (0, missing)), constant_values=kind.padding)
-        return {"condition": condition}
-
-    def order_arrays(self, order: Any, batch: int, hidden: np.ndarray | None = None) -> Arrays:
-        """The order as the functions take it, known first, under its name; nothing in raster order alone.
-
-        Raises:
-            ValueError: for what is no order, and one that the prior does not know.
-        """
-        if self.prior.orders == "raster":
-            if order is not None:
-                raise ValueError(
-                    f"The prior draws in raster order alone and got order={order!r}; leave it out."
-                )
-            return {}
-        along = order_of("raster" if order is None else order, self.grid_shape, batch)
-        along = np.ascontiguousarray(np.broadcast_to(along, (batch, self.prior.num_steps)))
-        return {"order": along if hidden is None else known_first(along, hidden.reshape(batch, -1))}

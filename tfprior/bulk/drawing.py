@@ -90,11 +90,13 @@ def check_way(
 ) -> None:
     """Raises ValueError for a way of drawing that the model does not know."""
     if of_bundle:
+        from tfprior.export.request import option_arrays
+
         samplers = getattr(model, "samplers", [model])
         for sampler in samplers:
             sampler.way_of(method, iterations)
         guided = [sampler for sampler in samplers if sampler.prior.is_guided]
-        (guided or samplers)[0].option_arrays(1.0, guidance, 1)
+        option_arrays((guided or samplers)[0].prior, 1.0, guidance, 1)
         return
     from tfprior.sampling.request import check_guidance
     from tfprior.sampling.running import way_of
