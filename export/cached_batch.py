@@ -3,6 +3,7 @@
 Shapes: B batch · H W C grid · P positions · K uniforms a position.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -106,7 +107,7 @@ class _Group:
 
     def keep(self, chosen: list[bool]) -> None:
         """Lets go of all other examples."""
-        self.examples = [example for example, stays in zip(self.examples, chosen, strict=True) if stays]
+        self.examples[:] = itertools.compress(self.examples, chosen)
         self._order, self._nats = self._order[chosen], self._nats[chosen]
         self._noise, self._values, self._hidden = (
             part[chosen] for part in (self._noise, self._values, self._hidden)

@@ -2,8 +2,11 @@
 
 Rows are begun together, by examples at whatever height, so that `row` runs once for all of them.
 
-Shapes: S slots, of which the first B are taken · H W C grid · K uniforms a pixel.
+Shapes: B batch · H W C grid · K uniforms a pixel.
 """
+
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,7 +24,7 @@ class RasterBatch(ContinuousBatch):
         names = ("row", "pixel") if self._by_pair else ("initial_state", "step")
         self._begin, self._draw = (prior.prefix + name for name in names)
         height, width, channels = prior.grid_shape
-        self._slots: Arrays = {
+        self._grids: Arrays = {
             "noise": np.zeros((0, height, width, prior.noise.per_step), "float32"),
             "values": np.zeros((0, height, width, channels), "int32"),
             "hidden": np.zeros((0, height, width), bool),
@@ -32,75 +35,75 @@ class RasterBatch(ContinuousBatch):
         self._inputs: Arrays = {port.name: np.zeros((0, *map(int, port.sizes)), port.dtype) for port in ports}
 
     def join(self, examples: list[Example]) -> None:
-        first, count = len(self.examples), len(self.examples) + len(examples)
-        if count > len(self._slots["y"]):
-            self._grow(max(count, 2 * first))
-        self.examples += examples
-        for slot, example in enumerate(examples, first):
-            known = example.known
-            self._slots["noise"][slot] = example.uniforms
-            self._slots["values"][slot] = 0 if known is None else known.values
-            self._slots["hidden"][slot] = True if known is None else known.hidden
-            self._slots["y"][slot] = self._slots["nats"][slot] = 0
-            for name, array in self._inputs.items():
-                array[slot] = example.inputs.get(name, 0)
+        count = len(examples)
+        new: Arrays = {name: np.zeros((count, *array.shape[1:]), array.dtype) for name, array in self._all()}
+        for slot, example in enumerate(examples):
+            new["noise"][slot], new["hidden"][slot] = example.uniforms, True
+            if example.known is not None:
+                new["values"][slot], new["hidden"][slot] = example.known
+            for name, array in example.inputs.items():
+                if name in self._inputs:
+                    new[name][slot] = array
         if not self._by_pair and examples:
-            start = self.run(self._begin, {"position": self._inputs["position"][first:count]})
-            self._inputs["state"][first:count] = start["state"]
-
-    def _grow(self, slots: int) -> None:
-        for arrays in (self._slots, self._inputs):
+            new["state"] = self.run(self._begin, {"position": new["position"]})["state"]
+        for arrays in (self._grids, self._inputs):
             for name, array in arrays.items():
-                room = np.zeros((slots - len(array), *array.shape[1:]), array.dtype)
-                arrays[name] = np.concatenate([array, room])
+                arrays[name] = np.concatenate([array, new[name]]) if len(array) else new[name]
+        self.examples += examples
 
     def leave(self, example: Example) -> None:
-        """The last slot's example moves to the one that becomes free."""
-        slot, last = self.examples.index(example), len(self.examples) - 1
-        for array in (*self._slots.values(), *self._inputs.values()):
-            array[slot] = array[last]
-        self.examples[slot] = self.examples[last]
-        self.examples.pop()
+        self._keep([other is not example for other in self.examples])
+
+    def _keep(self, chosen: list[bool]) -> None:
+        """Lets go of all other examples."""
+        self.examples[:] = itertools.compress(self.examples, chosen)
+        for arrays in (self._grids, self._inputs):
+            for name, array in arrays.items():
+                arrays[name] = array[chosen]
+
+    def _all(self) -> Iterator[tuple[str, np.ndarray]]:
+        return itertools.chain(self._grids.items(), self._inputs.items())
 
     def advance(self) -> list[Example]:
-        count, width = len(self.examples), self.prior.grid_shape[1]
-        if not count:
+        if not self.examples:
             return []
-        noise, values, hidden, y, nats = (array[:count] for array in self._slots.values())
-        # Where all stand in the same row, slices; else the indices of each.
-        each, row = (np.arange(count), y) if (y != y[0]).any() else (slice(None), y[0])
-        inputs = {name: array[:count] for name, array in self._inputs.items()}
-        inputs["position"][:] = y * width
+        count, width, y = len(self.examples), self.prior.grid_shape[1], self._grids["y"]
+        each, inputs = np.arange(count), self._inputs
+        # A step takes a pixel of all examples: that of the row stands first.
+        noise, values, hidden = (
+            np.ascontiguousarray(self._grids[name][each, y].swapaxes(0, 1))
+            for name in ("noise", "values", "hidden")
+        )
+        all_are_drawn, nats = hidden.all(), np.zeros((width, count), "float32")
+        positions = y * width + np.arange(width, dtype="int32")[:, None]
+        inputs["position"] = positions[0]
         if self._by_pair:
             begun = self.run(self._begin, inputs)
-            inputs["row_features"] = begun["row_features"]
-            inputs["pixel_state"][:] = 0
-        carried = "pixel_state" if self._by_pair else "state"
+            inputs["row_state"], inputs["row_features"] = begun["row_state_out"], begun["row_features"]
+            inputs["pixel_state"] = np.zeros_like(inputs["pixel_state"])
+        carried, carried_on = ("pixel_state", "pixel_state_out") if self._by_pair else ("state", "state_out")
         for x in range(width):
-            inputs["uniforms"] = np.ascontiguousarray(noise[each, row, x])
+            inputs["position"], inputs["uniforms"] = positions[x], noise[x]
             out = self.run(self._draw, inputs)
-            here = hidden[each, row, x]
-            inputs["previous"] = np.where(here[:, None], out["value"], values[each, row, x])
-            values[each, row, x] = inputs["previous"]
-            nats += np.where(here, out["log_prob"], 0)
-            inputs[carried] = out[f"{carried}_out"]
-            inputs["position"] += 1
-        self._inputs["previous"][:count] = inputs["previous"]
+            value, nats[x] = out["value"], out["log_prob"]
+            if not all_are_drawn:
+                value = np.where(hidden[x, :, None], value, values[x])
+            values[x] = inputs["previous"] = value
+            inputs[carried] = out[carried_on]
+        row = np.ascontiguousarray(values.swapaxes(0, 1))
+        self._grids["values"][each, y] = row
+        self._grids["nats"] += np.where(hidden, nats, 0).sum(axis=0, dtype="float64")
         if self._by_pair:
-            self._inputs["row_state"][:count] = begun["row_state_out"]
-            self._inputs["finished_row"][:count] = values[each, row]
-        else:
-            self._inputs["state"][:count] = inputs["state"]
-        y += 1
+            inputs["finished_row"] = row
+        self._grids["y"] = y + 1
         return self._after_a_row()
 
     def _after_a_row(self) -> list[Example]:
         advanced = list(self.examples)
         for slot, example in enumerate(advanced):
-            example.values[example.rows] = self._slots["values"][slot, example.rows]
+            example.values[example.rows] = self._grids["values"][slot, example.rows]
             example.rows += 1
-            example.log_prob = float(self._slots["nats"][slot])
-        for example in advanced:
-            if example.is_done:
-                self.leave(example)
+            example.log_prob = float(self._grids["nats"][slot])
+        if any(example.is_done for example in advanced):
+            self._keep([not example.is_done for example in advanced])
         return advanced
