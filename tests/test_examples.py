@@ -21,7 +21,6 @@ from examples import (
 )
 
 
-@pytest.mark.slow
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
     images = 8 * integers(40, 4, 8, 3, top=32).astype("uint8")
     np.savez(tmp_path / "mine.npz", x_train=images[:32], x_test=images[32:])
@@ -43,7 +42,6 @@ def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.slow
 def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
     images = 8 * integers(60, 4, 8, 1, top=32).astype("uint8")
     labels = np.arange(60) % 3
@@ -62,7 +60,6 @@ def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
         assert (tmp_path / "run" / name).is_file()
 
 
-@pytest.mark.slow
 def test_holes_are_filled_by_both_priors(tmp_path: Path) -> None:
     images = 8 * integers(60, 4, 8, 1, top=32).astype("uint8")
     np.savez(tmp_path / "mine.npz", x_train=images[:48], x_test=images[48:])

@@ -37,7 +37,6 @@ def started(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.slow
 def test_a_worker_that_was_killed_costs_nothing(data: Path, tmp_path: Path) -> None:
     command = ("train", *TINY, "--data", data, "--levels", 4, "--ema", 0.9, "--strategy", "multi_worker")
     whole, out = tmp_path / "whole", tmp_path / "run"
