@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ from tfprior.atomic import flush
 from tfprior.export.description import (
     describe_function,
     describe_images,
+    describe_pixels,
     describe_priors,
     functions_of,
 )
@@ -39,17 +40,21 @@ def save(
     formats: Iterable[str] = USUAL_FORMATS,
     overwrite: bool = False,
     single_files: bool = False,
+    class_names: Sequence[str] | None = None,
+    of_codes: bool = False,
 ) -> Path:
     """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
     It holds SavedModel and ONNX functions, and LiteRT's if `formats` name them ("saved_model", "onnx",
     "litert"), a manifest, and golden rollouts or features. It is written beside `path`, verified (every graph
     checked, loaded, and compared with Keras), and only then renamed into place.
-    The ONNX graphs share one file of weights; with `single_files` each holds its own.
+    The ONNX graphs share one file of weights; with `single_files` each holds its own. Labels that are
+    a condition, or that a classifier tells apart, may have `class_names`, the class 0 first. A prior alone is
+    of pixels, unless it is `of_codes`.
 
     Raises:
-        ValueError: for an unknown format, one that cannot be tried here, or a path that exists (unless
-            `overwrite`).
+        ValueError: for an unknown format, one that cannot be tried here, names that are not those of the
+            model's classes, or a path that exists (unless `overwrite`).
         BundleError: if a written graph does not reproduce the model.
     """
     path, formats = Path(path), tuple(formats)
@@ -57,6 +62,7 @@ def save(
     if unknown or not formats:
         fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
         raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
+    names = _checked_names(class_names, getattr(model, "num_classes", None))
     _check_target(path, overwrite)
     litert = RUNTIMES["litert"]
     if litert.format in formats and not litert.is_installed:
@@ -75,7 +81,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        _write(model, partial, formats, single_files)
+        _write(model, partial, formats, single_files, names, of_codes)
         from tfprior.export.verification import verify
 
         verify(partial)
@@ -84,6 +90,20 @@ def save(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def _checked_names(names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if num_classes != len(names):
+        classes = "has no classes" if num_classes is None else f"has {num_classes} classes"
+        raise ValueError(
+            f"Got {len(names)} class_names and the model {classes}; expected one for each class."
+        )
+    for name in names:
+        if not isinstance(name, str) or not name.isprintable() or not name:
+            raise ValueError(f"class_names hold {name!r}; expected a line of text for each class.")
+    return tuple(names)
 
 
 def _check_levels(model: ImageModel) -> None:
@@ -125,7 +145,12 @@ def _check_target(path: Path, overwrite: bool) -> None:
 
 
 def _write(
-    model: ImageModel | AroundEncoder, root: Path, formats: tuple[str, ...], single_files: bool
+    model: ImageModel | AroundEncoder,
+    root: Path,
+    formats: tuple[str, ...],
+    single_files: bool,
+    class_names: tuple[str, ...] | None,
+    of_codes: bool,
 ) -> None:
     from tfprior.export.litert import FILE as LITERT
     from tfprior.export.litert import write_litert
@@ -152,10 +177,10 @@ def _write(
         shutil.rmtree(root / "saved_model", ignore_errors=True)
     priors, images, encoder, tensors = (), None, None, None
     if isinstance(model, ImageModel):
-        priors = describe_priors(model)
+        priors = describe_priors(model, class_names)
         images = None if model.tokenizer is None else describe_images(model, priors)
     else:
-        encoder = describe_encoder(model)
+        encoder = describe_encoder(model, class_names)
     described = {function.name: describe_function(function) for function in made}
     if "saved_model" in formats:
         tensors = tensor_names(root / "saved_model" / "1", described)
@@ -173,6 +198,7 @@ def _write(
         files=describe_files(root),
         encoder=encoder,
         saved_model=tensors,
+        pixels=None if of_codes else describe_pixels(model),
     )
     write_manifest(root, manifest)
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Known, Run, along, number_known
 from tfprior.export.continuous_batching import ContinuousBatch, Example
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
 from tfprior.export.ports import PortDescription
+from tfprior.export.prior_description import PriorDescription
 
 
 class CachedBatch(ContinuousBatch):

@@ -37,6 +37,13 @@ def require(holds: Any, sentence: str) -> None:
         raise BundleError(sentence)
 
 
+def check_class_names(name: str, names: tuple[str, ...] | None, num_classes: int | None) -> None:
+    require(
+        names is None or len(names) == num_classes,
+        f"{name} are {len(names or ())}; expected null, or one for each of {num_classes or 0} classes.",
+    )
+
+
 def check_tensor(name: str, sizes: tuple[int, ...]) -> None:
     require(
         math.prod(sizes) <= LARGEST_TENSOR,

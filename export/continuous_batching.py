@@ -13,7 +13,8 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Drawn, Known, Run
 from tfprior.export.decoding import Decoding
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
+from tfprior.export.prior_description import PriorDescription
 
 
 @dataclass(eq=False)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from tfprior.export.checks import BundleError, require
 from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
-from tfprior.export.manifest import CacheDescription, ImagesDescription, Manifest, PriorDescription
+from tfprior.export.manifest import ImagesDescription, Manifest
 from tfprior.export.ports import WORDS, FunctionDescription, PortDescription, TensorNames
+from tfprior.export.prior_description import CacheDescription, PriorDescription
 
 Port = tuple[str, tuple[int | str, ...]]
 Ports = dict[str, Port]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from tfprior.export.arrays import Asked, Drawn, Passing
-from tfprior.export.manifest import PriorDescription
+from tfprior.export.prior_description import PriorDescription
 from tfprior.inputs import check_sizes
 from tfprior.orders import halton
 from tfprior.unmasking import (

@@ -4,18 +4,19 @@ from typing import Literal
 
 import numpy as np
 
+from tfprior.export.encoder_functions import AroundEncoder, encoder_of
 from tfprior.export.functions import functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
 from tfprior.export.golden import golden_images, golden_rollout
 from tfprior.export.guidance import is_guided
-from tfprior.export.manifest import (
+from tfprior.export.manifest import ImagesDescription, kind_of_pixels
+from tfprior.export.ports import FunctionDescription, PortDescription
+from tfprior.export.prior_description import (
     CacheDescription,
     ConditionDescription,
-    ImagesDescription,
     NoiseDescription,
     PriorDescription,
 )
-from tfprior.export.ports import FunctionDescription, PortDescription
 from tfprior.export.signatures import Function, draws_in_any_order
 from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
@@ -36,8 +37,10 @@ def describe_function(function: Function) -> FunctionDescription:
     return FunctionDescription(inputs, outputs)
 
 
-def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
-    """Each prior, coarse to fine, with a golden rollout given the one above."""
+def describe_priors(
+    model: ImageModel, class_names: tuple[str, ...] | None = None
+) -> tuple[PriorDescription, ...]:
+    """Each prior, coarse to fine, with a golden rollout given that above; the first one has the names."""
     described: list[PriorDescription] = []
     for prefix, prior in zip(prefixes(model), model.chain(), strict=True):
         coarser, made_by = None, None
@@ -51,7 +54,7 @@ def describe_priors(model: ImageModel) -> tuple[PriorDescription, ...]:
                 num_levels=prior.num_levels,
                 num_steps=prior.num_steps,
                 orders="any" if draws_in_any_order(prior) else "raster",
-                condition=describe_condition(prior, made_by),
+                condition=describe_condition(prior, made_by, None if described else class_names),
                 noise=NoiseDescription(prior.distribution.num_uniforms(prior.grid_shape[-1])),
                 cache=describe_cache(prior),
                 hidden_apart=prior.channel_groups if isinstance(prior, MaskedPrior) else None,
@@ -73,6 +76,13 @@ def describe_images(generator: Generator, priors: tuple[PriorDescription, ...]) 
     )
 
 
+def describe_pixels(model: ImageModel | AroundEncoder) -> Literal["grey", "RGB"] | None:
+    """What the images are; None of a prior of sequences, which are grids of one row."""
+    if not isinstance(model, ImageModel):
+        return kind_of_pixels(encoder_of(model).image_shape)
+    return None if model.grid_shape[0] == 1 else kind_of_pixels(model.grid_shape)
+
+
 def describe_cache(prior: Prior) -> CacheDescription | None:
     """The keys and values that steps hand on; None for priors whose state is packed."""
     if not isinstance(prior, TransformerPrior):
@@ -81,13 +91,17 @@ def describe_cache(prior: Prior) -> CacheDescription | None:
     return CacheDescription(len(prior.caching), prior.num_heads, head_dim, prior.channel_groups)
 
 
-def describe_condition(prior: Prior, made_by: str | None = None) -> ConditionDescription | None:
+def describe_condition(
+    prior: Prior, made_by: str | None = None, class_names: tuple[str, ...] | None = None
+) -> ConditionDescription | None:
     """The manifest's words for the condition; None for an unconditional prior."""
     kind = prior.condition_kind
     if kind is None:
         return None
     if kind.is_label:
-        return ConditionDescription("label", num_classes=kind.num_levels, function=made_by)
+        return ConditionDescription(
+            "label", num_classes=kind.num_levels, function=made_by, class_names=class_names
+        )
     if kind.is_source:
         return ConditionDescription(
             "source", shape=kind.shape, function=made_by, num_levels=kind.num_levels, padding=kind.padding

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfprior.export.checks import Size, check_array, check_tensor
+from tfprior.export.checks import Size, check_array, check_class_names, check_tensor
 from tfprior.export.strict_json import FloatArray, IntArray
 
 PIXELS, SCALED = "pixels in [0, 1]", "floats scaled as the encoder was trained"
@@ -40,8 +40,8 @@ class GoldenFeatures:
 class EncoderDescription:
     """Images (B, H, W, C) float32 → features (B, F, D), of a classifier logits (B, K) too.
 
-    Its input is pixels in [0, 1] where the model scales them by itself. One that has `num_units` predicts the
-    pixels of those that noise (B, U) hides.
+    Its input is pixels in [0, 1] where the model scales them by itself. Classes may have names, the class 0
+    first. One that has `num_units` predicts the pixels of those that noise (B, U) hides.
     """
 
     image_shape: tuple[Size, Size, Size]
@@ -51,11 +51,13 @@ class EncoderDescription:
     num_classes: Size | None
     num_units: Size | None
     golden: GoldenFeatures
+    class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         golden, samples = self.golden, len(self.golden.levels)
         check_tensor("encoder.image_shape", self.image_shape)
         check_tensor("encoder's features", (self.num_features, self.feature_dim))
+        check_class_names("encoder.class_names", self.class_names, self.num_classes)
         name = "encoder.golden"
         check_array(f"{name}.levels", golden.levels, (samples, *self.image_shape), HIGHEST_LEVEL + 1)
         features = (samples, self.num_features, self.feature_dim)

@@ -75,7 +75,7 @@ def is_around_encoder(model: Any) -> bool:
     return isinstance(getattr(model, "encoder", model), Encoder)
 
 
-def describe_encoder(model: AroundEncoder) -> EncoderDescription:
+def describe_encoder(model: AroundEncoder, class_names: tuple[str, ...] | None = None) -> EncoderDescription:
     """The manifest's words for it, with what it makes of noise."""
     encoder = encoder_of(model)
     shape = (SAMPLES, *encoder.image_shape)
@@ -98,6 +98,7 @@ def describe_encoder(model: AroundEncoder) -> EncoderDescription:
         golden=GoldenFeatures(
             levels, _short(features), None if logits is None else _short(logits), noise, made
         ),
+        class_names=class_names,
     )
 
 

@@ -11,7 +11,8 @@ from keras import ops
 
 from tfprior.compilation import compiled
 from tfprior.export.guidance import is_guided
-from tfprior.export.manifest import BundleError, GoldenImages, GoldenRollout
+from tfprior.export.manifest import BundleError, GoldenImages
+from tfprior.export.prior_description import GoldenRollout
 from tfprior.export.signatures import draws_in_any_order
 from tfprior.generator import Generator
 from tfprior.priors import Prior

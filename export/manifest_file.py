@@ -13,9 +13,9 @@ from tfprior.export.manifest import FileDescription, Manifest
 from tfprior.export.strict_json import parse, plain, read
 
 FORMAT = "tfprior.bundle"
-SCHEMA_VERSION = 4
-READABLE = (3, SCHEMA_VERSION)
-"""Graphs of bundles of schema 3 hold their weights each."""
+SCHEMA_VERSION = 5
+READABLE = range(3, SCHEMA_VERSION + 1)
+"""Graphs of bundles of schema 3 hold their weights each; those before 5 name no classes."""
 FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""

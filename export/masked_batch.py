@@ -4,8 +4,9 @@ import numpy as np
 
 from tfprior.export.arrays import Asked, Known, Passing, Run
 from tfprior.export.continuous_batching import ContinuousBatch, Example
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
 from tfprior.export.passes import Passes
+from tfprior.export.prior_description import PriorDescription
 
 
 class MaskedBatch(ContinuousBatch):

@@ -28,6 +28,7 @@ class OnnxEncoder:
     Attributes:
         manifest: the bundle's manifest.
         encoder: what it says of the encoder.
+        class_names: of what `classify` tells apart; none where the bundle has none.
 
     Raises:
         BundleError: for a bundle that is missing, damaged, newer, or without an encoder or ONNX functions.
@@ -39,6 +40,7 @@ class OnnxEncoder:
         if self.manifest.encoder is None:
             raise BundleError(f"The bundle {path} holds no encoder: open it with tfprior.export.client.")
         self.encoder = self.manifest.encoder
+        self.class_names = self.manifest.class_names
         self.functions.check_file(FEATURES)
 
     def features(self, images: Any, batch_size: int = 64) -> np.ndarray:

@@ -40,6 +40,7 @@ class OnnxGenerator:
         grid_shape: (H, W, C) of the images.
         num_levels: images are integers in [0, num_levels).
         num_classes: of the labels that are the condition; None without such.
+        class_names: by which labels may be told, too; none where the bundle has none.
 
     Raises:
         BundleError: for a bundle that is missing, damaged, newer, or without a tokenizer or ONNX functions;
@@ -61,7 +62,7 @@ class OnnxGenerator:
             )
         self.grid_shape, self.num_levels = images.shape, images.num_levels
         self.samplers = [sampler(prior.prefix) for prior in self.manifest.priors]
-        self.num_classes = self.samplers[0].num_classes
+        self.num_classes, self.class_names = self.samplers[0].num_classes, self.manifest.class_names
 
     def sample(self, num_samples: int, condition: Any = None, **options: Any) -> np.ndarray:
         """Draws images (num_samples, H, W, C) int32, those of `Generator.sample` for the same seed.

@@ -40,6 +40,7 @@ class OnnxSampler:
         grid_shape: (H, W, C).
         num_levels: values are integers in [0, num_levels).
         num_classes: of the labels that are the condition; None without such.
+        class_names: by which labels may be told, too; none where the bundle has none.
         condition_kind: what the condition is, whichever it is; None without one.
         methods: those the prior can be sampled by, the usual one first: "pair" runs `row` once a row and
             `pixel` once a pixel, "step" the general single step, "loop" the whole loop in one call, which
@@ -71,6 +72,7 @@ class OnnxSampler:
         self.grid_shape, self.num_levels = self.prior.grid_shape, self.prior.num_levels
         self.condition_kind = None if self.prior.condition is None else self.prior.condition.of_model
         self.num_classes = None if self.prior.condition is None else self.prior.condition.num_classes
+        self.class_names = self.manifest.class_names if self.num_classes else ()
         self.threads = threads
         self._rollout = Rollout(self.functions.run, self.manifest, self.prior)
         self.methods = [*self._rollout.methods, *self._rollout.decodings]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Asked, Drawn, Known, Passing, Run, along, number_known
 from tfprior.export.decoding import Decoding
-from tfprior.export.manifest import PriorDescription
+from tfprior.export.prior_description import PriorDescription
 
 
 class Passes:

@@ -12,7 +12,8 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Run
 from tfprior.export.continuous_batching import ContinuousBatch, Example
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
+from tfprior.export.prior_description import PriorDescription
 
 
 class RasterBatch(ContinuousBatch):

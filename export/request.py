@@ -9,7 +9,7 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Known
 from tfprior.export.decoding import Decoding
-from tfprior.export.manifest import PriorDescription
+from tfprior.export.prior_description import ConditionDescription, PriorDescription
 from tfprior.inputs import (
     as_array,
     check_completion,
@@ -92,7 +92,8 @@ def condition_arrays(prior: PriorDescription, condition: Any, batch: int) -> Arr
     Raises:
         ValueError: for a condition that the prior was not built for.
     """
-    condition, described = as_array(condition), prior.condition
+    described = prior.condition
+    condition = as_array(condition if described is None else numbered(condition, described))
     kind = None if described is None else described.of_model
     check_condition(condition, kind, batch)
     if described is None or kind is None:
@@ -102,6 +103,29 @@ def condition_arrays(prior: PriorDescription, condition: Any, batch: int) -> Arr
         missing = kind.shape[0] - condition.shape[1]
         condition = np.pad(condition, ((0, 0), (0, missing)), constant_values=kind.padding)
     return {"condition": condition}
+
+
+def numbered(condition: Any, described: ConditionDescription) -> Any:
+    """The condition; labels that are told by their names as numbers.
+
+    Raises:
+        ValueError: for a name that no class has, or several.
+    """
+    if described.kind != "label" or not isinstance(condition, list | tuple | np.ndarray):
+        return condition
+    if not any(isinstance(label, str) for label in condition):
+        return condition
+    names, numbers = described.class_names or (), []
+    for label in condition:
+        is_number = isinstance(label, int | np.integer)
+        if not is_number and names.count(label) != 1:
+            by_name = f" or one of {', '.join(names)}" if names else ""
+            raise ValueError(
+                f"No class is called {label!r}; expected a label in [0, {(described.num_classes or 0) - 1}]"
+                f"{by_name}."
+            )
+        numbers.append(label if is_number else names.index(label))
+    return numbers
 
 
 def order_arrays(prior: PriorDescription, order: Any, batch: int, hidden: np.ndarray | None = None) -> Arrays:

@@ -10,9 +10,10 @@ from tfprior.export.cached_batch import CachedBatch
 from tfprior.export.checks import BundleError
 from tfprior.export.continuous_batching import ContinuousBatch, examples_of
 from tfprior.export.decoding import DECODINGS, Decoding
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
 from tfprior.export.masked_batch import MaskedBatch
 from tfprior.export.passes import Passes
+from tfprior.export.prior_description import PriorDescription
 from tfprior.export.raster_batch import RasterBatch
 
 METHODS = {"loop": ("sample",), "pair": ("row", "pixel"), "step": ("initial_state", "step")}

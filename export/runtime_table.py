@@ -8,8 +8,9 @@ import numpy as np
 
 from tfprior.export.arrays import Arrays, Run
 from tfprior.export.checks import BundleError
-from tfprior.export.manifest import Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
 from tfprior.export.manifest_file import load_manifest
+from tfprior.export.prior_description import PriorDescription
 from tfprior.export.rollout import Rollout
 from tfprior.export.runtimes import RUNTIMES
 from tfprior.export.verification import check_files, golden_condition, golden_options, replay, together

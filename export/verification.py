@@ -9,8 +9,9 @@ import numpy as np
 from tfprior.export.arrays import Arrays, Known, Run
 from tfprior.export.checks import BundleError
 from tfprior.export.encoder_description import CLASSIFY, FEATURES, RECONSTRUCT, EncoderDescription
-from tfprior.export.manifest import GoldenRollout, Manifest, PriorDescription
+from tfprior.export.manifest import Manifest
 from tfprior.export.manifest_file import FILE_NAME, checked_file, load_manifest
+from tfprior.export.prior_description import GoldenRollout, PriorDescription
 from tfprior.export.rollout import Rollout, condition_from
 from tfprior.export.runtimes import RUNTIMES, USUAL
 

@@ -12,15 +12,17 @@ from tfprior.generator import Generator
 from tfprior.priors import GatedPixelCNN
 
 GRID, LEVELS = (3, 4, 1), 4
+CLASSES = ("even", "odd")
 
 
 def save_prior(path: Path, num_classes: int | None = 2, formats: tuple[str, ...] = ("onnx",)) -> Path:
-    """Exports a tiny prior of classes."""
+    """Exports a tiny prior of classes, which have names if there are two."""
     keras.utils.set_random_seed(0)
     prior = GatedPixelCNN(
         GRID, Categorical(LEVELS), filters=4, num_layers=1, first_kernel_size=3, num_classes=num_classes
     )
-    return tfprior.export.save(prior, path, formats=formats)
+    names = CLASSES if num_classes == len(CLASSES) else None
+    return tfprior.export.save(prior, path, formats=formats, class_names=names)
 
 
 def save_generator(path: Path, formats: tuple[str, ...] = ("onnx",)) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from node import modules
-from small_bundles import GRID, LEVELS
+from small_bundles import CLASSES, GRID, LEVELS
 
 from tfprior.export.client import open_bundle
 
@@ -78,12 +78,13 @@ def test_the_canvas_has_the_integers_of_the_seed(address: str, prior_bundle: Pat
     hidden = np.arange(12).reshape(GRID[:2]) >= 6  # what lies behind the pixel painted over
     by_mouse = sampler.complete(drawn, hidden, [1], seed=8)
     by_keys = sampler.complete(by_mouse, hidden, [1], seed=9)
-    about, first, second, third = browse(
+    about, names, first, second, third = browse(
         address,
         ("choose", str(prior_bundle)),
         ("set", "#class", "1"),
         *DRAW,
         ("text", "#about"),
+        ("text", "#class"),
         ("pixels",),
         ("set", "#seed", 8),
         ("set", "#size", 1),
@@ -97,6 +98,7 @@ def test_the_canvas_has_the_integers_of_the_seed(address: str, prior_bundle: Pat
         ("pixels",),
     )
     assert about == "GatedPixelCNN: 3 × 4, 4 levels, 2 classes"
+    assert names == "".join(CLASSES)
     assert first == shown(drawn, LEVELS)
     assert second == shown(by_mouse, LEVELS)
     assert third == shown(by_keys, LEVELS)

@@ -70,12 +70,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda b: (b / "manifest.json").unlink(), "has no manifest.json"),
     "truncated manifest": (lambda b: truncate(b / "manifest.json"), "unreadable"),
     "newer schema": (
-        lambda b: edit_manifest(b, lambda m: m.update(schema_version=5)),
-        "schema version 5 and this tfprior reads 3 to 4: upgrade tfprior",
+        lambda b: edit_manifest(b, lambda m: m.update(schema_version=6)),
+        "schema version 6 and this tfprior reads 3 to 5: upgrade tfprior",
     ),
     "older schema": (
         lambda b: edit_manifest(b, lambda m: m.update(schema_version=1)),
-        "schema version 1 and this tfprior reads 3 to 4: export the bundle again",
+        "schema version 1 and this tfprior reads 3 to 5: export the bundle again",
     ),
     "changed manifest": (
         lambda b: replace_in_manifest(b, '"num_steps": 12', '"num_steps": 13'),
@@ -166,6 +166,26 @@ def test_operators_of_small_numbers_keep_their_digits(name: str, tmp_path: Path)
     numbers = np.array([[0, 1e-30, 1e-8, -1e-8, 1e-4, -1e-4, 0.3, -0.3, -0.9, 1, 5, 20]], "float32")
     (found,) = session.run(None, {"x": numbers})
     np.testing.assert_allclose(found, getattr(np, name)(numbers.astype("float64")), rtol=2e-6, atol=0)
+
+
+def test_names_are_of_the_classes(prior_bundle: Path, tmp_path: Path) -> None:
+    sampler = OnnxSampler(prior_bundle)
+    expected = sampler.sample(3, [1, 0, 1], seed=0)
+    for given in (["odd", "even", "odd"], ("odd", 0, 1), np.array(["odd", "even", "odd"])):
+        np.testing.assert_array_equal(sampler.sample(3, given, seed=0), expected)
+    with pytest.raises(ValueError, match=r"No class is called 'none'; .* in \[0, 1\] or one of even, odd"):
+        sampler.sample(1, ["none"])
+    prior = GatedPixelCNN((2, 3, 1), Categorical(4), filters=4, num_layers=1, num_classes=2)
+    for names, message in [
+        (["a"], "Got 1 class_names and the model has 2 classes"),
+        (["a", "b\n"], r"class_names hold 'b\\n'; expected a line of text"),
+        (["a", ""], "class_names hold ''"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tfprior.export.save(prior, tmp_path / "b", class_names=names)
+    prior = GatedPixelCNN((2, 3, 1), Categorical(4), filters=4, num_layers=1)
+    with pytest.raises(ValueError, match="Got 2 class_names and the model has no classes"):
+        tfprior.export.save(prior, tmp_path / "b", class_names=["a", "b"])
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -80,6 +80,15 @@ def test_an_example_is_the_same_in_any_batch_and_by_any_loop(bundle: Path) -> No
     np.testing.assert_array_equal(one["values"], expected[0].ravel())
 
 
+def test_labels_have_names(prior_bundle: Path) -> None:
+    by_number, by_name, mixed = ask(
+        prior_bundle,
+        *(("sample", {"count": 2, "condition": given, "seed": 0}) for given in ([1, 1], "odd", ["odd", 1])),
+    )
+    np.testing.assert_array_equal(by_number["values"], by_name["values"])
+    np.testing.assert_array_equal(by_number["values"], mixed["values"])
+
+
 def test_only_what_is_hidden_is_drawn(prior_bundle: Path) -> None:
     values, hidden = np.zeros(GRID, "int32"), np.zeros(GRID[:2], bool)
     hidden[1, 1:3] = True
@@ -142,15 +151,16 @@ def test_a_damaged_bundle_is_refused(bundle: Path, damage: str) -> None:
 
 def test_a_newer_bundle_and_an_encoders_are_refused(bundle: Path) -> None:
     file = bundle / "manifest.json"
-    file.write_text(file.read_text().replace('"schema_version": 4', '"schema_version": 99'))
+    file.write_text(file.read_text().replace('"schema_version": 5', '"schema_version": 99'))
     (answer,) = ask(bundle, ("sample", {}))
-    assert "schema version 99 and this client reads 3 and 4: upgrade the client" in answer["message"]
+    assert "schema version 99 and this client reads 3 to 5: upgrade the client" in answer["message"]
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("sample", {"count": 0}, "count is 0; expected an integer from 1"),
     ("sample", {}, "takes a label as its condition; got none"),
     ("sample", {"condition": 2}, "condition is 2; expected a label from 0 to 1"),
+    ("sample", {"condition": "none"}, "No class is called 'none'; .* from 0 to 1, or one of even, odd"),
     (
         "sample",
         {"condition": [0, 1]},

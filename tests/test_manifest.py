@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bundle_files import edit_manifest
-from small_bundles import GRID, LEVELS
+from small_bundles import CLASSES, GRID, LEVELS
 
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxGenerator, OnnxSampler
@@ -28,7 +28,7 @@ def test_a_manifest_is_read_as_it_was_written(prior_bundle: Path, generator_bund
         text = (path / "manifest.json").read_text()
         fields = json.loads(text)
         envelope = [fields.pop(name) for name in ("format", "schema_version", "manifest_sha256")]
-        assert envelope == ["tfprior.bundle", 4, manifest_digest(text.encode())]
+        assert envelope == ["tfprior.bundle", 5, manifest_digest(text.encode())]
         assert plain(manifest) == fields
         assert plain(from_plain(fields)) == fields
 
@@ -40,6 +40,8 @@ def test_a_manifest_says_what_the_prior_is(prior_bundle: Path) -> None:
     assert (prior.grid_shape, prior.num_levels, prior.num_steps, prior.prefix) == (GRID, LEVELS, 12, "")
     assert prior.condition is not None
     assert (prior.condition.kind, prior.condition.num_classes, prior.condition.shape) == ("label", 2, None)
+    assert (manifest.class_names, manifest.pixels) == (prior.condition.class_names, "grey")
+    assert manifest.class_names == CLASSES
     assert prior.golden.values.shape == (2, *GRID)
     assert prior.golden.condition.tolist() == [0, 1]  # type: ignore[union-attr]
     assert manifest.functions["step"].input("condition").dtype == "int32"
@@ -50,10 +52,13 @@ def test_a_manifest_says_what_the_prior_is(prior_bundle: Path) -> None:
 def test_a_manifest_of_before_opens(bundle: Path) -> None:
     def forget(fields: dict) -> None:
         del fields["saved_model"], fields["priors"][0]["noise"]["generator"]
+        del fields["pixels"], fields["priors"][0]["condition"]["class_names"]
+        fields["schema_version"] = 4
 
     edit_manifest(bundle, forget)
     manifest = load_manifest(bundle)
-    assert manifest.saved_model is None
+    assert (manifest.saved_model, manifest.pixels, manifest.class_names) == (None, None, ())
+    assert OnnxSampler(bundle).sample(1, [1], seed=0).shape == (1, *GRID)
     assert manifest.priors[0].noise.generator == "philox4x32-10"
 
 
@@ -114,8 +119,24 @@ FIELDS: dict[str, tuple[Callable[[dict], object], str]] = {
         r"golden.uniforms leave \[0, 1\)",
     ),
     "fewer classes": (
-        set_at(*PRIOR, "condition", "num_classes", to=1),
+        lambda m: m["priors"][0]["condition"].update(num_classes=1, class_names=None),
         r"golden.condition lies in \[0, 1\]; expected \[0, 0\]",
+    ),
+    "fewer names of classes": (
+        set_at(*PRIOR, "condition", "class_names", to=["even"]),
+        "condition.class_names are 1; expected null, or one for each of 2 classes",
+    ),
+    "names of no classes": (
+        lambda m: m["priors"][0]["condition"].update(kind="vector", num_classes=None, shape=[1]),
+        "condition.class_names are 2; expected null, or one for each of 0 classes",
+    ),
+    "a name of two lines": (
+        set_at(*PRIOR, "condition", "class_names", to=["even", "odd\n"]),
+        r"class_names\[1\] is 'odd\\n'; expected a line of text",
+    ),
+    "colours of one channel": (
+        set_at("pixels", to="RGB"),
+        r"pixels are 'RGB' of the shape \(3, 4, 1\); expected 'grey' of one channel",
     ),
     "no condition": (set_at(*PRIOR, "condition", to=None), "golden.condition is given; expected null"),
     "a condition of another kind": (
@@ -125,7 +146,9 @@ FIELDS: dict[str, tuple[Callable[[dict], object], str]] = {
     "a condition made by a function": (
         lambda m: (
             m["priors"][0]["golden"].update(condition=None),
-            m["priors"][0]["condition"].update(kind="vector", num_classes=None, shape=[1], function="step"),
+            m["priors"][0]["condition"].update(
+                kind="vector", num_classes=None, shape=[1], function="step", class_names=None
+            ),
         ),
         "condition of prior 0 is made by the function 'step'",
     ),

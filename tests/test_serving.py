@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from served import Server, events_of, serving
-from small_bundles import GRID, LEVELS, save_generator, save_prior
+from small_bundles import CLASSES, GRID, LEVELS, save_generator, save_prior
 
 import tfprior.export
 from tfprior.encoders import Classifier, ViT
@@ -60,6 +60,13 @@ def test_images_are_those_of_the_seed(server: Server, sampler: OnnxSampler) -> N
     np.testing.assert_allclose(scored["log_prob"], nats, rtol=1e-5)
     np.testing.assert_allclose(scored["bits_per_dim"], -nats / (12 * np.log(2)), rtol=1e-5)
     assert (told["seed"], scored["is_bound"]) == (2**64 - 1, False)
+
+
+def test_labels_have_names(server: Server, sampler: OnnxSampler) -> None:
+    drawn = server.ask("prior", "sample", num_samples=2, condition=["odd", 0], seed=1)
+    np.testing.assert_array_equal(drawn["values"], sampler.sample(2, [1, 0], seed=1))
+    scored = server.ask("prior", "score", images=drawn["values"], condition=["odd", "even"])
+    np.testing.assert_allclose(scored["log_prob"], sampler.log_prob(drawn["values"], ["odd", "even"]))
 
 
 def test_a_seed_that_was_left_out_is_told(server: Server, sampler: OnnxSampler) -> None:
@@ -177,7 +184,7 @@ def test_requests_share_steps_and_do_not_matter_to_each_other(bundles: dict[str,
         ("sample", {"condition": [0], "temperature": 0}, 422, "greater than 0"),
         ("sample", {"condition": [0], "num_samples": 257}, 400, "Got 257 images; expected at most 256"),
         ("sample", {"condition": [2]}, 400, "Labels lie in [2, 2]; expected [0, 1]"),
-        ("sample", {"condition": ["a"]}, 400, "condition is no array of numbers"),
+        ("sample", {"condition": [None]}, 400, "condition is no array of numbers"),
         ("sample", {"condition": [[0], [1, 2]]}, 400, "condition is no array of numbers"),
         ("sample", {"num_samples": 2, "condition": [0]}, 400, "The condition has 1 rows for 2 examples"),
         ("sample", {}, 400, "The prior is conditional and got condition=None"),
@@ -194,6 +201,14 @@ def test_requests_share_steps_and_do_not_matter_to_each_other(bundles: dict[str,
             "method 'loop' here; expected one of pair",
         ),
         ("sample", {"condition": [0], "guidance": 1}, 400, "the bundle's prior takes none"),
+        (
+            "sample",
+            {"condition": ["none"]},
+            400,
+            "No class is called 'none'; expected a label in [0, 1]",
+        ),
+        ("sample", {"condition": ["odd", [1]], "num_samples": 2}, 400, "No class is called [1]; expected"),
+        ("sample", {"condition": [["odd"]]}, 400, "condition is no array of numbers"),
         ("sample", {"condition": [0], "temperature": [1, 1]}, 400, "one for each of 1 samples"),
         ("complete", {"condition": [0], "images": [[[[0]]]], "mask": [[1]]}, 400, "have shape (1, 1, 1, 1)"),
         (
@@ -228,6 +243,7 @@ def test_models_are_described_and_their_files_handed_out(server: Server, bundles
     assert models["prior"] == server.client.get("/v1/models/prior").json()
     assert models["prior"]["image_shape"] == list(GRID)
     assert (models["prior"]["condition"], models["prior"]["num_classes"]) == ("label", 2)
+    assert (models["prior"]["class_names"], models["prior"]["pixels"]) == (list(CLASSES), "grey")
     assert models["generator"]["verbs"] == ["sample", "complete", "score", "encode"]
     assert server.client.get("/v1/models/none").json() == {
         "error": "No model is called none; expected one of prior, generator."

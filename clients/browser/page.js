@@ -34,7 +34,10 @@ function describe() {
   const size = `${height} × ${width}${channels === 1 ? '' : ` × ${channels}`}`;
   $('about').textContent = `${manifest.model.class_name}: ${size}, ${sampler.numLevels} levels${classes}`;
   $('classes').hidden = !sampler.numClasses;
-  const options = Array.from({ length: sampler.numClasses ?? 0 }, (_, label) => new Option(label, label));
+  const options = Array.from(
+    { length: sampler.numClasses ?? 0 },
+    (_, label) => new Option(sampler.classNames[label] ?? label, label),
+  );
   $('class').replaceChildren(...options);
   $('guided').hidden = !sampler.isGuided;
   $('orders').hidden = !sampler.drawsInAnyOrder;

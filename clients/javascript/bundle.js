@@ -1,7 +1,7 @@
 /** A bundle's files, compared with its manifest, and its functions in ONNX Runtime. */
 
 const FORMAT = 'tfprior.bundle';
-const SCHEMA_VERSIONS = [3, 4];
+const SCHEMA_VERSIONS = [3, 4, 5];
 const MANIFEST = 'manifest.json';
 const GENERATOR = 'philox4x32-10';
 const PLAIN_PATH = /^[\w .@+-]+(\/[\w .@+-]+)*$/;
@@ -140,7 +140,7 @@ async function checkedManifest(bytes) {
   const remedy = version > newest ? 'upgrade the client' : 'export the bundle again';
   ensure(
     SCHEMA_VERSIONS.includes(version),
-    `${MANIFEST} has schema version ${version} and this client reads ${SCHEMA_VERSIONS.join(' and ')}: ${remedy}.`,
+    `${MANIFEST} has schema version ${version} and this client reads ${SCHEMA_VERSIONS[0]} to ${newest}: ${remedy}.`,
   );
   const unsealed = text.replace(/("manifest_sha256": ")[0-9a-f]{64}"/, `$1${'0'.repeat(64)}"`);
   ensure(

@@ -12,6 +12,7 @@ export class Generator {
     this.gridShape = bundle.manifest.images.shape;
     this.numLevels = bundle.manifest.images.num_levels;
     this.numClasses = this.samplers[0].numClasses;
+    this.classNames = this.samplers[0].classNames;
     this.isGuided = this.samplers.some((sampler) => sampler.isGuided);
     this.drawsInAnyOrder = this.samplers.every((sampler) => sampler.drawsInAnyOrder);
   }

@@ -14,11 +14,14 @@ export interface OnnxRuntime {
 /** A number for all examples, or one for each. */
 export type PerExample = number | ArrayLike<number>;
 
+/** A label, by its number or its name, for all examples or for each; or what else the prior takes, flat. */
+export type Condition = PerExample | string | (string | number)[];
+
 export interface DrawOptions {
   /** How many grids; 1 when left out. */
   count?: number;
-  /** Labels, or the numbers of vectors, maps or tokens of all examples. */
-  condition?: PerExample;
+  /** Labels, by number or by name, or the numbers of vectors, maps or tokens of all examples. */
+  condition?: Condition;
   /** Below 1 sharpens, above 1 flattens every distribution. */
   temperature?: PerExample;
   /** w of classifier-free guidance, of priors trained with condition_dropout. */
@@ -68,6 +71,8 @@ export class Sampler {
   readonly gridShape: [number, number, number];
   readonly numLevels: number;
   readonly numClasses: number | null;
+  /** By which labels may be told, too; none where the bundle has none. */
+  readonly classNames: string[];
   readonly isGuided: boolean;
   readonly drawsInAnyOrder: boolean;
   /** Whole grids, in one call of the exported loop. */
@@ -79,7 +84,7 @@ export class Sampler {
   /** Exact log-likelihoods in nats (B,). */
   logProb(options: {
     values: ArrayLike<number>;
-    condition?: PerExample;
+    condition?: Condition;
     order?: PriorOptions['order'];
     count?: number;
   }): Promise<Float32Array>;
@@ -106,6 +111,8 @@ export class Generator {
   readonly gridShape: [number, number, number];
   readonly numLevels: number;
   readonly numClasses: number | null;
+  /** By which labels may be told, too; none where the bundle has none. */
+  readonly classNames: string[];
   readonly isGuided: boolean;
   readonly drawsInAnyOrder: boolean;
   sample(options?: GeneratorOptions): Promise<Images & { codes: Codes; logProb: Float32Array }>;

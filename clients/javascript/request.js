@@ -73,7 +73,7 @@ export function conditionOf(prior, condition, count) {
     return {
       condition: perExample(
         'condition',
-        condition,
+        numbered(condition, kind),
         count,
         fits,
         `a label from 0 to ${kind.num_classes - 1}`,
@@ -102,6 +102,22 @@ export function conditionOf(prior, condition, count) {
     );
   }
   return { condition: Float32Array.from(condition) };
+}
+
+/** Labels that are told by their names as numbers. */
+function numbered(labels, { num_classes: classes, class_names: names }) {
+  const one = (label) => {
+    if (typeof label !== 'string') return label;
+    const number = names?.indexOf(label) ?? -1;
+    if (number < 0 || names.lastIndexOf(label) !== number) {
+      const byName = names ? `, or one of ${names.join(', ')}` : '';
+      throw new RangeError(
+        `No class is called '${label}'; expected a label from 0 to ${classes - 1}${byName}.`,
+      );
+    }
+    return number;
+  };
+  return typeof labels === 'string' || typeof labels === 'number' ? one(labels) : Array.from(labels, one);
 }
 
 /** The noise (B, P, K): given, or of a seed. */

@@ -21,6 +21,7 @@ export class Sampler {
     this.gridShape = this.prior.grid_shape;
     this.numLevels = this.prior.num_levels;
     this.numClasses = this.prior.condition?.num_classes ?? null;
+    this.classNames = this.prior.condition?.class_names ?? [];
     this.isGuided = (this.prior.golden.guidance ?? null) !== null;
     this.drawsInAnyOrder = this.prior.orders === 'any';
   }

@@ -136,6 +136,11 @@ def test_sample_takes_classes_by_name(folder_of_classes: Path, tmp_path: Path) -
         np.testing.assert_array_equal(saved["labels"], [1, 1, 0])
     printed = run("sample", out, "--class", "grey", *options, code=2)
     assert "--class grey: expected a class in [0, 1] or one of Bright, dark sky." in printed
+    run("export", out, tmp_path / "bundle", "--format", "onnx")
+    run("sample", tmp_path / "bundle", "--class", "dark sky", *options)
+    with np.load(drawn) as saved:
+        np.testing.assert_array_equal(saved["labels"], [1, 1, 1])
+    assert "dark sky" in run("info", tmp_path / "bundle")
 
 
 def test_classes_of_codes_have_the_names_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:

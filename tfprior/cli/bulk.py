@@ -170,8 +170,9 @@ def sample(
     parts = parts_of(tokenizer, finer)
     chosen = None
     if classes:
-        names = () if (model / MANIFEST).exists() else source_at(model).class_names()
-        chosen = chosen_classes(classes, open_model(str(model), **parts)[1].num_classes, names)
+        sampler = open_model(str(model), **parts)[1]
+        names = sampler.class_names if (model / MANIFEST).exists() else source_at(model).class_names()
+        chosen = chosen_classes(classes, sampler.num_classes, names)
     job = sample_job(
         model,
         num,

@@ -9,7 +9,7 @@ import typer
 
 from tfprior.cli.app import import_keras, plain_console
 from tfprior.cli.errors import WrongUsage
-from tfprior.cli.opening import MANIFEST, open_model
+from tfprior.cli.opening import MANIFEST, open_model, source_at
 from tfprior.cli.options import FinerOption, TokenizerOption
 from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table, runtimes_table
 
@@ -47,8 +47,13 @@ def export(
     if out.exists() and not overwrite:
         raise WrongUsage(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
     model: Any = encoder_at(run) or open_model(run, tokenizer, finer)
+    has_classes = getattr(model, "num_classes", None) is not None
     save(
-        model, out, formats=tuple(one.value for one in dict.fromkeys(formats or Format)), overwrite=overwrite
+        model,
+        out,
+        formats=tuple(one.value for one in dict.fromkeys(formats or Format)),
+        overwrite=overwrite,
+        class_names=source_at(run).class_names() or None if has_classes else None,
     )
     plain_console().print(bundle_table(out))
 

@@ -184,7 +184,8 @@ def drawing_at(path: Path, tokenizer: Path | None, finer: list[Path] | None) -> 
         raise WrongUsage("--finer: a bundle has all of its priors inside; leave it out.")
     from tfprior.export.client import open_bundle
 
-    return Drawing(open_bundle(path), (), {})
+    bundle = open_bundle(path)
+    return Drawing(bundle, bundle.class_names, {})
 
 
 def generator_of(

@@ -141,6 +141,8 @@ def bundle_table(path: Path) -> Table:
     if manifest.encoder is not None:
         table.add_row("images", " × ".join(map(str, manifest.encoder.image_shape)))
         table.add_row("takes", manifest.encoder.input)
+    if manifest.class_names:
+        table.add_row("classes", "\n".join(manifest.class_names))
     for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")
         for side, ports in (("inputs", function.inputs), ("outputs", function.outputs)):

@@ -28,7 +28,7 @@ class Asked:
 
     num_samples: int
     seed: int
-    condition: np.ndarray | None = None
+    condition: np.ndarray | list[Any] | None = None
     temperature: Any = 1.0
     guidance: Any = None
     order: Any = None

@@ -20,10 +20,10 @@ from tfprior.serving.request_values import (
     accepted,
     asked_of,
     check_count,
+    condition_of,
     integers,
     limit_of,
     mask_of,
-    optional_numbers,
 )
 from tfprior.serving.served import Served, Shelf
 from tfprior.serving.settings import Settings
@@ -70,7 +70,7 @@ async def _draw(
     what = Asked(
         count,
         seed,
-        optional_numbers("condition", asked.condition),
+        condition_of(asked.condition),
         asked.temperature,
         asked.guidance,
         asked.order,

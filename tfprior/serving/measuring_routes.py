@@ -16,9 +16,9 @@ from tfprior.serving.request_values import (
     accepted,
     asked_of,
     check_count,
+    condition_of,
     integers,
     limit_of,
-    optional_numbers,
     pixels_of,
 )
 from tfprior.serving.served import Served, Shelf
@@ -56,7 +56,7 @@ def add_measuring(app: FastAPI, shelf: Shelf, settings: Settings) -> None:
             if is_bound and asked.order is not None:
                 raise ValueError(f"{name} draws codes and got order={asked.order!r}; leave it out.")
             order = {} if is_bound else {"order": asked.order}
-            nats = sampler.log_prob(images, optional_numbers("condition", asked.condition), **order)
+            nats = sampler.log_prob(images, condition_of(asked.condition), **order)
             bits = -nats / (images[0].size * np.log(2))
             return {"log_prob": nats.tolist(), "bits_per_dim": bits.tolist(), "is_bound": is_bound}
 

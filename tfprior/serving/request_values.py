@@ -74,8 +74,15 @@ def _array(values: list[Any], name: str, kinds: str) -> np.ndarray:
     return array
 
 
-def optional_numbers(name: str, values: list[Any] | None) -> np.ndarray | None:
-    return None if values is None else numbers(name, values)
+def condition_of(values: list[Any] | None) -> np.ndarray | list[Any] | None:
+    """Labels as they are told, some by their names; all else as an array.
+
+    Raises:
+        ValueError: as `numbers`.
+    """
+    if values is None or any(isinstance(label, str) for label in values):
+        return values
+    return numbers("condition", values)
 
 
 def integers(name: str, values: list[Any]) -> np.ndarray:

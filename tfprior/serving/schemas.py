@@ -24,7 +24,8 @@ class Drawing(Asking):
 
     condition: list[Any] | None = Field(
         None,
-        description="One label, vector, map or source for each image; none for an unconditional prior.",
+        description="One label, by its number or name, vector, map or source for each image; none for an "
+        "unconditional prior.",
         examples=[[3]],
     )
     seed: int | None = Field(
@@ -138,6 +139,8 @@ class Model(BaseModel):
     num_levels: int | None = None
     condition: str | None = None
     num_classes: int | None = None
+    class_names: list[str] = Field([], description="Of the classes, from 0 on, if they have any.")
+    pixels: str | None = Field(None, description="grey or RGB, from black to white, of pixels.")
     is_guided: bool = False
     orders: str | None = None
     input: str | None = Field(None, description="What an encoder takes.")

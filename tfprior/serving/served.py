@@ -103,6 +103,8 @@ class Served:
             "class_name": manifest.model.class_name,
             "parameters": manifest.model.parameters,
             "verbs": self.verbs,
+            "class_names": manifest.class_names,
+            "pixels": manifest.pixels,
         }
         if self.encoder is not None:
             described = self.encoder.encoder
