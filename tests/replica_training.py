@@ -200,8 +200,12 @@ def main() -> None:
     kind, *names = sys.argv[1:]
     if kind == "mirrored":
         strategy = two_devices()
-        results = [{"name": name, "alone": train(name), "together": train(name, strategy)} for name in names]
-        for name in NOISY:
+        results = [
+            {"name": name, "alone": train(name), "together": train(name, strategy)}
+            for name in names
+            if name in MODELS
+        ]
+        for name in NOISY.keys() & names:
             (whole, scores), (parts, of_parts) = (resumed(name, strategy, stops) for stops in ((), (2,)))
             told = {"whole": whole, "parts": parts, "history of whole": scores, "history of parts": of_parts}
             results.append({"name": name, **told})

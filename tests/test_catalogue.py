@@ -7,7 +7,14 @@ import catalogue
 import keras
 import pytest
 from catalogue import ENTRIES, Entry, condition_of, example_model, randomise, values_of
-from catalogue_examples import assert_equal, each_layer, each_prior, each_with_config, example_of
+from catalogue_examples import (
+    assert_equal,
+    each_kind_of_prior,
+    each_layer,
+    each_prior,
+    each_with_config,
+    example_of,
+)
 
 
 def public_classes() -> dict[str, type]:
@@ -57,7 +64,7 @@ def test_layer_in_a_model_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_p
     assert_equal(keras.saving.load_model(tmp_path / "model.keras")(inputs), model(inputs))
 
 
-@each_prior
+@each_kind_of_prior
 def test_prior_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_path: Path) -> None:
     prior = example_of(entry)
     values, condition = values_of(prior), condition_of(prior)
@@ -68,7 +75,7 @@ def test_prior_survives_a_keras_file_in_safe_mode(entry: Entry, tmp_path: Path) 
     assert_equal(loaded.log_prob(values, condition), prior.log_prob(values, condition))
 
 
-@each_prior
+@each_kind_of_prior
 def test_compiled_prior_survives_a_keras_file_with_its_optimizer(entry: Entry, tmp_path: Path) -> None:
     prior = randomise(entry.build())
     prior.compile(optimizer="adam", run_eagerly=True)

@@ -9,6 +9,8 @@ from catalogue import Entry, condition_of, randomise, symbols_of, values_of
 from catalogue_examples import (
     assert_equal,
     built,
+    each_kind_of_all,
+    each_kind_of_prior,
     each_layer,
     each_network,
     each_of_all,
@@ -92,7 +94,7 @@ def test_the_map_of_a_tokenizer_sums_to_what_images_cost_given_their_codes(entry
     np.testing.assert_allclose(nats, expected, rtol=1e-4, atol=1e-5)
 
 
-@each_prior
+@each_kind_of_prior
 def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
     prior, half = example_of(entry), randomise(entry.build(dtype="mixed_bfloat16"))
     values, condition = values_of(prior), condition_of(prior)
@@ -101,14 +103,14 @@ def test_likelihood_is_float32_under_mixed_bfloat16(entry: Entry) -> None:
     np.testing.assert_allclose(nats, prior.log_prob(values, condition), rtol=0.05)
 
 
-@each_of_all
+@each_kind_of_all
 def test_function_gives_the_eager_numbers(entry: Entry) -> None:
     network, inputs = example_of(entry), tree.map_structure(tf.constant, entry.inputs())
     function = tf.function(lambda x: network(x), autograph=False)
     assert_equal(function(inputs), network(inputs), atol=1e-5)
 
 
-@each_of_all
+@each_kind_of_all
 def test_a_forward_pass_never_changes_a_weight(entry: Entry) -> None:
     network = built(entry)
     before = network.get_weights()

@@ -47,6 +47,7 @@ def assert_round_trip(model: Any, values: np.ndarray, condition: np.ndarray | No
     return data
 
 
+@pytest.mark.slow("GatedPixelCNN", "grid_shape=(2")
 @pytest.mark.parametrize("entry", PRIORS[::2], ids=str)  # of each kind one, and coupled channels
 def test_every_prior_gives_back_its_images(entry: Entry) -> None:
     model = randomise(entry.build())

@@ -85,7 +85,7 @@ SOURCES: dict[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.slow("arrays in order", "arrays", "labels", "a dataset")
+@pytest.mark.slow("arrays in order", "arrays", "labels", "a dataset", "images")
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_was_interrupted_ends_as_what_was_not(tmp_path: Path, source: str) -> None:
     x, arguments = SOURCES[source]()
@@ -166,6 +166,7 @@ class Again(keras.callbacks.Callback):
         fitted(self.path)
 
 
+@pytest.mark.slow("change2")
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -44,6 +44,7 @@ def test_values_out_of_range_stop_a_later_batch(source: str, method: str, embedd
     prior.fit(GOOD, verbose=0)  # and the model is as good as before
 
 
+@pytest.mark.slow("generator", "indexed")
 @out_of_data
 @pytest.mark.xla
 @each_source
@@ -54,6 +55,7 @@ def test_values_out_of_range_stop_a_mixture_under_xla(source: str) -> None:
     assert finite(prior)
 
 
+@pytest.mark.slow("generator")
 @out_of_data
 @each_source
 def test_labels_out_of_range_stop_a_later_batch(source: str) -> None:
@@ -96,6 +98,7 @@ def test_a_refused_batch_moves_no_weight() -> None:
         np.testing.assert_array_equal(weight, kept)
 
 
+@pytest.mark.slow("generator")
 @out_of_data
 @each_source
 def test_predictions_are_parameters_or_refused(source: str) -> None:

@@ -128,6 +128,7 @@ FREEZE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow("VQVAE1")
 @pytest.mark.each_once
 @each_tokenizer
 @pytest.mark.parametrize("through", FREEZE)

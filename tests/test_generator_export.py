@@ -29,6 +29,9 @@ PIXELS = 1e-4 * 15
 """Tolerance of expected images of 16 levels."""
 
 
+pytestmark = pytest.mark.slow("two codes")
+
+
 class Exported(NamedTuple):
     model: Generator
     path: Path
@@ -65,7 +68,6 @@ def grids(codes: Any) -> list[np.ndarray]:
     return codes if isinstance(codes, list) else [codes]
 
 
-@pytest.mark.slow("two grids")
 def test_generate_gives_keras_s_codes_and_images(exported: Exported) -> None:
     signature = tf.saved_model.load(str(exported.path / "saved_model/1")).signatures["generate"]
     prefixes = [sampler.prefix for sampler in exported.client.samplers]
@@ -158,6 +160,7 @@ def test_golden_bounds_are_of_the_golden_condition(condition_shape: Any) -> None
     np.testing.assert_allclose(golden.log_prob_bound, bound, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_in_half_precision_is_exported_in_float32(tmp_path: Path) -> None:
     tokens = tokenizer(dtype="mixed_bfloat16")
     prior = randomise(GatedPixelCNN((4, 2, 1), Categorical(4), **SMALL, dtype="mixed_float16"))

@@ -80,6 +80,7 @@ def test_every_method_draws_from_guided_logits(kind: Any, grid: Any, condition: 
     np.testing.assert_allclose(nats, prior.log_prob(expected, given), rtol=1e-5)
 
 
+@pytest.mark.slow("halton")
 @pytest.mark.parametrize("method", ["sequential", "maskgit", "halton"])
 def test_masked_priors_are_guided_too(method: str) -> None:
     prior = made(MaskedTransformer, GREY, "labels")

@@ -89,7 +89,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Trained(request.param, folder, model, fit(model, callbacks, epochs=9))
 
 
-@pytest.mark.slow("two grids")
+@pytest.mark.slow("two grids", "tokenizer")
 def test_a_table_has_the_scores_of_both_parts(trained: Trained) -> None:
     with (trained.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -132,6 +132,7 @@ def test_scores_are_on_tensorboard(trained: Trained) -> None:
             np.testing.assert_allclose(shown, trained.history[prefix + name], rtol=1e-6)
 
 
+@pytest.mark.slow("tokenizer")
 @pytest.mark.parametrize("kind", ["prior", "tokenizer"])
 def test_the_best_averages_are_kept(kind: str, tmp_path: Path) -> None:
     model = compiled(kind, use_ema=True, ema_momentum=0.5)
@@ -167,6 +168,7 @@ def test_a_backup_goes_on_to_the_same_weights(kind: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(same, weight)
 
 
+@pytest.mark.slow("tokenizer")
 @pytest.mark.parametrize("kind", ["prior", "tokenizer"])
 def test_training_ends_where_it_diverges(kind: str) -> None:
     model = compiled(kind)

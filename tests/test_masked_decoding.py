@@ -116,6 +116,7 @@ def maskgit_in_numpy(
     return values
 
 
+@pytest.mark.slow("grid1")
 @pytest.mark.parametrize(
     ("grid", "condition", "steps"), [(GREY, "maps", 5), (COLOUR, "labels", 8), (GREY, "none", 1)]
 )

@@ -37,6 +37,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+pytestmark = pytest.mark.slow("channels apart")
+
+
 class Exported(NamedTuple):
     prior: MaskedTransformer
     client: OnnxSampler
@@ -55,7 +58,6 @@ def orders_of(prior: MaskedTransformer, count: int) -> list[Any]:
     return [None, "halton", np.random.default_rng(2).permuted(each, axis=1)]
 
 
-@pytest.mark.slow("together")
 def test_it_draws_and_scores_as_keras_does(exported: Exported) -> None:
     prior, client = exported
     assert client.methods == ["step", "loop", "maskgit", "halton"]

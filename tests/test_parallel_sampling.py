@@ -19,6 +19,7 @@ from tfprior.sampling import Drawn, cached, parallel, running, sample, sample_pa
 from tfprior.sampling.request import Request
 
 
+@pytest.mark.slow("GatedPixelCNN")
 @pytest.mark.each_once
 @pytest.mark.xla
 @each_kind

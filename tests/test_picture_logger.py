@@ -109,6 +109,7 @@ def test_the_averages_that_validation_measures_are_drawn(tmp_path: Path) -> None
     assert (opened(path) != opened(tmp_path / "last" / "samples-epoch-0002.png")).any()
 
 
+@pytest.mark.slow("4-steps1")
 @pytest.mark.parametrize(("every", "steps"), [(3, [3, 6]), (4, [4, 8])])
 def test_pictures_by_steps(every: int, steps: list[int], tmp_path: Path) -> None:
     logger = PictureLogger(tmp_path, every=every, unit="step", columns=1)

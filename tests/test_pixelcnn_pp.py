@@ -116,6 +116,7 @@ def test_dropout_acts_in_training_only() -> None:
     assert not np.allclose(prior(values, training=True), prior(values))
 
 
+@pytest.mark.slow
 def test_training_lowers_bits_per_dim() -> None:
     prior = PixelCNNPP((4, 4, 1), DiscretizedLogisticMixture(2, 16), filters=8, num_layers=1, num_stages=1)
     values = np.tile(np.arange(16, dtype="int32").reshape(1, 4, 4, 1), (32, 1, 1, 1))

@@ -105,6 +105,7 @@ def jacobian_by_pixel(prior: PixelCNNPP) -> np.ndarray:
 CAUSAL = ["grey", "grey, three stages, labels", "grey, two layers, maps", "colour, mixture"]
 
 
+@pytest.mark.slow("two layers", "[colour, mixture]")
 @pytest.mark.parametrize("name", [*CAUSAL, "colour, categorical, vectors"])
 def test_parameters_depend_on_exactly_the_receptive_field(name: str) -> None:
     assert_causal(model(name))

@@ -52,6 +52,7 @@ def feeds(prior: PixelCNNPP) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow("[array]", "dataset of tuples")
 @pytest.mark.parametrize("feed", ["array", "tensor", "dataset", "dataset of tuples"])
 def test_fit_initializes_once_on_its_first_batch(feed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prior, batches = fresh(GREY, num_stages=1), []
@@ -103,6 +104,7 @@ def test_training_starts_from_the_initialized_weights() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow("weights.h5")
 @pytest.mark.parametrize("file", ["prior.keras", "prior.weights.h5"])
 def test_loaded_weights_are_not_initialized_anew(file: str, tmp_path: Path) -> None:
     prior = small(GREY, "labels")
@@ -130,6 +132,7 @@ def assert_fit_keeps_weights(prior: PixelCNNPP) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow("own loop")
 @pytest.mark.parametrize("how", ["train_on_batch", "own loop", "set_weights"])
 def test_trained_weights_are_not_initialized_anew(how: str) -> None:
     prior = fresh(GREY, "labels")

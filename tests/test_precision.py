@@ -74,7 +74,7 @@ def flat(parts: Any) -> np.ndarray:
 # What a user asks of a trained model is asked of float32 ---------------------------------------------------
 
 
-@pytest.mark.slow("AnyOrderTransformer")
+@pytest.mark.slow("AnyOrderTransformer", "[PixelCNN-", "GatedPixelCNN")
 @each_prior
 def test_cached_sampling_draws_what_the_definition_draws(entry: Entry) -> None:
     half, _ = both(entry)
@@ -98,6 +98,7 @@ def test_all_methods_and_completion_are_those_of_float32(policy: str) -> None:
     )
 
 
+@pytest.mark.slow("[PixelCNN-", "GatedPixelCNN")
 @each_prior
 def test_likelihoods_are_those_of_float32(entry: Entry) -> None:
     half, exact = both(entry)
@@ -130,7 +131,7 @@ def test_tokenizers_encode_and_decode_in_float32(entry: Entry) -> None:
         np.testing.assert_array_equal(condition, exact.condition_map(codes[0]))
 
 
-@pytest.mark.slow("CausalTransformer", "EncoderDecoder")
+@pytest.mark.slow("CausalTransformer", "EncoderDecoder", "[PixelCNN-")
 @pytest.mark.xla
 @pytest.mark.parametrize("entry", PRIORS[::4], ids=str)  # XLA compiles for each
 def test_compressed_images_are_those_of_float32(entry: Entry) -> None:

@@ -32,6 +32,7 @@ def gradients(count: int, grid: tuple[int, int, int] = GREY) -> np.ndarray:
     return np.broadcast_to((starts + np.arange(grid[1])[:, None]) % 4, (count, *grid)).astype("uint8")
 
 
+@pytest.mark.slow("[PixelCNN]", "GatedPixelCNN")
 @pytest.mark.xla
 @each_kind
 def test_fit_needs_no_loss_and_lowers_bits_per_dim(kind: Any) -> None:

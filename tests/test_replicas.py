@@ -39,14 +39,15 @@ def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def mirrored(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     """What one device and two replicas make of each model, in one process."""
-    names = {*names_asked(request, test_two_replicas_train_as_one_device), *OF_WORKERS}
+    whole, parts = test_two_replicas_train_as_one_device, test_replicas_that_were_interrupted_end_as_if_not
+    names = {*names_asked(request, whole), *names_asked(request, parts), *OF_WORKERS, "dropout"}
     command = [sys.executable, SCRIPT, "mirrored", *sorted(names)]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-4000:]
     return {result["name"]: result for result in lines_of(ran.stdout)}
 
 
-@pytest.mark.slow("residual", "images of MAE", "CausalTransformer")
+@pytest.mark.slow("residual", "images of MAE", "CausalTransformer", "VQVAE2")
 @pytest.mark.parametrize("name", MODELS)
 def test_two_replicas_train_as_one_device(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
     alone, together = mirrored[name]["alone"], mirrored[name]["together"]
@@ -54,6 +55,7 @@ def test_two_replicas_train_as_one_device(name: str, mirrored: dict[str, dict[st
     assert together["pictures"] == alone["pictures"]
 
 
+@pytest.mark.slow("restarts")
 @pytest.mark.parametrize("name", ["dropout", "restarts"])
 def test_replicas_that_were_interrupted_end_as_if_not(name: str, mirrored: dict[str, dict[str, Any]]) -> None:
     assert mirrored[name]["whole"] == mirrored[name]["parts"]

@@ -56,6 +56,8 @@ def test_steps_equal_the_call_in_two_rollouts(kind: Any, grid: Any, condition: s
     "grey, two layers",
     "colour, categorical, vectors",
     "embedded codes",
+    "[colour, mixture]",
+    "[grey]",
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_steps_of_pixelcnn_pp_equal_the_call_in_two_rollouts(name: str) -> None:

@@ -30,6 +30,9 @@ GREY, CODES = (3, 4, 1), (2, 3, 2)
 """Two channels are two tokens of a position."""
 
 
+pytestmark = pytest.mark.slow("causal grey")
+
+
 class Exported(NamedTuple):
     prior: Prior
     path: Path

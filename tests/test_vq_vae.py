@@ -111,6 +111,7 @@ def test_the_call_gives_the_codes_and_the_parameters_of_the_decoded_images(entry
     assert result.params.shape[-1] == tokenizer.distribution.num_params(images.shape[-1])
 
 
+@pytest.mark.slow("[4-0]", "Gaussian")
 @pytest.mark.parametrize(
     "changes",
     [

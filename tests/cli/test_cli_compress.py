@@ -9,6 +9,7 @@ from command_line import TINY, run
 from tfprior.runs import load_prior
 
 
+@pytest.mark.slow("[4]")
 @pytest.mark.xla
 @pytest.mark.parametrize("num", [None, 4])
 def test_compressed_images_come_back_whole(
