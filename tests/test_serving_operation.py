@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,19 @@ def test_bodies_are_read_as_far_as_allowed(bundles: dict[str, Path]) -> None:
             answer = running.client.post("/v1/models/prior:sample", content=content)
             assert answer.status_code in (400, 422), answer.text
             assert set(answer.json()) == {"error"}
+
+
+def test_bodies_have_to_come_in_time(bundles: dict[str, Path]) -> None:
+    with serving(bundles["prior"], timeout=0.3) as running:
+        host, port = running.address.removeprefix("http://").split(":")
+        for sent in (b"", b'{"condition": '):
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                head = b"POST /v1/models/prior:sample HTTP/1.1\r\nHost: here\r\nContent-Length: 50\r\n\r\n"
+                connection.sendall(head + sent)
+                answer = b"".join(iter(lambda: connection.recv(2**16), b""))  # until the server closes it
+            assert b"408" in answer.partition(b"\r\n")[0]
+            assert b"The body has not come within 0.3 seconds." in answer
+        assert running.ask("prior", "score", images=[[[[0]] * 4] * 3], condition=[0])["is_bound"] is False
 
 
 def test_a_token_opens_all_but_health(bundles: dict[str, Path]) -> None:

@@ -60,7 +60,7 @@ def create_app(bundles: Iterable[str], settings: Settings | None = None, page: P
         responses={status: {"model": schemas.Fault} for status in (400, 401, 404, 413, 503)},
     )
     app.state.shelf, app.state.is_ready = shelf, False
-    app.add_middleware(Guards, token=settings.token, max_body=settings.max_body, metrics=metrics)
+    app.add_middleware(Guards, settings=settings, metrics=metrics)
     answer_faults(app)
     _add_health(app, metrics)
     _add_models(app, shelf)

@@ -1,5 +1,6 @@
 """What stands between clients and the application: a token, a limit on bodies, and the access log."""
 
+import asyncio
 import json
 import logging
 import secrets
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tfprior.serving.metrics import Metrics
+from tfprior.serving.settings import Settings
 
 ACCESS = logging.getLogger("tfprior.serving.access")
 ASKED = "tfprior.asked"
@@ -25,13 +27,12 @@ class Guards:
 
     Args:
         app: the application.
-        token: that has to be shown; None for none.
-        max_body: bytes.
+        settings: of the server: the token, and how large bodies are and how soon they come.
         metrics: of the server.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, max_body: int, metrics: Metrics) -> None:
-        self.app, self.token, self.max_body, self.metrics = app, token, max_body, metrics
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,13 +47,19 @@ class Guards:
                 told["bytes"] += len(message.get("body", b""))
             await send(message)
 
-        received = 0
+        received, is_whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout
 
         async def receiving() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            try:
+                async with asyncio.timeout_at(None if is_whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, self._too_slow(), {"Connection": "close"}) from None
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
-            if received > self.max_body:
+            if received > self.settings.max_body:
                 raise HTTPException(413, self._too_large())
             return message
 
@@ -68,17 +75,20 @@ class Guards:
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         shown = headers.get(b"authorization", "")
-        if self.token is not None and scope["path"] not in OPEN:
-            wanted = f"Bearer {self.token}"
+        if self.settings.token is not None and scope["path"] not in OPEN:
+            wanted = f"Bearer {self.settings.token}"
             if not secrets.compare_digest(shown.encode("latin-1"), wanted.encode("latin-1")):
                 words = "Show the server's token: Authorization: Bearer TOKEN."
                 return fault(401, words, {"WWW-Authenticate": "Bearer"})
         length = headers.get(b"content-length", "0")
-        too_large = length.isdigit() and int(length) > self.max_body
+        too_large = length.isdigit() and int(length) > self.settings.max_body
         return fault(413, self._too_large(), {"Connection": "close"}) if too_large else None
 
     def _too_large(self) -> str:
-        return f"The body is larger than {self.max_body:,} bytes."
+        return f"The body is larger than {self.settings.max_body:,} bytes."
+
+    def _too_slow(self) -> str:
+        return f"The body has not come within {self.settings.timeout:g} seconds."
 
     def _log(self, scope: Scope, told: dict[str, int], seconds: float) -> None:
         if ASKED in scope:  # not what the address says, which may be anything
