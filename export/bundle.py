@@ -95,6 +95,8 @@ def save(
 def _checked_names(names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:
     if names is None:
         return None
+    if isinstance(names, str):
+        raise ValueError(f"class_names={names!r}; expected a list of names.")
     if num_classes != len(names):
         classes = "has no classes" if num_classes is None else f"has {num_classes} classes"
         raise ValueError(

@@ -180,6 +180,7 @@ def test_names_are_of_the_classes(prior_bundle: Path, tmp_path: Path) -> None:
         (["a"], "Got 1 class_names and the model has 2 classes"),
         (["a", "b\n"], r"class_names hold 'b\\n'; expected a line of text"),
         (["a", ""], "class_names hold ''"),
+        ("ab", "class_names='ab'; expected a list of names"),
     ]:
         with pytest.raises(ValueError, match=message):
             tfprior.export.save(prior, tmp_path / "b", class_names=names)

@@ -109,6 +109,7 @@ def test_a_manifest_says_what_a_source_is(exported: Path) -> None:
         "function": None,
         "num_levels": 5,
         "padding": 4,
+        "class_names": None,
     }
     names = [port.name for port in manifest.functions["step"].inputs]
     assert names[2:6] == ["previous", "position", "uniforms", "temperature"]
