@@ -15,6 +15,9 @@ help: ## list the targets
 demo: $(READY) ## train, sample and export a prior of handwritten digits
 	$(BIN)/python examples/digits.py
 
+# Two processes share the cores: threads of BLAS that wait for each other would take what the other one needs.
+test test-all: export OPENBLAS_NUM_THREADS := 1
+
 test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
