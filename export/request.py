@@ -17,6 +17,7 @@ from tfprior.inputs import (
     check_known_end,
     check_sampling_options,
     check_uniforms,
+    is_integer,
 )
 from tfprior.orders import known_first, order_of
 
@@ -117,7 +118,7 @@ def numbered(condition: Any, described: ConditionDescription) -> Any:
         return condition
     names, numbers = described.class_names or (), []
     for label in condition:
-        is_number = isinstance(label, int | np.integer)
+        is_number = is_integer(label)
         if not is_number and names.count(label) != 1:
             by_name = f" or one of {', '.join(names)}" if names else ""
             raise ValueError(

@@ -206,7 +206,8 @@ def test_an_existing_path_is_replaced_only_on_request(prior: GatedPixelCNN, tmp_
     with pytest.raises(ValueError, match="exists; choose another path, or pass overwrite=True"):
         tfprior.export.save(prior, path)
     assert (path / "manifest.json").read_text() == "an older bundle"
-    tfprior.export.save(prior, path, formats=("saved_model",), overwrite=True)
+    tfprior.export.save(prior, path, formats=("saved_model",), overwrite=True, of_codes=True)
+    assert tfprior.export.load_manifest(path).pixels is None
     assert sorted(file.name for file in path.iterdir()) == ["manifest.json", "saved_model"]
     assert list(tmp_path.iterdir()) == [path]
 

@@ -47,13 +47,14 @@ def export(
     if out.exists() and not overwrite:
         raise WrongUsage(f"{out} exists; choose another OUT, or pass --overwrite to replace it.")
     model: Any = encoder_at(run) or open_model(run, tokenizer, finer)
-    has_classes = getattr(model, "num_classes", None) is not None
+    classes = getattr(model, "num_classes", None)
+    names = source_at(run).class_names() if classes else ()
     save(
         model,
         out,
         formats=tuple(one.value for one in dict.fromkeys(formats or Format)),
         overwrite=overwrite,
-        class_names=source_at(run).class_names() or None if has_classes else None,
+        class_names=names if len(names) == classes else None,  # the data of codes may have others by now
     )
     plain_console().print(bundle_table(out))
 
