@@ -18,6 +18,10 @@ demo: $(READY) ## train, sample and export a prior of handwritten digits
 # Two processes share the cores: threads of BLAS that wait for each other would take what the other one needs.
 test test-all: export OPENBLAS_NUM_THREADS := 1
 
+# Kernels that are made anew for every shape take longer than tests of this size compute. `test-all` has them.
+test: export TF_ENABLE_ONEDNN_OPTS := 0
+test: export XLA_FLAGS := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+
 test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)

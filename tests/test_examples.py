@@ -21,6 +21,7 @@ from examples import (
 )
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_trains_on_an_npz_file(tmp_path: Path) -> None:
     images = 8 * integers(40, 4, 8, 3, top=32).astype("uint8")
     np.savez(tmp_path / "mine.npz", x_train=images[:32], x_test=images[32:])

@@ -35,8 +35,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, str]:
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        # Compiling takes longest.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2",
         "PYTHONPATH": path,
     }
     command = [sys.executable, __file__, *names_asked(request, test_models_run_on_jax)]
@@ -337,7 +336,7 @@ CHECKS: dict[str, Callable[[], None]] = {
 }
 
 
-@pytest.mark.slow("[PixelCNN]", "CausalTransformer", "a run", "GatedPixelCNN", "encoders", "SimMIM")
+@pytest.mark.slow("[PixelCNN]", "CausalTransformer", "a run", "GatedPixelCNN", "encoders", "SimMIM", "[MAE]")
 @pytest.mark.parametrize("name", CHECKS)
 def test_models_run_on_jax(name: str, outcomes: dict[str, str]) -> None:
     assert outcomes[name] == "jax", outcomes[name]
