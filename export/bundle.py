@@ -16,6 +16,7 @@ from tfprior.export.description import (
     describe_images,
     describe_pixels,
     describe_priors,
+    describe_weights,
     functions_of,
 )
 from tfprior.export.encoder_functions import (
@@ -26,6 +27,7 @@ from tfprior.export.encoder_functions import (
 )
 from tfprior.export.manifest import Manifest, ModelDescription
 from tfprior.export.manifest_file import FILE_NAME, describe_files, write_manifest
+from tfprior.export.narrow_weights import WEIGHT_TYPES, WeightType, rounded
 from tfprior.export.runtimes import RUNTIMES
 from tfprior.float32_copies import in_float32
 from tfprior.image_model import ImageModel
@@ -42,6 +44,7 @@ def save(
     single_files: bool = False,
     class_names: Sequence[str] | None = None,
     of_codes: bool = False,
+    weights: WeightType = "float32",
 ) -> Path:
     """Exports a prior, a generator with its tokenizer, or an encoder and what is around it, as a bundle.
 
@@ -52,9 +55,13 @@ def save(
     a condition, or that a classifier tells apart, may have `class_names`, the class 0 first. A prior alone is
     of pixels, unless it is `of_codes`.
 
+    `weights` of "float16" or "int8" (with a scale for each channel) are rounded before anything else, and the
+    ONNX graphs, which compute in float32 all the same, take a half or a quarter of the bytes; the manifest
+    says how many bits/dim that costs images which the model draws.
+
     Raises:
-        ValueError: for an unknown format, one that cannot be tried here, names that are not those of the
-            model's classes, or a path that exists (unless `overwrite`).
+        ValueError: for an unknown format or type of weights, one that cannot be tried here, names that are
+            not those of the model's classes, or a path that exists (unless `overwrite`).
         BundleError: if a written graph does not reproduce the model.
     """
     path, formats = Path(path), tuple(formats)
@@ -62,6 +69,8 @@ def save(
     if unknown or not formats:
         fault = f"Unknown formats {unknown}" if unknown else "Got no formats"
         raise ValueError(f"{fault}; expected some of {', '.join(FORMATS)}.")
+    if weights not in WEIGHT_TYPES:
+        raise ValueError(f"weights={weights!r}; expected one of {', '.join(WEIGHT_TYPES)}.")
     names = _checked_names(class_names, getattr(model, "num_classes", None))
     _check_target(path, overwrite)
     litert = RUNTIMES["litert"]
@@ -81,7 +90,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        _write(model, partial, formats, single_files, names, of_codes)
+        _write(model, partial, formats, single_files, names, of_codes, weights)
         from tfprior.export.verification import verify
 
         verify(partial)
@@ -153,6 +162,7 @@ def _write(
     single_files: bool,
     class_names: tuple[str, ...] | None,
     of_codes: bool,
+    weight_type: WeightType,
 ) -> None:
     from tfprior.export.litert import FILE as LITERT
     from tfprior.export.litert import write_litert
@@ -161,6 +171,7 @@ def _write(
     from tfprior.export.shared_weights import SharedWeights
     from tfprior.export.warmup import write_warmup
 
+    original, model = model, rounded(model, weight_type)
     made = functions_of(model) if isinstance(model, ImageModel) else encoder_functions(model)
     graphs = {function.name: concrete_function(function) for function in made}
     if "onnx" in formats:
@@ -168,7 +179,7 @@ def _write(
         weights = None if single_files else SharedWeights(root / "onnx")
         for function in made:
             file = root / "onnx" / f"{function.name}.onnx"
-            write_onnx(function, graphs[function.name], file, {"tfprior": __version__}, weights)
+            write_onnx(function, graphs[function.name], file, {"tfprior": __version__}, weights, weight_type)
     if "saved_model" in formats or "litert" in formats:
         write_saved_model(model, graphs, root / "saved_model" / "1")
     if "litert" in formats:
@@ -201,6 +212,7 @@ def _write(
         encoder=encoder,
         saved_model=tensors,
         pixels=None if of_codes else describe_pixels(model),
+        weights=describe_weights(original, model, weight_type),
     )
     write_manifest(root, manifest)
 

@@ -1,15 +1,16 @@
 """What a manifest says of a model: its priors, and for a generator its images."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tfprior.export.encoder_functions import AroundEncoder, encoder_of
 from tfprior.export.functions import functions
 from tfprior.export.generator_functions import condition_function, generator_functions, prefixes
-from tfprior.export.golden import golden_images, golden_rollout
+from tfprior.export.golden import golden_images, golden_rollout, random_condition
 from tfprior.export.guidance import is_guided
-from tfprior.export.manifest import ImagesDescription, kind_of_pixels
+from tfprior.export.manifest import ImagesDescription, WeightsDescription, kind_of_pixels
+from tfprior.export.narrow_weights import WeightType
 from tfprior.export.ports import FunctionDescription, PortDescription
 from tfprior.export.prior_description import (
     CacheDescription,
@@ -22,6 +23,9 @@ from tfprior.export.verification import golden_condition
 from tfprior.generator import Generator
 from tfprior.image_model import ImageModel
 from tfprior.priors import MaskedPrior, Prior, TransformerPrior
+
+MEASURED = 32
+"""Images by which rounded weights are compared with those before."""
 
 
 def functions_of(model: ImageModel) -> list[Function]:
@@ -81,6 +85,18 @@ def describe_pixels(model: ImageModel | AroundEncoder) -> Literal["grey", "RGB"]
     if not isinstance(model, ImageModel):
         return kind_of_pixels(encoder_of(model).image_shape)
     return None if model.grid_shape[0] == 1 else kind_of_pixels(model.grid_shape)
+
+
+def describe_weights(original: Any, model: Any, weight_type: WeightType) -> WeightsDescription | None:
+    """What `model`, the original with rounded weights, lost on images that the original draws."""
+    if weight_type == "float32":
+        return None
+    if not isinstance(original, ImageModel):
+        return WeightsDescription(weight_type, None)
+    condition = random_condition(original.chain()[0], MEASURED, np.random.default_rng(0))
+    drawn = original.sample(MEASURED, condition, seed=0, **original.sketching)
+    bits, before = (each.bits_per_dim(drawn, condition).mean(dtype="float64") for each in (model, original))
+    return WeightsDescription(weight_type, round(float(bits - before), 6))
 
 
 def describe_cache(prior: Prior) -> CacheDescription | None:

@@ -35,7 +35,7 @@ def golden_rollout(prior: Prior, coarser: Any = None, in_raster_order: bool = Fa
     generator = np.random.default_rng(0)
     shape = (SAMPLES, height * width, prior.distribution.num_uniforms(channels))
     uniforms = _decimals(generator, shape)
-    condition = _condition(prior, generator) if coarser is None else coarser
+    condition = random_condition(prior, SAMPLES, generator) if coarser is None else coarser
     raster = np.tile(np.arange(prior.num_steps, dtype="int32"), (SAMPLES, 1))
     any_order = draws_in_any_order(prior)
     order = generator.permuted(raster, axis=1) if any_order and not in_raster_order else raster
@@ -109,15 +109,16 @@ def _decimals(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
     return (generator.integers(0, 10_000, shape) / 10_000).astype("float32")
 
 
-def _condition(prior: Prior, generator: np.random.Generator) -> np.ndarray | None:
+def random_condition(prior: Prior, count: int, generator: np.random.Generator) -> np.ndarray | None:
+    """Labels from the first to the last class, or noise of three decimals."""
     kind = prior.condition_kind
     if kind is None:
         return None
     if kind.is_label:
-        return np.asarray([0, prior.num_classes - 1], "int32")
+        return np.linspace(0, kind.num_levels - 1, count).astype("int32")
     if kind.is_source:
-        return generator.integers(0, kind.num_levels, (SAMPLES, *kind.shape), "int32")
-    return np.round(generator.standard_normal((SAMPLES, *kind.shape)), 3).astype("float32")
+        return generator.integers(0, kind.num_levels, (count, *kind.shape), "int32")
+    return np.round(generator.standard_normal((count, *kind.shape)), 3).astype("float32")
 
 
 def _close_to_a_step(prior: Prior, values: np.ndarray, request: Request, margin: float) -> np.ndarray:

@@ -19,6 +19,8 @@
     │   │                            `guidance`) that too → values and nats, which every runtime repeats
     │   ├── images                   null, or with a tokenizer: shape, num_levels, golden images and codes
     │   ├── encoder                  null, or in the place of priors: what it takes and gives, golden features
+    │   ├── weights                  null of float32, or the narrower type that they were rounded to: float16
+    │   │                            or int8, and the bits/dim that this costs images which the model draws
     │   ├── pixels                   null, or "grey" or "RGB", in this order; 0 is black, the top level white
     │   ├── opset, versions          of ONNX, and of the libraries that wrote the bundle
     │   ├── functions                name → inputs and outputs: name, dtype, ["batch", …], meaning
@@ -102,6 +104,14 @@ class FileDescription:
 
 
 @dataclass(frozen=True)
+class WeightsDescription:
+    """What weights were rounded to; SavedModel and LiteRT hold the same numbers as float32."""
+
+    type: Literal["float16", "int8"]
+    added_bits_per_dim: float | None
+
+
+@dataclass(frozen=True)
 class Manifest:
     model: ModelDescription
     priors: tuple[PriorDescription, ...]
@@ -113,6 +123,7 @@ class Manifest:
     encoder: EncoderDescription | None = None
     saved_model: dict[str, TensorNames] | None = None
     pixels: Literal["grey", "RGB"] | None = None
+    weights: WeightsDescription | None = None
 
     def __post_init__(self) -> None:
         prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]

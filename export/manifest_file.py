@@ -13,9 +13,10 @@ from tfprior.export.manifest import FileDescription, Manifest
 from tfprior.export.strict_json import parse, plain, read
 
 FORMAT = "tfprior.bundle"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 READABLE = range(3, SCHEMA_VERSION + 1)
-"""Graphs of bundles of schema 3 hold their weights each; those before 5 name no classes."""
+"""Graphs of bundles of schema 3 hold their weights each; those before 5 name no classes, and before 6 none
+has rounded weights."""
 FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""

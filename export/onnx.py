@@ -16,6 +16,7 @@ from tfprior.export.conversion import OPSET, ConversionError, convert
 from tfprior.export.graph_check import check_graph
 from tfprior.export.loop_invariants import hoist_loop_invariants
 from tfprior.export.manifest import BundleError
+from tfprior.export.narrow_weights import WeightType, narrow
 from tfprior.export.onnx_graphs import with_subgraphs
 from tfprior.export.shared_weights import SharedWeights, lay_out
 from tfprior.export.signatures import Function
@@ -28,7 +29,12 @@ __all__ = ["OPSET", "ConversionError", "write_onnx"]
 
 
 def write_onnx(
-    function: Function, graph: Any, path: Path, metadata: dict[str, str], weights: SharedWeights | None = None
+    function: Function,
+    graph: Any,
+    path: Path,
+    metadata: dict[str, str],
+    weights: SharedWeights | None = None,
+    weight_type: WeightType = "float32",
 ) -> None:
     """Converts one function's graph, checks it and writes it, its weights among those shared if any are.
 
@@ -50,6 +56,8 @@ def write_onnx(
     del model.metadata_props[:]
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
+    if weight_type != "float32":
+        narrow(model.graph, weight_type)
     _check(model, function)
     if weights is not None:
         weights.take(model.graph)

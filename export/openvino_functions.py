@@ -8,8 +8,13 @@ from tfprior.export.checks import as_bundle_error
 from tfprior.export.manifest import Manifest
 from tfprior.export.onnx_functions import OnnxFunctions
 
-SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-"""Left to itself OpenVINO computes in bfloat16 where the processor can, and draws other integers."""
+SETTINGS = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    "INFERENCE_NUM_THREADS": 1,
+}
+"""Left to itself OpenVINO computes in bfloat16 where the processor can, and in int8 where weights are int8, and
+draws other integers."""
 
 
 def open_openvino(path: Path, manifest: Manifest) -> Run:

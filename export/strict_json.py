@@ -50,6 +50,8 @@ def read(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is str:
         return _expect(isinstance(value, str) and value.isprintable(), value, where, "a line of text")
+    if kind is float:
+        return _expect(type(value) is float and math.isfinite(value), value, where, "a finite float")
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _read_annotated(arguments[0], arguments[1], value, where)

@@ -28,7 +28,7 @@ def test_a_manifest_is_read_as_it_was_written(prior_bundle: Path, generator_bund
         text = (path / "manifest.json").read_text()
         fields = json.loads(text)
         envelope = [fields.pop(name) for name in ("format", "schema_version", "manifest_sha256")]
-        assert envelope == ["tfprior.bundle", 5, manifest_digest(text.encode())]
+        assert envelope == ["tfprior.bundle", 6, manifest_digest(text.encode())]
         assert plain(manifest) == fields
         assert plain(from_plain(fields)) == fields
 
@@ -52,7 +52,7 @@ def test_a_manifest_says_what_the_prior_is(prior_bundle: Path) -> None:
 def test_a_manifest_of_before_opens(bundle: Path) -> None:
     def forget(fields: dict) -> None:
         del fields["saved_model"], fields["priors"][0]["noise"]["generator"]
-        del fields["pixels"], fields["priors"][0]["condition"]["class_names"]
+        del fields["weights"], fields["pixels"], fields["priors"][0]["condition"]["class_names"]
         fields["schema_version"] = 4
 
     edit_manifest(bundle, forget)

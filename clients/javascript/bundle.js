@@ -1,7 +1,7 @@
 /** A bundle's files, compared with its manifest, and its functions in ONNX Runtime. */
 
 const FORMAT = 'tfprior.bundle';
-const SCHEMA_VERSIONS = [3, 4, 5];
+const SCHEMA_VERSIONS = [3, 4, 5, 6];
 const MANIFEST = 'manifest.json';
 const GENERATOR = 'philox4x32-10';
 const PLAIN_PATH = /^[\w .@+-]+(\/[\w .@+-]+)*$/;

@@ -1,5 +1,6 @@
 """Models in .keras files, where commands take runs: they bring no data of their own."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def test_complete_compress_and_export_take_a_file(
     np.testing.assert_array_equal(rgb(tmp_path / "model.keras.png"), rgb(tmp_path / f"{trained.name}.png"))
     assert (tmp_path / "model.keras.tfp").read_bytes() == (tmp_path / f"{trained.name}.tfp").read_bytes()
     run("decompress", file, tmp_path / f"{trained.name}.tfp", "--out", tmp_path / "images.npz")
-    assert "step.onnx" in run("export", file, tmp_path / "bundle", "--format", "onnx")
+    printed = run("export", file, tmp_path / "bundle", "--format", "onnx", "--weights", "int8")
+    assert "step.onnx" in printed
+    assert re.search(r"int8, [+-]0\.\d{4} bits/dim on its own samples", printed)
 
 
 @pytest.mark.slow

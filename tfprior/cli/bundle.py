@@ -14,6 +14,12 @@ from tfprior.cli.options import FinerOption, TokenizerOption
 from tfprior.cli.tables import bundle_table, facts_table, model_table, run_table, runtimes_table
 
 
+class Weights(StrEnum):
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
 class Format(StrEnum):
     saved_model = "saved_model"
     onnx = "onnx"
@@ -28,13 +34,16 @@ def export(
     ] = None,
     tokenizer: TokenizerOption = None,
     finer: FinerOption = None,
+    weights: Annotated[
+        Weights, typer.Option(help="Round them: ONNX files are a half or a quarter as large.")
+    ] = Weights.float32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
 ) -> None:
     """Export a prior or an encoder as a bundle of SavedModel and ONNX graphs, checked against Keras.
 
     ```
     tfprior export runs/digits bundles/digits
-    tfprior export runs/digits bundles/digits --format onnx
+    tfprior export runs/digits bundles/digits --format onnx --weights float16
     ```
 
     A prior of codes is exported together with their tokenizer, as a bundle that makes images. Of a run of
@@ -55,6 +64,7 @@ def export(
         formats=tuple(one.value for one in dict.fromkeys(formats or Format)),
         overwrite=overwrite,
         class_names=names if len(names) == classes else None,  # the data of codes may have others by now
+        weights=weights.value,
     )
     plain_console().print(bundle_table(out))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tfprior.export.manifest import WeightsDescription
     from tfprior.export.ports import PortDescription
     from tfprior.export.runtime_table import RuntimeRow
     from tfprior.runs import RunFolder
@@ -143,6 +144,8 @@ def bundle_table(path: Path) -> Table:
         table.add_row("takes", manifest.encoder.input)
     if manifest.class_names:
         table.add_row("classes", "\n".join(manifest.class_names))
+    if manifest.weights is not None:
+        table.add_row("weights", weights_line(manifest.weights))
     for name, function in manifest.functions.items():
         table.add_row(f"function {name}", "")
         for side, ports in (("inputs", function.inputs), ("outputs", function.outputs)):
@@ -151,6 +154,11 @@ def bundle_table(path: Path) -> Table:
         table.add_row(f"file {file.path}", f"{file.bytes:,} bytes")
     table.add_row("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
     return table
+
+
+def weights_line(weights: "WeightsDescription") -> str:
+    added = weights.added_bits_per_dim
+    return weights.type if added is None else f"{weights.type}, {added:+.4f} bits/dim on its own samples"
 
 
 def port_line(port: "PortDescription") -> str:
