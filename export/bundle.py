@@ -34,6 +34,8 @@ from tfprior.image_model import ImageModel
 
 FORMATS = ("saved_model", "onnx", "litert")
 USUAL_FORMATS = ("saved_model", "onnx")
+LARGEST_FROZEN = 2**31 - 2**26
+"""Bytes of weights beside which a graph of 2 GiB has room for its nodes."""
 
 
 def save(
@@ -87,6 +89,7 @@ def save(
             "the priors of its codes, an encoder or a Classifier."
         )
     _check_model(model)
+    _check_size(model, formats)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -143,6 +146,15 @@ def _check_model(model: keras.Model) -> None:
         raise ValueError(
             f"Export needs Keras on TensorFlow and it runs on {keras.backend.backend()}: save the model as "
             ".keras, and load and export it with KERAS_BACKEND=tensorflow."
+        )
+
+
+def _check_size(model: keras.Model, formats: tuple[str, ...]) -> None:
+    num_bytes = 4 * model.count_params()
+    if num_bytes > LARGEST_FROZEN and formats != ("saved_model",):
+        raise ValueError(
+            f"The weights take {num_bytes:,} bytes, and a graph that is converted to ONNX or LiteRT holds at most "
+            f"{LARGEST_FROZEN:,} (protocol buffers end at 2 GiB); export formats=('saved_model',) alone."
         )
 
 

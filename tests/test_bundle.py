@@ -11,6 +11,8 @@ from bundle_files import edit_manifest, replace_file
 
 import tfprior.export
 from tfprior.distributions import Categorical
+from tfprior.export import bundle as saving
+from tfprior.export import load_manifest
 from tfprior.export import onnx as onnx_export
 from tfprior.export.checks import BundleError
 from tfprior.export.client import OnnxSampler
@@ -187,6 +189,17 @@ def test_names_are_of_the_classes(prior_bundle: Path, tmp_path: Path) -> None:
     prior = GatedPixelCNN((2, 3, 1), Categorical(4), filters=4, num_layers=1)
     with pytest.raises(ValueError, match="Got 2 class_names and the model has no classes"):
         tfprior.export.save(prior, tmp_path / "b", class_names=["a", "b"])
+
+
+def test_more_than_graphs_can_hold_goes_into_a_saved_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "LARGEST_FROZEN", 1000)
+    prior = GatedPixelCNN((2, 2, 1), Categorical(2), filters=4, num_layers=1, first_kernel_size=3)
+    with pytest.raises(ValueError, match=r"holds at most 1,000 .*; export formats=\('saved_model',\) alone"):
+        tfprior.export.save(prior, tmp_path / "prior")
+    path = tfprior.export.save(prior, tmp_path / "prior", formats=("saved_model",))
+    assert load_manifest(path).formats() == {"saved_model"}
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
