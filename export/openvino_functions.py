@@ -13,8 +13,8 @@ SETTINGS = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     "INFERENCE_NUM_THREADS": 1,
 }
-"""Left to itself OpenVINO computes in bfloat16 where the processor can, in int8 where weights are, and draws other
-integers."""
+"""Left to itself OpenVINO computes in bfloat16 where the processor can, in int8 where weights are, and draws
+other integers."""
 
 
 def open_openvino(path: Path, manifest: Manifest) -> Run:
