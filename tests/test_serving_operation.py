@@ -190,6 +190,7 @@ def test_numbers_for_prometheus_and_an_access_log(server: Server, caplog: pytest
     with caplog.at_level("INFO", logger="tfprior.serving.access"):
         server.ask("prior", "sample", condition=[0])
         server.ask("prior", "sample", 400, condition=[5])
+        server.wait_until(lambda: len(caplog.records) == 2)  # which are written after the answers
     first, second = (json.loads(record.getMessage()) for record in caplog.records)
     assert (first["method"], first["path"], first["status"]) == ("POST", "/v1/models/prior:sample", 200)
     assert (second["status"], second["client"]) == (400, "127.0.0.1")
