@@ -7,8 +7,8 @@ Images of 224 × 224, 75 % hidden. SimMIM, which runs its encoder on all patches
 of, beside GreenMIM on one Swin-T, and beside MAE on one ViT-B/16: MAE as published, with eight blocks of
 decoder, with one, and "on all patches", of which it hides one alone. Each has a process of its own: seconds
 are the best of several training steps by `fit`, after two that trace and settle, GreenMIM's with the plan of
-its mask; memory is the most that the process, or on a GPU TensorFlow, held, less what it held before the first
-step.
+its mask; memory is the most that the process, or on a GPU TensorFlow, held, less what it held before the
+first step.
 """
 
 import argparse
