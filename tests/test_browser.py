@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import catalogue
 import numpy as np
 import pytest
 from node import modules
 from small_bundles import CLASSES, GRID, LEVELS
 
+import tfprior.export
 from tfprior.export.client import open_bundle
+from tfprior.priors import MaskedTransformer
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("onnxruntime-web@1.30.0", "playwright-core@1.65.1")
@@ -102,6 +105,20 @@ def test_the_canvas_has_the_integers_of_the_seed(address: str, prior_bundle: Pat
     assert first == shown(drawn, LEVELS)
     assert second == shown(by_mouse, LEVELS)
     assert third == shown(by_keys, LEVELS)
+
+
+@pytest.mark.slow
+def test_a_masked_prior_draws_in_a_few_passes(address: str, tmp_path: Path) -> None:
+    prior = catalogue.prior(MaskedTransformer, GRID, "none", num_layers=1)
+    bundle = tfprior.export.save(prior, tmp_path / "masked", formats=("onnx",))
+    expected = [
+        open_bundle(bundle).sample(1, seed=7, **way)
+        for way in ({"method": "halton"}, {"method": "maskgit"}, {"order": "raster"})
+    ]
+    ways = ("halton-passes", "maskgit-passes", "raster")
+    drawn = [action for way in ways for action in (("set", "#order", way), *DRAW, ("pixels",))]
+    for pixels, values in zip(browse(address, ("choose", str(bundle)), *drawn), expected, strict=True):
+        assert pixels == shown(values, prior.num_levels)
 
 
 def test_codes_become_images_while_they_are_drawn(address: str, generator_bundle: Path) -> None:

@@ -6,8 +6,10 @@ That it draws what Keras draws is tested where bundles of each kind are exported
 import base64
 import functools
 import http.server
+import json
 import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,9 @@ from test_bundle_graphs import replace_graph
 from test_philox import PUBLISHED
 
 from tfprior.export.client import open_bundle
+from tfprior.unmasking import hidden_by_halton, hidden_by_maskgit
 
+CLIENT = Path(__file__).parent.parent / "clients" / "javascript"
 DRAWS = {"count": 3, "condition": [0, 1, 1], "seed": 2**53 - 1}
 
 
@@ -51,6 +55,29 @@ def held(bundle: Path) -> dict[str, str]:
     return {
         file.relative_to(bundle).as_posix(): base64.b64encode(file.read_bytes()).decode() for file in files
     }
+
+
+def test_its_schedules_are_those_of_python() -> None:
+    ask_for = (
+        f"import {{ decodingOf }} from {str(CLIENT / 'decoding.js')!r};"
+        "const made = {};"
+        "for (const method of ['maskgit', 'halton'])"
+        "  for (let iterations = 1; iterations <= 40; iterations++) {"
+        "    const { hiddenAfter } = decodingOf({ hidden_apart: 1 }, { method, iterations });"
+        "    const all = Array.from({ length: 300 }, (_, count) => hiddenAfter(count, iterations));"
+        "    made[`${method} ${iterations}`] = all;"
+        "  }"
+        "console.log(JSON.stringify(made));"
+    )
+    command = ["node", "--input-type=module", "-e", ask_for]
+    made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert len(made) == 80
+    for name, found in made.items():
+        method, iterations = name.split()
+        expected = {"maskgit": hidden_by_maskgit, "halton": hidden_by_halton}[method](
+            np.arange(300), int(iterations)
+        )
+        np.testing.assert_array_equal(found, expected.T, err_msg=name)
 
 
 def test_its_generator_has_the_published_words(prior_bundle: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from catalogue import condition_of, prior_like, values_of
 from drawing import noise
 from joining import assert_it_matters_to_none_when_it_joins
-from node import assert_draws_as_keras
+from node import ask, assert_draws_as_keras
 from runtimes import save_everywhere
 from served import serving
 from test_generator import tokenizer
@@ -208,11 +208,59 @@ def test_manifests_that_contradict_themselves_are_refused(exported: Exported) ->
 def test_a_generator_of_masked_codes_draws_the_same(tmp_path: Path) -> None:
     prior = prior_like(MaskedTransformer, (4, 2, 1), num_layers=1)
     generator = Generator(tokenizer(), prior)
-    client = OnnxGenerator(tfprior.export.save(generator, tmp_path / "images", formats=("onnx",)))
+    path = tfprior.export.save(generator, tmp_path / "images", formats=("onnx",))
+    client = OnnxGenerator(path)
     np.testing.assert_array_equal(client.sample(3, seed=1), generator.sample(3, seed=1))
+    in_passes = {"seed": 1, "method": "halton", "iterations": 3}
+    (by_javascript,) = ask(path, ("sample", {"count": 3, **in_passes}))
+    np.testing.assert_array_equal(by_javascript["values"], generator.sample(3, **in_passes).ravel())
 
 
 def test_javascript_draws_the_same(exported: Exported) -> None:
     prior, client = exported
     order = orders_of(prior, 5)[-1]
     assert_draws_as_keras(client.functions.path, prior, condition_of(prior, 5), order)
+
+
+def test_javascript_decodes_in_a_few_passes_as_keras_does(exported: Exported) -> None:
+    prior, client = exported
+    given, observed = condition_of(prior, 4), values_of(prior, 4)
+    mask = np.random.default_rng(6).random((4, *CODES[:2])) < 0.6
+    mask[0], mask[1] = True, False
+    temperature = np.linspace(0.7, 1.3, 4).astype("float32")
+    asked = {"count": 4, "condition": given, "seed": 3, "temperature": temperature}
+    known = {"values": observed, "mask": mask}
+    ways: list[dict[str, Any]] = [
+        {"method": "maskgit"},
+        {"method": "maskgit", "iterations": 3},
+        {"method": "halton", "iterations": 2},
+        {"method": "halton"},
+    ]
+    wrong = [
+        {"iterations": 3},
+        {"method": "halton", "iterations": 0},
+        {"method": "maskgit", "order": "raster"},
+    ]
+    answers = ask(
+        client.functions.path,
+        *(("sample", {**asked, **way}) for way in ways),
+        *(("complete", {**asked, **known, **way}) for way in ways),
+        ("draw", {**asked, **ways[1]}),
+        *(("sample", {**asked, **way}) for way in wrong),
+    )
+    for way, drawn, filled in zip(ways, answers[:4], answers[4:8], strict=True):
+        assert not {"message"} & (set(drawn) | set(filled)), (drawn, filled)
+        options = {"seed": 3, "temperature": temperature, **way}
+        np.testing.assert_array_equal(drawn["values"], sample(prior, 4, given, **options).ravel())
+        assert (np.asarray(drawn["logProb"]) < 0).all()
+        completed = sample(prior, 4, given, observed=observed, mask=mask, **options)
+        np.testing.assert_array_equal(filled["values"], completed.ravel())
+    passes = answers[8]
+    assert passes["ranks"] == [0, 1, 2]
+    assert np.count_nonzero(passes["positions"], axis=1).tolist()[-1] == 0
+    for answer, message in zip(
+        answers[9:],
+        ("method is undefined; expected maskgit or halton", "iterations is 0; expected", "leave order out"),
+        strict=True,
+    ):
+        assert message in answer["message"]

@@ -41,6 +41,12 @@ function describe() {
   $('class').replaceChildren(...options);
   $('guided').hidden = !sampler.isGuided;
   $('orders').hidden = !sampler.drawsInAnyOrder;
+  const { priors } = sampler.bundle.manifest;
+  const inPasses = priors.every(({ hidden_apart: apart }) => apart !== null);
+  document
+    .querySelectorAll('#order .passes')
+    .forEach((option) => (option.hidden = option.disabled = !inPasses));
+  if ($('order').selectedOptions[0].disabled) $('order').value = 'raster';
   $('rule').textContent = sampler.drawsInAnyOrder
     ? 'This prior draws in any order: it fills any hole, given all that is left of the picture.'
     : 'This prior draws row by row: it fills in what lies behind the first hidden pixel, given what comes before it.';
@@ -53,7 +59,10 @@ function asked() {
   if (sampler.numClasses) options.condition = Number($('class').value);
   else if (priors[0].condition) options.condition = priors[0].golden.condition[0].flat(Infinity);
   if (sampler.isGuided) options.guidance = $('guidance').valueAsNumber;
-  if (sampler.drawsInAnyOrder) options.order = $('order').value;
+  if (sampler.drawsInAnyOrder) {
+    const [order, passes] = $('order').value.split('-');
+    options[passes ? 'method' : 'order'] = order;
+  }
   return options;
 }
 
@@ -90,7 +99,9 @@ async function watch(options, wanted) {
   let [done, last, shown] = [0, undefined, 0];
   for await (last of sampler.draw(options)) {
     if (mine !== drawing) return;
-    $('progress').value = ++done / steps;
+    if (last.hidden) done = drawnBy(last);
+    else done += 1;
+    $('progress').value = done / steps;
     placesOf(last).forEach((place) => (picture.drawn[place] = 1));
     if (!pause && performance.now() - shown < 30) continue;
     await place(last, wanted);
@@ -108,8 +119,19 @@ async function watch(options, wanted) {
   );
 }
 
-/** Where in the picture something was drawn: a pixel, or the block that a code stands for. */
-function placesOf({ position: [position], grid }) {
+/** How many values are drawn after a pass, those of coarser grids too. */
+function drawnBy({ hidden, grid = 0 }) {
+  const before = (sampler.samplers ?? []).slice(0, grid).reduce((sum, { prior }) => sum + prior.num_steps, 0);
+  return before + hidden.reduce((sum, is) => sum + (is ? 0 : 1), 0);
+}
+
+/** Where in the picture something was drawn: pixels, or the blocks that codes stand for. */
+function placesOf({ position, hidden, grid }) {
+  const drawn = position ? [position[0]] : Array.from(hidden.keys()).filter((place) => !hidden[place]);
+  return drawn.flatMap((place) => blockOf(place, grid));
+}
+
+function blockOf(position, grid) {
   if (!sampler.samplers) return [position];
   const [rows, columns] = sampler.samplers[grid].gridShape;
   const [tall, wide] = [picture.height / rows, picture.width / columns];

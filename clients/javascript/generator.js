@@ -17,9 +17,10 @@ export class Generator {
     this.drawsInAnyOrder = this.samplers.every((sampler) => sampler.drawsInAnyOrder);
   }
 
-  /** Images, from noise through their codes in one call of the function `generate`. */
+  /** Images, from noise through their codes in one call of the function `generate`, or in the passes of a `method`. */
   async sample({ count = 1, condition, ...options } = {}) {
     checkedCount(count);
+    if (options.method) return this.#drawn({ ...options, count, condition });
     const seed = options.uniforms === undefined ? checkedSeed(options.seed) : undefined;
     const arrays = {
       ...drawingOptions(options, this.isGuided, count),
@@ -105,6 +106,18 @@ export class Generator {
       (await this.bundle.run('decode', count, Object.fromEntries(named))).images.data,
       count,
     );
+  }
+
+  async #drawn(options) {
+    const logProb = new Float64Array(options.count);
+    const nats = [];
+    let codes;
+    for await (const pass of this.draw(options)) {
+      codes = pass.codes;
+      nats[pass.grid] = pass.logProb;
+    }
+    nats.forEach((each) => each.forEach((one, example) => (logProb[example] += one)));
+    return { ...(await this.decode(codes)), codes, logProb };
   }
 
   async #conditionOf(prior, coarser, count) {

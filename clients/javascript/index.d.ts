@@ -30,6 +30,13 @@ export interface DrawOptions {
   seed?: number | bigint;
 }
 
+/** Of masked priors: drawn in a few passes, not value by value; about the same distribution. */
+export interface Decoding {
+  method: 'maskgit' | 'halton';
+  /** How many passes; 8 of "maskgit" and 32 of "halton" when left out. */
+  iterations?: number;
+}
+
 export interface PriorOptions extends DrawOptions {
   /** The noise (B, H, W, K) in [0, 1) in the place of a seed. */
   uniforms?: ArrayLike<number>;
@@ -67,6 +74,18 @@ export interface Pixel {
   logProb: Float64Array;
 }
 
+/** All after a pass. */
+export interface Pass {
+  /** How many came before. */
+  pass: number;
+  /** 1 where something is hidden again (B, H, W). */
+  hidden: Uint8Array;
+  /** All so far (B, H, W, C): the same array each time. */
+  values: Int32Array;
+  /** Nats so far (B,); likewise. */
+  logProb: Float64Array;
+}
+
 export class Sampler {
   readonly gridShape: [number, number, number];
   readonly numLevels: number;
@@ -75,12 +94,13 @@ export class Sampler {
   readonly classNames: string[];
   readonly isGuided: boolean;
   readonly drawsInAnyOrder: boolean;
-  /** Whole grids, in one call of the exported loop. */
-  sample(options?: PriorOptions): Promise<Grids>;
+  /** Whole grids, in one call of the exported loop, or in the passes of a `method`. */
+  sample(options?: PriorOptions & Partial<Decoding>): Promise<Grids>;
+  draw(options: PriorOptions & Partial<Completion> & Decoding): AsyncGenerator<Pass, void>;
   /** The pixels as they are drawn; of a completion those that its mask hides. */
   draw(options?: PriorOptions & Partial<Completion>): AsyncGenerator<Pixel, void>;
   /** Draws what is hidden: an any-order prior given all that is known, others given what comes before. */
-  complete(options: PriorOptions & Completion): Promise<Grids>;
+  complete(options: PriorOptions & Completion & Partial<Decoding>): Promise<Grids>;
   /** Exact log-likelihoods in nats (B,). */
   logProb(options: {
     values: ArrayLike<number>;
@@ -115,13 +135,20 @@ export class Generator {
   readonly classNames: string[];
   readonly isGuided: boolean;
   readonly drawsInAnyOrder: boolean;
-  sample(options?: GeneratorOptions): Promise<Images & { codes: Codes; logProb: Float32Array }>;
+  sample(
+    options?: GeneratorOptions & Partial<Decoding>,
+  ): Promise<Images & { codes: Codes; logProb: Float32Array | Float64Array }>;
+  draw(
+    options: GeneratorOptions & Partial<Completion> & Decoding,
+  ): AsyncGenerator<Pass & { grid: number; codes: Codes }, void>;
   /** The codes as they are drawn, with all so far for `decode`. */
   draw(
     options?: GeneratorOptions & Partial<Completion>,
   ): AsyncGenerator<Pixel & { grid: number; codes: Codes }, void>;
   /** Draws what is hidden of images, through the codes that stand for it. */
-  complete(options: GeneratorOptions & Completion): Promise<{ values: Int32Array; codes: Codes }>;
+  complete(
+    options: GeneratorOptions & Completion & Partial<Decoding>,
+  ): Promise<{ values: Int32Array; codes: Codes }>;
   encode(images: ArrayLike<number>): Promise<Codes>;
   decode(codes: Codes): Promise<Images>;
 }

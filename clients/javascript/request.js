@@ -28,10 +28,13 @@ export function integers(name, values, length, levels) {
 }
 
 /** A number of examples. */
-export function checkedCount(count) {
-  if (!Number.isSafeInteger(count) || count < 1)
-    throw new RangeError(`count is ${count}; expected an integer from 1.`);
-  return count;
+export const checkedCount = (count) => integer('count', count);
+
+/** How many there are of something. */
+export function integer(name, number) {
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new RangeError(`${name} is ${number}; expected an integer from 1.`);
+  return number;
 }
 
 /** Temperature and guidance by their names as the functions take them. */
@@ -121,12 +124,12 @@ function numbered(labels, { num_classes: classes, class_names: names }) {
 }
 
 /** The noise (B, P, K): given, or of a seed. */
-export function noiseOf(prior, { seed, uniforms: given }, count, grid) {
-  const { num_steps: positions, noise } = prior;
-  if (given === undefined) return uniforms(checkedSeed(seed), count, positions, noise.per_step, grid);
+export function noiseOf(prior, { seed, uniforms: given }, count, grid, perPosition = prior.noise.per_step) {
+  const { num_steps: positions } = prior;
+  if (given === undefined) return uniforms(checkedSeed(seed), count, positions, perPosition, grid);
   if (seed !== undefined)
     throw new RangeError('Got both uniforms and a seed; the uniforms are the noise: leave the seed out.');
-  const length = count * positions * noise.per_step;
+  const length = count * positions * perPosition;
   const numbers = Float32Array.from(given);
   if (numbers.length !== length || !numbers.every((u) => u >= 0 && u < 1)) {
     throw new RangeError(`Got ${numbers.length} uniforms; expected ${length} numbers from 0 to below 1.`);

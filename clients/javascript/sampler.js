@@ -2,6 +2,7 @@
 
 import { ensure } from './bundle.js';
 import { Canvas } from './canvas.js';
+import { byDecoding, decodingOf } from './decoding.js';
 import {
   checkedCount,
   completionOf,
@@ -26,16 +27,17 @@ export class Sampler {
     this.drawsInAnyOrder = this.prior.orders === 'any';
   }
 
-  /** Whole grids, in one call of the function `sample`. */
+  /** Whole grids, in one call of the function `sample`, or in the passes of a `method`. */
   async sample(options = {}) {
+    if (decodingOf(this.prior, options)) return this.#drawn(options);
     const { count, noise, order, inputs } = this.#asked(options);
     const out = await this.#run('sample', count, { ...inputs, uniforms: noise, order });
     return this.#checked('sample', out.values.data, out.log_prob.data, count);
   }
 
-  /** The pixels of grids as they are drawn; with `values` and a `mask`, those that it hides. */
+  /** The pixels of grids, or the passes of a `method`, as they are drawn; with `values` and a `mask`, what it hides. */
   async *draw(options = {}) {
-    const { count, inputs, ...asked } = this.#asked(options);
+    const { count, inputs, way, ...asked } = this.#asked(options);
     const canvas = new Canvas({
       count,
       positions: this.prior.num_steps,
@@ -47,6 +49,13 @@ export class Sampler {
       const { shape } = this.#function(name).inputs.find((input) => input.name === port);
       return new Float32Array(count * size(shape.slice(1)));
     };
+    if (way) {
+      for await (const pass of byDecoding(run, this.prior, canvas, inputs, way)) {
+        this.#checked('refine', pass.values, pass.logProb, count);
+        yield pass;
+      }
+      return;
+    }
     for await (const pixel of this.#way()(run, this.prior, canvas, inputs, zeros)) {
       this.#checked('step', pixel.value, pixel.logProb, count);
       if (pixel.drawn.some(Boolean)) yield pixel;
@@ -56,12 +65,15 @@ export class Sampler {
   /** Draws what is hidden, where `mask` is 1, of `values`. */
   async complete({ values, mask, ...options }) {
     const count = checkedCount(options.count ?? values.length / size(this.gridShape));
-    let grids = {
-      values: integers('values', values, count * size(this.gridShape), this.numLevels),
-      logProb: new Float64Array(count),
-    };
-    for await (const pixel of this.draw({ ...options, values, mask, count })) grids = pixel;
-    return this.#checked('step', grids.values, grids.logProb, count);
+    const known = integers('values', values, count * size(this.gridShape), this.numLevels);
+    return this.#drawn({ ...options, values: known, mask, count });
+  }
+
+  /** What there is at the end of drawing: what is known, where nothing is hidden. */
+  async #drawn(options) {
+    let grids = { values: options.values, logProb: new Float64Array(options.count ?? 1) };
+    for await (grids of this.draw(options));
+    return this.#checked('step', grids.values, grids.logProb, options.count ?? 1);
   }
 
   /** The exact log-likelihood of values in nats, one for each example. */
@@ -79,9 +91,12 @@ export class Sampler {
   #asked({ count = 1, order, condition, ...options }) {
     checkedCount(count);
     const known = completionOf(this.prior, options, count);
+    const way = decodingOf(this.prior, { ...options, order });
+    const numbers = way?.noisePerPosition(this.prior, way.iterations);
     return {
       count,
-      noise: noiseOf(this.prior, options, count, this.grid),
+      way,
+      noise: noiseOf(this.prior, options, count, this.grid, numbers),
       order: orderOf(this.prior, order, known.hidden, count),
       inputs: {
         ...drawingOptions(options, this.isGuided, count),

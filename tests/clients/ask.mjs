@@ -29,8 +29,8 @@ async function answer(method, options) {
     let last;
     for await (const pixel of sampler.draw(options)) {
       last = pixel;
-      ranks.push(pixel.rank);
-      positions.push(Array.from(pixel.position));
+      ranks.push(pixel.rank ?? pixel.pass);
+      positions.push(Array.from(pixel.position ?? pixel.hidden));
     }
     return { ...last, ranks, positions };
   } catch (error) {
