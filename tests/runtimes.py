@@ -14,10 +14,10 @@ def runtimes_of(model: Any) -> list[str]:
     return [name for name in RUNTIMES if name != "openvino" or not isinstance(model, PixelCNNPP)]
 
 
-def save_everywhere(model: Any, path: Path) -> Path:
+def save_everywhere(model: Any, path: Path, **options: Any) -> Path:
     """Exports a model in all formats; raises where a runtime of `runtimes_of` draws anything else."""
     assert all(runtime.is_installed for runtime in RUNTIMES.values())
-    tfprior.export.save(model, path, formats=FORMATS)  # replays what the usual runtimes make of it
+    tfprior.export.save(model, path, formats=FORMATS, **options)  # replays what the usual runtimes make of it
     report = tfprior.export.verify(path, runtimes=runtimes_of(model))
     assert {name.split()[0] for name in report} == {"files", *runtimes_of(model)}
     return path

@@ -33,7 +33,8 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def bundle(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_everywhere(classifier, tmp_path_factory.mktemp("bundles") / "classifier")
+    path = tmp_path_factory.mktemp("bundles") / "classifier"
+    return save_everywhere(classifier, path, class_names=tuple("abcde"))
 
 
 def test_a_classifier_gives_the_same_everywhere(classifier: Classifier, bundle: Path) -> None:
@@ -55,6 +56,7 @@ def test_a_classifier_gives_the_same_everywhere(classifier: Classifier, bundle: 
         ):
             np.testing.assert_allclose(found, expected[:count], rtol=0, atol=1e-4)
     assert manifest.encoder is not None
+    assert (manifest.class_names, manifest.pixels) == (tuple("abcde"), "RGB")
     again = keras.saving.deserialize_keras_object(
         {"module": None, "class_name": "tfprior>Classifier", "config": manifest.model.config}
     )

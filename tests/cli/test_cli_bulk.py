@@ -33,6 +33,21 @@ def test_encode(tokenizer: Path, pictures: Path, tmp_path: Path) -> None:
     assert "10 grids of codes in 1 shards" in printed
 
 
+def test_classes_of_a_bundle_go_by_their_names(prior_bundle: Path, tmp_path: Path) -> None:
+    labels = {}
+    for asked in ("odd", 1):
+        out = tmp_path / str(asked)
+        run("bulk", "sample", prior_bundle, "--num", 2, "--class", asked, "--seed", 3, "--out", out)
+        with np.load(out / "samples-00000.npz") as found:
+            labels[asked] = found["labels"].tolist(), found["values"].tolist()
+    assert labels["odd"] == labels[1]
+    assert labels[1][0] == [1, 1]
+    faulty = run(
+        "bulk", "sample", prior_bundle, "--num", 2, "--class", "cat", "--out", tmp_path / "b", code=1
+    )
+    assert "expected a class in [0, 1] or one of even, odd" in faulty
+
+
 def test_sample(trained: Path, bundle: Path, tmp_path: Path) -> None:
     arguments = ["--num", 9, "--class", 1, "--seed", 3, "--shard-size", 4, "--batch-size", 2]
     for model in (trained, bundle):
