@@ -43,7 +43,7 @@ def test_classes_of_a_bundle_go_by_their_names(prior_bundle: Path, tmp_path: Pat
     assert labels["odd"] == labels[1]
     assert labels[1][0] == [1, 1]
     faulty = run(
-        "bulk", "sample", prior_bundle, "--num", 2, "--class", "cat", "--out", tmp_path / "b", code=1
+        "bulk", "sample", prior_bundle, "--num", 2, "--class", "cat", "--out", tmp_path / "b", code=2
     )
     assert "expected a class in [0, 1] or one of even, odd" in faulty
 
