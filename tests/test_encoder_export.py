@@ -91,7 +91,10 @@ def test_a_bundle_of_an_encoder_is_checked(bundle: Path, tmp_path: Path) -> None
         fields["encoder"]["golden"]["logits"][0][0] += 0.01
 
     def widen(fields: Any) -> None:
-        fields["encoder"]["num_classes"] = 6
+        fields["encoder"].update(num_classes=6, class_names=list("abcdef"))
+
+    def rename(fields: Any) -> None:
+        fields["encoder"]["class_names"].pop()
 
     def forget(fields: Any) -> None:
         fields["encoder"] = None
@@ -99,6 +102,7 @@ def test_a_bundle_of_an_encoder_is_checked(bundle: Path, tmp_path: Path) -> None
     for edit, message in (
         (nudge, r"onnx classify gives golden logits that differ by .*; do not use it"),
         (widen, r"encoder.golden.logits has the shape \(2, 5\); expected \(2, 6\)"),
+        (rename, "encoder.class_names are 4; expected null, or one for each of 5 classes"),
         (forget, "the priors have the prefixes"),
     ):
         edit_manifest(bundle, edit)
