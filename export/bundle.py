@@ -151,7 +151,7 @@ def _check_model(model: keras.Model) -> None:
 
 def _check_size(model: keras.Model, formats: tuple[str, ...]) -> None:
     num_bytes = 4 * model.count_params()
-    if num_bytes > LARGEST_FROZEN and formats != ("saved_model",):
+    if num_bytes > LARGEST_FROZEN and set(formats) != {"saved_model"}:
         raise ValueError(
             f"The weights take {num_bytes:,} bytes, and a graph that is converted to ONNX or LiteRT holds at "
             f"most {LARGEST_FROZEN:,} (protocol buffers end at 2 GiB); export formats=('saved_model',) alone."

@@ -1,5 +1,6 @@
 """What a manifest says of a model: its priors, and for a generator its images."""
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -95,8 +96,9 @@ def describe_weights(original: Any, model: Any, weight_type: WeightType) -> Weig
         return WeightsDescription(weight_type, None)
     condition = random_condition(original.chain()[0], MEASURED, np.random.default_rng(0))
     drawn = original.sample(MEASURED, condition, seed=0, **original.sketching)
-    bits, before = (each.bits_per_dim(drawn, condition).mean(dtype="float64") for each in (model, original))
-    return WeightsDescription(weight_type, round(float(bits - before), 6))
+    before, after = (each.log_prob(drawn, condition).mean(dtype="float64") for each in (original, model))
+    added = float(before - after) / (math.log(2) * original.num_dims)
+    return WeightsDescription(weight_type, round(added, 6))
 
 
 def describe_cache(prior: Prior) -> CacheDescription | None:

@@ -126,6 +126,7 @@ class Manifest:
     weights: WeightsDescription | None = None
 
     def __post_init__(self) -> None:
+        self._check_weights()
         prefixes, paths = [prior.prefix for prior in self.priors], [file.path for file in self.files]
         is_encoder = self.encoder is not None
         require(
@@ -162,6 +163,14 @@ class Manifest:
             f"pixels are {self.pixels!r} of the shape {self.image_shape}; expected 'grey' of one channel, "
             "'RGB' of three, or null.",
         )
+
+    def _check_weights(self) -> None:
+        if self.weights is not None:
+            added = self.weights.added_bits_per_dim
+            require(
+                (added is None) == (self.encoder is not None),
+                f"weights.added_bits_per_dim is {added}; expected a number, and null of an encoder alone.",
+            )
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ def write_onnx(
 ) -> None:
     """Converts one function's graph, checks it and writes it, its weights among those shared if any are.
 
+    They are stored in `weight_type` where they are numbers of it.
+
     Raises:
         ConversionError: if the converter left an operator out, or the graph does not pass ONNX's full check
             or that of `check_graph`, lacks a named input or output, loops without an end that can be read,

@@ -212,7 +212,10 @@ def test_a_generator_of_masked_codes_draws_the_same(tmp_path: Path) -> None:
     client = OnnxGenerator(path)
     np.testing.assert_array_equal(client.sample(3, seed=1), generator.sample(3, seed=1))
     in_passes = {"seed": 1, "method": "halton", "iterations": 3}
-    (by_javascript,) = ask(path, ("sample", {"count": 3, **in_passes}))
+    by_javascript, wrong = ask(
+        path, ("sample", {"count": 3, **in_passes}), ("sample", {"count": 3, "iterations": 3})
+    )
+    assert "method is undefined; expected maskgit or halton" in wrong["message"]
     np.testing.assert_array_equal(by_javascript["values"], generator.sample(3, **in_passes).ravel())
 
 

@@ -2,7 +2,7 @@
  * Decoding a masked prior in a few passes of `refine`: each draws all that is hidden, and hides again what it is least
  * confident of.
  *
- * Shapes: B examples · P positions · C channels · G values of a position that are hidden apart.
+ * Shapes: B examples · P positions · G values of a position that are hidden apart, of both one after the other.
  */
 
 import { halton as haltonOrder, integer } from './request.js';
@@ -22,7 +22,7 @@ const maskgit = {
       return (left = Math.max(Math.min(left - 1, Math.floor(count * share + EDGE)), Math.min(count, 1)));
     });
   },
-  noise({ per_step: numbers }, noise, width, pass, groups) {
+  noise({ noise: { per_step: numbers }, hidden_apart: groups }, noise, width, pass) {
     return part(noise, width, pass * (numbers + groups), numbers);
   },
   confidence(prior, nats, noise, width, pass, iterations) {
@@ -73,7 +73,7 @@ export function decodingOf(prior, { method, iterations, order }) {
 
 /** The passes of a decoding: all values and nats after each, and what is hidden again. */
 export async function* byDecoding(run, prior, canvas, inputs, way) {
-  const { count, positions, channels, noise, values } = canvas;
+  const { count, positions, noise, values } = canvas;
   const { hidden_apart: groups } = prior;
   const [tokens, width] = [positions * groups, noise.length / (count * positions)];
   let hidden = Int32Array.from(
@@ -83,7 +83,7 @@ export async function* byDecoding(run, prior, canvas, inputs, way) {
   const each = counted(count, (example) => hidden.subarray((example - 1) * tokens, example * tokens));
   const stay = each.map((asked) => way.hiddenAfter(sum(asked), way.iterations));
   for (let pass = 0; pass < way.iterations && hidden.some(Boolean); pass++) {
-    const uniforms = way.noise(prior.noise, noise, width, pass, groups);
+    const uniforms = way.noise(prior, noise, width, pass);
     const out = await run('refine', { ...inputs, values: values.slice(), hidden, uniforms });
     const nats = out.log_prob.data;
     const confidence = way.confidence(prior, nats, noise, width, pass, way.iterations);
@@ -107,8 +107,7 @@ export async function* byDecoding(run, prior, canvas, inputs, way) {
 
 /** Leaves hidden those `count` of what is hidden that have the least confidence. */
 function keepBest(confidence, hidden, count) {
-  const known = (_, value) => (hidden[value] ? confidence[value] : Infinity);
-  const each = Float32Array.from(confidence, known);
+  const each = confidence.map((one, value) => (hidden[value] ? one : Infinity));
   const threshold = each.slice().sort()[Math.min(count, each.length - 1)];
   each.forEach((one, value) => (hidden[value] = one < threshold ? 1 : 0));
 }

@@ -20,7 +20,8 @@ export class Generator {
   /** Images, from noise through their codes in one call of the function `generate`, or in the passes of a `method`. */
   async sample({ count = 1, condition, ...options } = {}) {
     checkedCount(count);
-    if (options.method) return this.#drawn({ ...options, count, condition });
+    const inPasses = options.method !== undefined || options.iterations !== undefined;
+    if (inPasses) return this.#drawn({ ...options, count, condition });
     const seed = options.uniforms === undefined ? checkedSeed(options.seed) : undefined;
     const arrays = {
       ...drawingOptions(options, this.isGuided, count),
@@ -108,6 +109,7 @@ export class Generator {
     );
   }
 
+  /** Images of the codes that there are at the end of drawing. */
   async #drawn(options) {
     const logProb = new Float64Array(options.count);
     const nats = [];

@@ -96,6 +96,7 @@ export class Sampler {
   readonly drawsInAnyOrder: boolean;
   /** Whole grids, in one call of the exported loop, or in the passes of a `method`. */
   sample(options?: PriorOptions & Partial<Decoding>): Promise<Grids>;
+  /** The passes of a `method`; of a completion those that draw what its mask hides. */
   draw(options: PriorOptions & Partial<Completion> & Decoding): AsyncGenerator<Pass, void>;
   /** The pixels as they are drawn; of a completion those that its mask hides. */
   draw(options?: PriorOptions & Partial<Completion>): AsyncGenerator<Pixel, void>;

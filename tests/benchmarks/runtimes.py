@@ -94,8 +94,8 @@ def measure(paths: list[Path]) -> None:
     for name, table in zip(MODELS, tables, strict=True):
         right = [row for row in table.values() if not row.fault]
         print(f"{name}: {max(row.integers for row in right):,} integers equal in {len(right)} runtimes")
-    for row in {row.fault for table in tables for row in table.values() if row.fault}:
-        print(row)
+    for fault in sorted({row.fault for table in tables for row in table.values() if row.fault}):
+        print(fault)
 
 
 def cell(row: Any) -> str:
