@@ -17,9 +17,20 @@ PASSES = (
 )
 """Those of the converter's optimizations that find something to do here."""
 
+ABSENT = ("lstm", "gru", "rnn_cell", "generic_loop", "random", "dropout", "quantize", "eye", "ragged")
+"""What graphs of one step in float32 have nothing of: parts of names of the converter's rewriters."""
+
 
 def _useful_passes(optimizers: dict[str, Any]) -> dict[str, Any]:
     return {name: optimizers[name] for name in PASSES}
+
+
+def _useful_rewriters(run_rewriters: Callable[..., None]) -> Callable[..., None]:
+    def run(graph: Any, rewriters: list[Callable[..., Any]], continue_on_error: Any) -> None:
+        useful = [each for each in rewriters if not any(part in each.__name__ for part in ABSENT)]
+        run_rewriters(graph, useful, continue_on_error)
+
+    return run
 
 
 def _unserialized(optimize: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,6 +76,11 @@ def _by_consumers(replace_all_inputs: Callable[..., None]) -> Callable[..., None
 
 PATCHES = (
     Patch("tf2onnx.optimizer:_optimizers", "Seven of twelve passes find nothing to do here.", _useful_passes),
+    Patch(
+        "tf2onnx.tfonnx:run_rewriters",
+        "Each of 27 rewriters goes through all nodes, and 15 look for recurrent cells, noise, and the like.",
+        _useful_rewriters,
+    ),
     Patch(
         "tf2onnx.optimizer.optimizer_base:GraphOptimizerBase.optimize",
         "After every pass the whole graph is serialized, weights and all, to be counted.",

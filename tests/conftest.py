@@ -8,6 +8,7 @@ from typing import Any
 
 import keras.src.trainers.trainer as keras_trainer
 import pytest
+import tensorflow as tf
 
 from tfprior import compilation
 
@@ -24,20 +25,31 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xla: samplers and training steps are compiled by XLA")
     config.addinivalue_line("markers", "each_once: of its combinations, as few as have each value once")
     config.addinivalue_line("markers", "slow: others stand for it, or for those with such parts in its name")
+    if not config.getoption("--everything"):
+        # Graphs of tests are made smaller for longer than they run.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--everything", action="store_true", help="also what `each_once` and `slow` leave out")
 
 
+@pytest.hookimpl(tryfirst=True)  # before groups are told apart
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files of few tests, which run whole programs, come first: none is to be all that is left at the end."""
+    """What runs whole programs comes first, the command line and files of few tests: none is to be left over."""
     if not config.getoption("--everything"):
         left_out = combinations_left_out(items) | {item for item in items if is_slow(item)}
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
         items[:] = [item for item in items if item not in left_out]
-    tests_in = Counter(item.path for item in items)
-    items.sort(key=lambda item: tests_in[item.path])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    tests_in = Counter(map(group_of, items))
+    items.sort(key=lambda item: (group_of(item) != "cli", tests_in[group_of(item)]))
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that share what they train and export: those of a file, and all of the command line."""
+    return item.path.stem if item.path.parent == Path(__file__).parent else item.path.parent.name
 
 
 def is_slow(item: pytest.Item) -> bool:

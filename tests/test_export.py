@@ -34,7 +34,7 @@ from tfprior.priors import (
 )
 from tfprior.sampling import sample
 
-pytestmark = pytest.mark.slow("gated rgb map", "pixelcnn rgb vector")
+pytestmark = pytest.mark.slow("gated rgb map", "pixelcnn rgb vector", "pixelcnn++ rgb")
 
 HEIGHT, WIDTH, LEVELS = 4, 8, 5
 BATCHES = (1, 5)
@@ -70,6 +70,7 @@ MODELS = {
     "gated grey label": (GatedPixelCNN, 1, CATEGORICAL, {"num_layers": 2, "num_classes": 3}),
     "gated rgb map": (GatedPixelCNN, 3, CATEGORICAL, MAPS),
     "pixelcnn rgb vector": (PixelCNN, 3, CATEGORICAL, {"condition_shape": (4,)}),
+    "pixelcnn++ grey mixture map": (PixelCNNPP, 1, MIXTURE, {"num_stages": 1, **MAPS}),
     "pixelcnn++ rgb mixture map": (PixelCNNPP, 3, MIXTURE, {"num_stages": 2, **MAPS}),
 }
 

@@ -59,7 +59,7 @@ def assert_draws_as_keras(prior: Any, client: OnnxSampler, **asked: Any) -> None
 def test_transformers_are_guided_as_in_keras(
     kind: Any, grid: Any, condition: str, takes: set[str], tmp_path: Path
 ) -> None:
-    prior = catalogue.prior(kind, grid, condition, condition_dropout=0.2)
+    prior = catalogue.prior(kind, grid, condition, condition_dropout=0.2, num_layers=1)
     client = OnnxSampler(tfprior.export.save(prior, tmp_path / "prior"), threads=1)
     assert_draws_as_keras(prior, client)
     mask = np.arange(6).reshape(grid[:2]) % 4 > 1
