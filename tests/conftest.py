@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before groups are told apart
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What runs whole programs comes first, the command line and files of few tests: none is to be left over."""
+    """Whole programs come first, the command line and files of few tests: none is to be left at the end."""
     if not config.getoption("--everything"):
         left_out = combinations_left_out(items) | {item for item in items if is_slow(item)}
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])

@@ -49,7 +49,7 @@ def guided_by_definition(
     return values
 
 
-@pytest.mark.slow("-PixelCNN", "[PixelCNN", "CausalTransformer")
+@pytest.mark.slow("-PixelCNN", "[PixelCNN", "CausalTransformer", "AnyOrderTransformer")
 @pytest.mark.parametrize(
     ("kind", "grid", "condition"),
     [

@@ -336,7 +336,7 @@ CHECKS: dict[str, Callable[[], None]] = {
 }
 
 
-@pytest.mark.slow("[PixelCNN]", "CausalTransformer", "a run", "GatedPixelCNN", "encoders", "SimMIM", "[MAE]")
+@pytest.mark.slow("PixelCNN", "CausalTransformer", "a run", "encoders", "SimMIM", "[MAE]")
 @pytest.mark.parametrize("name", CHECKS)
 def test_models_run_on_jax(name: str, outcomes: dict[str, str]) -> None:
     assert outcomes[name] == "jax", outcomes[name]

@@ -100,6 +100,7 @@ def test_a_table_has_the_scores_of_both_parts(trained: Trained) -> None:
         assert [float(row[name]) for row in rows] == pytest.approx(trained.history[name])
 
 
+@pytest.mark.slow("two grids")
 def test_training_stops_early_and_the_best_weights_come_back(trained: Trained) -> None:
     scores = trained.history[SCORE]
     assert len(scores) < 9

@@ -91,7 +91,7 @@ def test_graphs_compute_the_same_with_narrow_weights_also_in_loops(weight_type: 
     assert types["other"] == TensorProto.FLOAT  # which are no numbers of that type
 
 
-@pytest.mark.slow("gated-int8", "transformer-float16", "pixelcnn++-float16")
+@pytest.mark.slow("gated", "transformer-float16", "pixelcnn++-int8")
 @pytest.mark.parametrize("weight_type", NARROW)
 @pytest.mark.parametrize("name", PRIORS)
 def test_bundles_are_smaller_and_draw_what_the_rounded_model_draws(

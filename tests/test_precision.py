@@ -244,9 +244,7 @@ def test_files_draw_the_same_in_a_fresh_process(tmp_path: Path) -> None:
 
 def test_an_exported_prior_draws_what_keras_draws(tmp_path: Path) -> None:
     with global_policy("mixed_bfloat16"):
-        prior = randomise(
-            PixelCNNPP((4, 4, 1), DiscretizedLogistic(8), filters=6, num_layers=1, num_stages=1)
-        )
+        prior = randomise(PixelCNN((4, 4, 1), DiscretizedLogistic(8), filters=6, num_layers=1))
         path = tfprior.export.save(prior, tmp_path / "prior", formats=("onnx",))
     assert prior.compute_dtype == "bfloat16"
     drawn = OnnxSampler(path, threads=1).sample(16, seed=3)

@@ -42,7 +42,7 @@ def striped(count: int = 48) -> Images:
     return Images("stripes", values[:count], labels[:count], values[count:], labels[count:], num_levels=17)
 
 
-@pytest.mark.slow("mae", "simmim")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_trains_an_encoder(tmp_path: Path, name: str) -> None:
     images = striped()

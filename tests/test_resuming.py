@@ -305,6 +305,7 @@ def test_a_run_of_before_precision_was_told_is_one_in_float32(copied: Path) -> N
     assert len(train(made(36), MODEL, copied, options(epochs=4), console=QUIET).history()) == 4
 
 
+@pytest.mark.slow
 def test_fine_tuning_in_another_precision(finished: Path, tmp_path: Path) -> None:
     expected = load_run(finished).load().weights_digest()
     still = options(epochs=1, learning_rate=1e-30, precision="mixed_bfloat16")
@@ -332,6 +333,7 @@ def test_fine_tuning_begins_with_the_weights_of_another_run(finished: Path, tmp_
         train(images, MODEL, out, options(epochs=2, learning_rate=1e-30), console=QUIET, initial=finished)
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_without_the_weights_that_it_began_with(finished: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "source.keras", tmp_path / "tuned"
     shutil.copy(finished / "best.keras", source)

@@ -51,7 +51,7 @@ SMALLEST = {
 }
 
 
-@pytest.mark.slow("[PixelCNN++, mixture]", "[PixelCNN, colour]", "[GatedPixelCNN]")
+@pytest.mark.slow("[PixelCNN++]", "[PixelCNN++, colour", "[PixelCNN, colour]", "[GatedPixelCNN]")
 @pytest.mark.parametrize("name", SMALLEST)
 def test_fifty_thousand_samples_follow_the_enumerated_probabilities(name: str) -> None:
     kind, grid, condition, distribution = SMALLEST[name]

@@ -89,7 +89,7 @@ COMPLETED = {
 }
 
 
-@pytest.mark.slow("[PixelCNN]")
+@pytest.mark.slow("[PixelCNN]", "PixelCNN++")
 @pytest.mark.parametrize("name", COMPLETED)
 def test_every_loop_draws_the_same_integers_under_every_option(name: str) -> None:
     build, loops = COMPLETED[name]
@@ -134,7 +134,7 @@ def test_what_is_known_before_a_pixel_decides_it(kind: Any) -> None:
     assert_same_integers(drawn, expected)
 
 
-@pytest.mark.slow("[PixelCNN]")
+@pytest.mark.slow("[PixelCNN]", "PixelCNNPP")
 @each_kind
 def test_extreme_options_draw_the_mode(kind: Any) -> None:
     prior = prior_like(kind, GREY)
@@ -146,7 +146,7 @@ def test_extreme_options_draw_the_mode(kind: Any) -> None:
         np.testing.assert_array_equal(drawn_by(cached, prior, uniforms, **options).values, greedy)
 
 
-@pytest.mark.slow("[PixelCNN]", "PixelCNNPP")
+@pytest.mark.slow("[PixelCNN]", "PixelCNNPP", "CausalTransformer")
 @each_kind
 def test_priors_in_mixed_bfloat16_draw_in_range(kind: Any) -> None:
     prior = catalogue.prior(kind, COLOUR, dtype="mixed_bfloat16")

@@ -36,7 +36,7 @@ MODELS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.slow("any order, together", "causal, channels")
+@pytest.mark.slow("any order", "causal, channels")
 @pytest.mark.parametrize("name", MODELS)
 def test_windows_draw_the_same(name: str) -> None:
     kind, grid, condition, changes = MODELS[name]

@@ -135,6 +135,7 @@ def test_both_are_exported_as_one_bundle(folder: Path, tmp_path: Path) -> None:
     assert "--finer: a bundle has all of its priors inside" in printed
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_starts_from_another(folder: Path, tmp_path: Path) -> None:
     codes, out = folder / "codes_1.npz", tmp_path / "bottom"
     shutil.copytree(folder / "bottom", out)
