@@ -13,6 +13,7 @@ import catalogue
 import numpy as np
 import pytest
 from node import modules
+from served import serving
 from small_bundles import CLASSES, GRID, LEVELS
 
 import tfprior.export
@@ -125,6 +126,16 @@ def test_codes_become_images_while_they_are_drawn(address: str, generator_bundle
     drawn = open_bundle(generator_bundle).sample(1, seed=7)
     (pixels,) = browse(address, ("open", "/images"), *DRAW, ("pixels",))
     assert pixels == shown(drawn, 16)
+
+
+def test_a_server_hosts_the_page_and_opens_its_bundle_there(prior_bundle: Path, tmp_path: Path) -> None:
+    left_out = shutil.ignore_patterns("node_modules")
+    page = Path(shutil.copytree(ROOT / "clients", tmp_path / "clients", ignore=left_out))
+    shutil.copytree(modules(*PACKAGES) / "node_modules", page / "browser" / "node_modules")
+    drawn = open_bundle(prior_bundle).sample(1, [1], seed=7)
+    with serving(prior_bundle, page=page) as running:
+        (pixels,) = browse(running.address, ("opened",), ("set", "#class", "1"), *DRAW, ("pixels",))
+    assert pixels == shown(drawn, LEVELS)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ page.on('pageerror', (error) => complaints.push(error.message));
 
 /** Those that look at the page give back what they find. */
 const ACTIONS = {
+  opened: async () => {
+    await opened();
+  },
   open: async (url) => {
     await page.fill('#url', new URL(url, address).href);
     await page.click('#open');
