@@ -386,4 +386,12 @@ def test_c_draws_the_same(exported: Exported, tmp_path: Path) -> None:
     expected = sample(exported.prior, 3, condition, seed=2**40 + 1, temperature=0.8)
     drawn = drawn_by_c(exported.path, 3, 2**40 + 1, 0.8, *given)
     np.testing.assert_array_equal(drawn, expected.reshape(3, -1))
-    assert "a condition is for conditional priors" in refused_by_c(exported.path, 1, 0)
+    for arguments, fault in {
+        (1, 0): "a condition is for conditional priors",
+        ("1x", 0): "the count is a positive integer: 1x",
+        (1, -1): "the seed is an integer from 0: -1",
+        (1, 0, "warm"): "the temperature is a number: warm",
+        (1, 0, 0): "the temperature is above 0: 0",
+        (1, 0, 1, 1, "nan"): "guidance is a number: nan",
+    }.items():
+        assert fault in refused_by_c(exported.path, *arguments)

@@ -9,6 +9,7 @@ from typing import Any
 import catalogue
 import numpy as np
 import pytest
+from c_client import drawn_by_c, refused_by_c
 from catalogue import condition_of, randomise, values_of
 from drawing import noise
 from test_generator import SMALL, two_grids
@@ -99,9 +100,13 @@ def test_generators_guide_the_priors_that_have_learnt_it(guided_top: tuple[Gener
         client.sample(4, labels, guidance=-1)
 
 
-def test_the_command_line_guides_a_bundle(tmp_path: Path) -> None:
+def test_the_command_line_and_c_guide_a_bundle(tmp_path: Path) -> None:
     prior = randomise(GatedPixelCNN((3, 4, 1), Categorical(4), num_classes=3, condition_dropout=0.2, **SMALL))
-    path = tfprior.export.save(prior, tmp_path / "prior", formats=("onnx",))
+    path = tfprior.export.save(prior, tmp_path / "prior")
+    expected = prior.sample(4, [1] * 4, seed=1, guidance=3)
+    assert (expected != prior.sample(4, [1] * 4, seed=1)).any()
+    np.testing.assert_array_equal(drawn_by_c(path, 4, 1, 1.0, 1, 3), expected.reshape(4, -1))
+    assert "guidance is a number from 0, for priors trained" in refused_by_c(path, 4, 1, 1.0, 1, -3)
     out = tmp_path / "drawn.npz"
     options = [
         "--class",
@@ -118,7 +123,7 @@ def test_the_command_line_guides_a_bundle(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["sample", str(path), *options, "--npz", str(out)])
     assert result.exit_code == 0, result.output
     with np.load(out) as saved:
-        np.testing.assert_array_equal(saved["values"], prior.sample(4, [1] * 4, seed=1, guidance=3))
+        np.testing.assert_array_equal(saved["values"], expected)
 
 
 def test_a_bundle_without_guidance_refuses_it(prior_bundle: Path) -> None:

@@ -1,9 +1,10 @@
 /* Draws grids from the SavedModel of a bundle, by TensorFlow's C API: the loop around the function `step`.
  *
- *   sample BUNDLE COUNT SEED [TEMPERATURE [LABEL | FILE]]
+ *   sample BUNDLE COUNT SEED [TEMPERATURE [LABEL | FILE [GUIDANCE]]]
  *
  * prints COUNT lines of H · W · C integers, those that Python draws from the same seed. The condition is a label
- * for all, or a file of them, or of the float32 numbers of vectors or maps, in the order of this machine's bytes.
+ * for all, or a file of them, or of the float32 numbers of vectors or maps, in the order of this machine's bytes;
+ * guidance is a number from 0 for priors that have learnt to do without their condition.
  */
 
 #include <stdio.h>
@@ -31,6 +32,13 @@ static void require(int holds, const char *fault, const char *what) {
   if (holds) return;
   fprintf(stderr, "%s: %s\n", fault, what);
   exit(1);
+}
+
+static float number(const char *given, const char *fault) {
+  char *end;
+  const float read = strtof(given, &end);
+  require(end != given && !*end && read == read, fault, given);
+  return read;
 }
 
 static char *content(const char *path, size_t *size) {
@@ -131,30 +139,36 @@ static TF_Tensor *condition_of(const char *prior, const char *given, int64_t cou
 }
 
 int main(int argc, char **argv) {
-  require(argc >= 4, "usage", "sample BUNDLE COUNT SEED [TEMPERATURE [LABEL | FILE]]");
-  const int64_t count = atoll(argv[2]);
-  const uint64_t seed = strtoull(argv[3], NULL, 10);
-  const float temperature = argc > 4 ? strtof(argv[4], NULL) : 1.0f;
-  require(count > 0 && temperature > 0, "expected a positive count and temperature", argv[2]);
+  require(argc >= 4, "usage", "sample BUNDLE COUNT SEED [TEMPERATURE [LABEL | FILE [GUIDANCE]]]");
+  char *end;
+  const int64_t count = strtoll(argv[2], &end, 10);
+  require(count > 0 && !*end, "the count is a positive integer", argv[2]);
+  const uint64_t seed = strtoull(argv[3], &end, 10);
+  require(*argv[3] >= '0' && *argv[3] <= '9' && !*end, "the seed is an integer from 0", argv[3]);
+  const float temperature = argc > 4 ? number(argv[4], "the temperature is a number") : 1.0f;
+  const float guidance = argc > 6 ? number(argv[6], "guidance is a number") : 0.0f;
+  require(temperature > 0, "the temperature is above 0", argc > 4 ? argv[4] : "");
   const Model model = open_model(argv[1]);
   const char *prior = json_at(json_at(model.manifest, "priors", 0), NULL, 0);
   require(prior != NULL, "no prior in the bundle", argv[1]);
   require(port(&model, "initial_state", "outputs", "state").oper != NULL,
           "its steps lead no state: draw by its function `sample`", argv[1]);
+  require(guidance == 0 || (guidance > 0 && port(&model, "step", "inputs", "guidance").oper),
+          "guidance is a number from 0, for priors trained with condition_dropout", argc > 6 ? argv[6] : "");
   const int64_t steps = atoll(json_at(prior, "num_steps", 0));
   const int64_t channels = atoll(json_at(json_at(prior, "grid_shape", 0), NULL, 2));
   const int64_t per_step = atoll(json_at(json_at(prior, "noise", 0), "per_step", 0));
 
   int32_t *values = calloc((size_t)(count * steps * channels), 4), *positions = calloc((size_t)count, 4);
   float *noise = malloc((size_t)(count * per_step) * 4), *temperatures = malloc((size_t)count * 4);
-  float *unguided = calloc((size_t)count, 4);
-  for (int64_t i = 0; i < count; i++) temperatures[i] = temperature;
+  float *guided = malloc((size_t)count * 4);
+  for (int64_t i = 0; i < count; i++) temperatures[i] = temperature, guided[i] = guidance;
   Named in[] = {{"state", NULL},
                 {"previous", tensor(TF_INT32, count, channels, values)},
                 {"position", tensor(TF_INT32, count, 0, positions)},
                 {"uniforms", NULL},
                 {"temperature", tensor(TF_FLOAT, count, 0, temperatures)},
-                {"guidance", tensor(TF_FLOAT, count, 0, unguided)},
+                {"guidance", tensor(TF_FLOAT, count, 0, guided)},
                 {"condition", condition_of(prior, argc > 5 ? argv[5] : NULL, count)}};
   Named first = {"state", NULL};
   run(&model, "initial_state", &in[2], 1, &first, 1);
