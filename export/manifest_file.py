@@ -10,13 +10,13 @@ from tfprior.atomic import write_text
 from tfprior.export.checks import BundleError
 from tfprior.export.contract import check_functions
 from tfprior.export.manifest import FileDescription, Manifest
+from tfprior.export.older_manifests import told_as_today
 from tfprior.export.strict_json import parse, plain, read
 
 FORMAT = "tfprior.bundle"
 SCHEMA_VERSION = 6
-READABLE = range(3, SCHEMA_VERSION + 1)
-"""Graphs of bundles of schema 3 hold their weights each; those before 5 name no classes, and before 6 none
-has rounded weights."""
+READABLE = range(2, SCHEMA_VERSION + 1)
+"""Those of before are told as today's by `older_manifests`."""
 FILE_NAME = "manifest.json"
 LARGEST_MANIFEST = 2**28
 """Bytes."""
@@ -46,7 +46,8 @@ def load_manifest(path: str | Path) -> Manifest:
         raise BundleError(f"{file} is unreadable ({_sentence(error)}); copy or export it again.") from error
     _check_envelope(file, content, parsed)
     try:
-        return from_plain({name: value for name, value in parsed.items() if name not in _ENVELOPE})
+        fields = {name: value for name, value in parsed.items() if name not in _ENVELOPE}
+        return from_plain(told_as_today(fields, parsed["schema_version"]))
     except ValueError as error:
         raise BundleError(
             f"{file} is no valid manifest: {_sentence(error)}; copy or export the bundle again."

@@ -73,11 +73,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated manifest": (lambda b: truncate(b / "manifest.json"), "unreadable"),
     "newer schema": (
         lambda b: edit_manifest(b, lambda m: m.update(schema_version=7)),
-        "schema version 7 and this tfprior reads 3 to 6: upgrade tfprior",
+        "schema version 7 and this tfprior reads 2 to 6: upgrade tfprior",
     ),
     "older schema": (
         lambda b: edit_manifest(b, lambda m: m.update(schema_version=1)),
-        "schema version 1 and this tfprior reads 3 to 6: export the bundle again",
+        "schema version 1 and this tfprior reads 2 to 6: export the bundle again",
     ),
     "changed manifest": (
         lambda b: replace_in_manifest(b, '"num_steps": 12', '"num_steps": 13'),

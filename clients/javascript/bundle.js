@@ -1,7 +1,9 @@
 /** A bundle's files, compared with its manifest, and its functions in ONNX Runtime. */
 
 const FORMAT = 'tfprior.bundle';
-const SCHEMA_VERSIONS = [3, 4, 5, 6];
+const SCHEMA_VERSIONS = [2, 3, 4, 5, 6];
+/** What manifests of schema 2 do not say of their priors. */
+const IN_RASTER_ORDER = { orders: 'raster', cache: null, hidden_apart: null };
 const MANIFEST = 'manifest.json';
 const GENERATOR = 'philox4x32-10';
 const PLAIN_PATH = /^[\w .@+-]+(\/[\w .@+-]+)*$/;
@@ -154,7 +156,7 @@ async function checkedManifest(bytes) {
       `The bundle's seeds are those of ${generator} and this client knows ${GENERATOR}: upgrade it.`,
     );
   }
-  return manifest;
+  return { ...manifest, priors: manifest.priors.map((prior) => ({ ...IN_RASTER_ORDER, ...prior })) };
 }
 
 /** Reads a file by its path, wherever the bundle lies. */
