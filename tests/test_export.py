@@ -393,5 +393,6 @@ def test_c_draws_the_same(exported: Exported, tmp_path: Path) -> None:
         (1, 0, "warm"): "the temperature is a number: warm",
         (1, 0, 0): "the temperature is above 0: 0",
         (1, 0, 1, 1, "nan"): "guidance is a number: nan",
+        (1, 0, 1, 1, "inf"): "guidance is a number: inf",
     }.items():
         assert fault in refused_by_c(exported.path, *arguments)

@@ -37,7 +37,7 @@ static void require(int holds, const char *fault, const char *what) {
 static float number(const char *given, const char *fault) {
   char *end;
   const float read = strtof(given, &end);
-  require(end != given && !*end && read == read, fault, given);
+  require(end != given && !*end && read - read == 0, fault, given); /* neither infinite nor NaN */
   return read;
 }
 
