@@ -38,7 +38,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch(data: Path, tmp_path: Path) ->
     assert rows[:done] == killed[:done]
     assert not [path.name for path in out.rglob("*") if path.name.startswith(".")]
 
-    run(*command[3:], "--out", whole)  # in this process: the same to the bit
+    subprocess.run([*command, "--out", whole], check=True, capture_output=True)  # the same to the bit
     assert [{**row, "seconds": ""} for row in rows] == [
         {**row, "seconds": ""} for row in epochs_in(whole / "metrics.csv")
     ]
