@@ -1,4 +1,4 @@
-"""XLA compiles for longer than tests of this size compute: only those marked `xla` use it, as users do."""
+"""XLA compiles for longer than tests of this size compute: those marked `xla` alone run as users' programs do."""
 
 import gc
 import weakref
@@ -25,9 +25,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xla: samplers and training steps are compiled by XLA")
     config.addinivalue_line("markers", "each_once: of its combinations, as few as have each value once")
     config.addinivalue_line("markers", "slow: others stand for it, or for those with such parts in its name")
-    if not config.getoption("--everything"):
-        # Graphs of tests are made smaller for longer than they run.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -106,6 +103,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     compilation._COMPILED = COMPILED[by_xla]
     # What `compile(jit_compile="auto")` asks.
     keras_trainer.model_supports_jit = SUPPORTS if by_xla else lambda model: False
+    if not item.config.getoption("--everything"):
+        # TensorFlow makes graphs smaller for longer than those of tests run.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not by_xla})
 
 
 @pytest.fixture(scope="session")

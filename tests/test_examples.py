@@ -64,7 +64,7 @@ def test_the_pipeline_of_codes_goes_the_whole_way(tmp_path: Path) -> None:
 def test_holes_are_filled_by_both_priors(tmp_path: Path) -> None:
     images = 8 * integers(60, 4, 8, 1, top=32).astype("uint8")
     np.savez(tmp_path / "mine.npz", x_train=images[:48], x_test=images[48:])
-    given = {"codes": 6, "code_dim": 4, "epochs": 1, "num_layers": 1, "images_shown": 1}
+    given = {"codes": 6, "code_dim": 4, "epochs": 1, "num_layers": 2, "images_shown": 1}
     bits = any_order_completion.main(str(tmp_path / "mine.npz"), str(tmp_path / "run"), **given)
     for by_hole in bits.values():
         assert list(by_hole) == ["all", "left", "right", "top", "bottom", "centre", "random"]
