@@ -1,4 +1,4 @@
-"""XLA compiles for longer than tests of this size compute: those marked `xla` alone run as users' programs do."""
+"""XLA compiles for longer than tests of this size compute: those marked `xla` run as users' programs do."""
 
 import gc
 import weakref
