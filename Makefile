@@ -26,10 +26,10 @@ test: $(READY) ## lint, format check, types and all tests; changes no file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY) ## also the tests that others stand for
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --everything
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --everything
 
 check: $(READY) ## format, fix what the linter can fix, check types
 	$(BIN)/ruff format $(SOURCES)

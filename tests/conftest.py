@@ -9,6 +9,7 @@ from typing import Any
 import keras.src.trainers.trainer as keras_trainer
 import pytest
 import tensorflow as tf
+from xdist.scheduler import LoadScopeScheduling
 
 from tfprior import compilation
 
@@ -31,22 +32,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--everything", action="store_true", help="also what `each_once` and `slow` leave out")
 
 
-@pytest.hookimpl(tryfirst=True)  # before groups are told apart
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whole programs come first, the command line and files of few tests: none is to be left at the end."""
     if not config.getoption("--everything"):
         left_out = combinations_left_out(items) | {item for item in items if is_slow(item)}
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
         items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    tests_in = Counter(map(group_of, items))
-    items.sort(key=lambda item: (group_of(item) != "cli", tests_in[group_of(item)]))
+    tests_in = Counter(group_of(item.nodeid) for item in items)
+    items.sort(key=lambda item: (group_of(item.nodeid) != "cli", tests_in[group_of(item.nodeid)]))
 
 
-def group_of(item: pytest.Item) -> str:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return OneProcessAGroup(config, log)
+
+
+class OneProcessAGroup(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
     """The tests that share what they train and export: those of a file, and all of the command line."""
-    return item.path.stem if item.path.parent == Path(__file__).parent else item.path.parent.name
+    file = Path(nodeid.partition("::")[0])
+    return "cli" if file.parent.name == "cli" else file.stem
 
 
 def is_slow(item: pytest.Item) -> bool:
