@@ -390,6 +390,7 @@ def test_c_draws_the_same(exported: Exported, tmp_path: Path) -> None:
         (1, 0): "a condition is for conditional priors",
         ("1x", 0): "the count is a positive integer: 1x",
         (1, -1): "the seed is an integer from 0: -1",
+        (1, 2**64): "the seed is an integer from 0: 18446744073709551616",
         (1, 0, "warm"): "the temperature is a number: warm",
         (1, 0, 0): "the temperature is above 0: 0",
         (1, 0, 1, 1, "nan"): "guidance is a number: nan",

@@ -60,7 +60,7 @@ def assert_draws_as_keras(prior: Any, client: OnnxSampler, **asked: Any) -> None
 def test_transformers_are_guided_as_in_keras(
     kind: Any, grid: Any, condition: str, takes: set[str], tmp_path: Path
 ) -> None:
-    prior = catalogue.prior(kind, grid, condition, condition_dropout=0.2, num_layers=1)
+    prior = catalogue.prior(kind, grid, condition, condition_dropout=0.2)
     client = OnnxSampler(tfprior.export.save(prior, tmp_path / "prior"), threads=1)
     assert_draws_as_keras(prior, client)
     mask = np.arange(6).reshape(grid[:2]) % 4 > 1
@@ -124,6 +124,29 @@ def test_the_command_line_and_c_guide_a_bundle(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     with np.load(out) as saved:
         np.testing.assert_array_equal(saved["values"], expected)
+
+
+@pytest.mark.slow
+def test_the_command_line_guides_a_bundle_of_two_grids(
+    guided_top: tuple[Generator, Path], tmp_path: Path
+) -> None:
+    model, path = guided_top
+    options = [
+        "--class",
+        "1",
+        "--num",
+        "4",
+        "--seed",
+        "1",
+        "--guidance",
+        "3",
+        "--out",
+        str(tmp_path / "s.png"),
+    ]
+    result = CliRunner().invoke(app, ["sample", str(path), *options, "--npz", str(tmp_path / "drawn.npz")])
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "drawn.npz") as saved:
+        np.testing.assert_array_equal(saved["codes_0"], model.sample_codes(4, [1] * 4, seed=1, guidance=3)[0])
 
 
 def test_a_bundle_without_guidance_refuses_it(prior_bundle: Path) -> None:

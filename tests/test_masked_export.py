@@ -49,8 +49,8 @@ class Exported(NamedTuple):
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     prior = catalogue.prior(MaskedTransformer, CODES, "labels", num_layers=1, **MODELS[request.param])
     path = save_everywhere(prior, tmp_path_factory.mktemp("bundle") / "prior")
-    replayed = tfprior.export.verify(path, runtimes=["onnx"])
-    assert {"onnx log_prob_given", "onnx step", "onnx loop"} <= set(replayed)
+    replayed = tfprior.export.verify(path, runtimes=["onnx", "saved_model"])
+    assert {"onnx log_prob_given", "saved_model step", "saved_model loop"} <= set(replayed)
     return Exported(prior, OnnxSampler(path, threads=1))
 
 

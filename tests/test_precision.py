@@ -242,9 +242,11 @@ def test_files_draw_the_same_in_a_fresh_process(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
-def test_an_exported_prior_draws_what_keras_draws(tmp_path: Path) -> None:
+@pytest.mark.slow("PixelCNNPP")
+@pytest.mark.parametrize(("kind", "options"), [(PixelCNN, {}), (PixelCNNPP, {"num_stages": 1})])
+def test_an_exported_prior_draws_what_keras_draws(kind: Any, options: dict[str, int], tmp_path: Path) -> None:
     with global_policy("mixed_bfloat16"):
-        prior = randomise(PixelCNN((4, 4, 1), DiscretizedLogistic(8), filters=6, num_layers=1))
+        prior = randomise(kind((4, 4, 1), DiscretizedLogistic(8), filters=6, num_layers=1, **options))
         path = tfprior.export.save(prior, tmp_path / "prior", formats=("onnx",))
     assert prior.compute_dtype == "bfloat16"
     drawn = OnnxSampler(path, threads=1).sample(16, seed=3)

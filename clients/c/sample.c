@@ -7,6 +7,7 @@
  * guidance is a number from 0 for priors that have learnt to do without their condition.
  */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <tensorflow/c/c_api.h>
@@ -144,7 +145,7 @@ int main(int argc, char **argv) {
   const int64_t count = strtoll(argv[2], &end, 10);
   require(count > 0 && !*end, "the count is a positive integer", argv[2]);
   const uint64_t seed = strtoull(argv[3], &end, 10);
-  require(*argv[3] >= '0' && *argv[3] <= '9' && !*end, "the seed is an integer from 0", argv[3]);
+  require(*argv[3] >= '0' && *argv[3] <= '9' && !*end && errno != ERANGE, "the seed is an integer from 0", argv[3]);
   const float temperature = argc > 4 ? number(argv[4], "the temperature is a number") : 1.0f;
   const float guidance = argc > 6 ? number(argv[6], "guidance is a number") : 0.0f;
   require(temperature > 0, "the temperature is above 0", argc > 4 ? argv[4] : "");
